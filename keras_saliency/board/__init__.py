@@ -1,0 +1,1 @@
+"""TensorBoard: the event files, and the plugin that shows them."""
