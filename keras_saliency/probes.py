@@ -1,0 +1,247 @@
+"""The fixed images that are watched: what the model gets, what a person sees, what they are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_saliency.arrays import Array, as_array, check_finite, frozen
+from keras_saliency.labels import label_text, settle_class_names, settle_labels, settle_names
+
+# Tried in this order, so that an image is given the narrowest range that holds it.
+_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+# Interpolation overshoots a little; the share of the span that is still taken for rounding.
+_OVERSHOOT = 0.01
+
+
+class Probes:
+    """The fixed images a callback watches.
+
+    All arrays are copies and read-only: what happens to the caller's arrays later does not show.
+
+    Attributes:
+        images: float32 `(batch, height, width, channels)`, what the model gets.
+        display: uint8 `(batch, height, width, 3)`, what a person sees.
+        labels: int64 `(batch,)` for classes; float32 `(batch,)` for regression and float32
+            `(batch, outputs)` for several labels or targets an image; or `None`.
+        masks: float32 `(batch, height, width)` in [0, 1], 1 on the object; or `None`.
+        names: One unique name per probe, safe in a TensorBoard tag.
+        class_names: The classes in the order of the model's outputs, or `None`.
+        value_range: `(lowest, highest)` possible value of the images as they were given; their
+            extremes where the range is none of the known ones.
+        preprocess: The callable that makes the model's input of the images given, or `None`.
+    """
+
+    images: Array
+    display: Array
+    labels: Array | None
+    masks: Array | None
+    names: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    value_range: tuple[float, float]
+    preprocess: Callable[[Any], Any] | None
+
+    def __init__(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        masks: Any = None,
+        names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        display: Any = None,
+        preprocess: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Settle everything that is known about the probes.
+
+        Args:
+            images: `(batch, height, width, channels)`, or `(batch, height, width)` for greyscale:
+                uint8, or numbers in [0, 1], [-1, 1] or [0, 255]. The range is found once over all
+                images. Without `preprocess` the model gets them as they are, as float32.
+            labels: `(batch,)` or `(batch, 1)` integers, 0/1, strings from `class_names`, or
+                one-hot (also smoothed) rows `(batch, classes)`, of which the largest counts. Rows
+                that do not sum to one stay a matrix; fractional numbers stay regression targets.
+            masks: Where the object is: `(batch, height, width)` or `(batch, height, width, 1)` of
+                the images' size; bool, 0/1, [0, 1] or 0/255.
+            names: One name per probe; made safe and unique. Default: `"00_penguin"`.
+            class_names: The classes in the order of the model's outputs.
+            display: What a person sees, where it can't be derived from `images`: greyscale or
+                RGB in one of the ranges above, of any size.
+            preprocess: Called with a float32 copy of `images` to make the model's input of the
+                same height and width, e.g. `keras.applications.vgg16.preprocess_input`.
+
+        Raises:
+            TypeError: If something is not an array, or a label is of no known kind.
+            ValueError: If shapes, values or names don't fit together.
+
+        Example:
+            >>> images = np.random.default_rng(0).random((2, 32, 48, 3))
+            >>> probes = Probes(images, ["penguin", "elephant"],
+            ...                 class_names=["elephant", "penguin"])
+            >>> probes.labels.tolist(), probes.names
+            ([1, 0], ('00_penguin', '01_elephant'))
+        """
+        given = _image_batch(images, "images")
+        check_finite(given, "images")
+        self.value_range, known = _find_range(given)
+        raw = given.astype(np.float32)
+        if display is not None:
+            shown = _given_display(display, len(raw))
+        else:
+            if not known:
+                _warn_of_unknown_range(self.value_range)
+            shown = _to_display(raw, self.value_range)
+        self.display = frozen(shown)
+        self.preprocess = preprocess
+        self.images = frozen(raw if preprocess is None else _model_input(raw, preprocess))
+        self.class_names = settle_class_names(class_names)
+        self.labels = settle_labels(labels, len(raw), self.class_names)
+        self.masks = _settle_masks(masks, raw.shape[:3])
+        self.names = settle_names(names, self.label_texts())
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        parts = [f"{len(self)} images of {size}", "values {:g} to {:g}".format(*self.value_range)]
+        if self.class_names is not None:
+            parts.append(f"{len(self.class_names)} classes")
+        parts.append("unlabelled" if self.labels is None else "labelled")
+        parts.append("without masks" if self.masks is None else "with masks")
+        return f"Probes({', '.join(parts)})"
+
+    def label_texts(self) -> list[str | None]:
+        """Say in words what each probe is.
+
+        Returns:
+            One text per probe: the class name, the label itself where there are no class names,
+            names joined by "+" for several labels, or `None` without labels.
+
+        Example:
+            >>> Probes(np.zeros((2, 8, 8)), [1, 0], class_names=["cat", "dog"]).label_texts()
+            ['dog', 'cat']
+        """
+        if self.labels is None:
+            return [None] * len(self)
+        return [label_text(label, self.class_names) for label in self.labels]
+
+
+def _image_batch(images: Any, what: str) -> Array:
+    """The one place that knows which ranks are images; always `(batch, h, w, channels)`."""
+    array = as_array(images, what)
+    if array.dtype.kind in "OSUMmc":
+        raise TypeError(f"`{what}` must hold numbers. Received: {what}.dtype={array.dtype}")
+    received = f"Received: {what}.shape={array.shape}"
+    if array.ndim not in (3, 4):
+        raise ValueError(
+            f"`{what}` must be (batch, height, width, channels), or (batch, height, width) for "
+            f"greyscale. {received}"
+        )
+    if array.ndim == 3:
+        if array.shape[-1] in (1, 3):
+            raise ValueError(
+                f"`{what}` looks like a single image of shape (height, width, channels). Give it "
+                f"a batch axis: `{what}[None]`. {received}"
+            )
+        array = array[..., None]
+    if 0 in array.shape:
+        raise ValueError(f"`{what}` must hold at least one image and one pixel. {received}")
+    return array
+
+
+def _find_range(images: Array) -> tuple[tuple[float, float], bool]:
+    """The range of all images together, and whether it is one of the known ones."""
+    if images.dtype == np.uint8:
+        return (0.0, 255.0), True
+    lowest, highest = float(images.min()), float(images.max())
+    # Of the values' own span: 1 % of 255 would let standardised values of -2 to 2 pass for bytes.
+    slack = _OVERSHOOT * (highest - lowest)
+    for low, high in _RANGES:
+        if low - slack <= lowest and highest <= high + slack:
+            return (low, high), True
+    return (lowest, highest), False
+
+
+def _warn_of_unknown_range(value_range: tuple[float, float]) -> None:
+    warnings.warn(
+        "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and [0, 255]: "
+        "they are shown stretched linearly, with one scale for all probes. For true colours pass "
+        "the raw images with `preprocess=`, or what a person should see as `display=`.".format(
+            *value_range
+        ),
+        stacklevel=3,
+    )
+
+
+def _to_display(images: Array, value_range: tuple[float, float]) -> Array:
+    """uint8 RGB of float images; one scale for all probes."""
+    low, high = value_range
+    channels = images.shape[-1]
+    if channels not in (1, 3):
+        warnings.warn(
+            f"Images of {channels} channels can't be shown in colour: the first "
+            f"{'three are taken for red, green and blue' if channels > 3 else 'is shown'}. Pass "
+            "what a person should see as `display=` (and put the channels last). "
+            f"Received: images.shape={images.shape}",
+            stacklevel=3,
+        )
+    shown = images[..., :3] if channels >= 3 else images[..., :1]
+    span = high - low if high > low else 1.0
+    scaled = np.rint(np.clip((shown - low) / span, 0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(scaled, (*scaled.shape[:3], 3))
+
+
+def _given_display(display: Any, count: int) -> Array:
+    """uint8 RGB of the pictures a user gave for the eye."""
+    array = _image_batch(display, "display")
+    value_range, known = _find_range(array)
+    if len(array) != count or array.shape[-1] not in (1, 3) or not known:
+        raise ValueError(
+            f"`display` must be {count} greyscale or RGB images, one per probe, uint8 or with "
+            "values in [0, 1], [-1, 1] or [0, 255]. Received: "
+            f"display.shape={array.shape}, values from {array.min():g} to {array.max():g}"
+        )
+    return _to_display(array.astype(np.float32), value_range)
+
+
+def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
+    """What `preprocess` makes of a copy of the images: many write into what they are given."""
+    made = as_array(preprocess(raw.copy()), "preprocess(images)")
+    if made.ndim != raw.ndim or made.shape[:3] != raw.shape[:3]:
+        raise ValueError(
+            "`preprocess` must keep the number and the size of the images; resize before. "
+            f"Received: images.shape={raw.shape}, preprocess(images).shape={made.shape}"
+        )
+    made = made.astype(np.float32)
+    check_finite(made, "preprocess(images)")
+    return made
+
+
+def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
+    """float32 masks in [0, 1] of exactly `shape`."""
+    if masks is None:
+        return None
+    array = as_array(masks, "masks")
+    if array.dtype.kind in "OSUMmc":
+        raise TypeError(f"Every probe needs a mask of numbers. Received: masks.dtype={array.dtype}")
+    if array.shape == (*shape, 1):
+        array = array[..., 0]
+    if array.shape != shape:
+        raise ValueError(
+            f"`masks` must have the size of the images, {shape}. "
+            f"Received: masks.shape={array.shape}"
+        )
+    check_finite(array, "masks")
+    lowest, highest = float(array.min()), float(array.max())
+    # A mask of 0/255 reaches at least half of 255; smaller numbers are the ids of classes.
+    top = 255.0 if highest >= 128 else 1.0
+    if lowest < -_OVERSHOOT or highest > top * (1 + _OVERSHOOT):
+        raise ValueError(
+            "`masks` must be bool, 0/1, between 0 and 1, or 0/255. From a map of class ids make "
+            f"them with `ids == wanted`. Received: values from {lowest:g} to {highest:g}"
+        )
+    return frozen(np.clip(array.astype(np.float32) / np.float32(top), 0, 1))
