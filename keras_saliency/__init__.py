@@ -1,0 +1,44 @@
+"""Watch what a Keras image model looks at while it trains.
+
+    probes = ks.Probes(images, labels, class_names=["elephant", "penguin"])
+    model.fit(train, epochs=20, callbacks=[ks.SaliencyCallback(probes, log_dir="logs")])
+    # tensorboard --logdir logs
+
+Names are loaded when they are used, so that `import keras_saliency` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from keras_saliency import methods
+    from keras_saliency.callback import SaliencyCallback
+    from keras_saliency.explainer import Explanation, explain
+    from keras_saliency.probes import Probes
+    from keras_saliency.targets import Target
+
+_WHERE = {
+    "Explanation": "explainer",
+    "Probes": "probes",
+    "SaliencyCallback": "callback",
+    "Target": "targets",
+    "explain": "explainer",
+    "methods": "methods",
+}
+
+__all__ = ["Explanation", "Probes", "SaliencyCallback", "Target", "explain", "methods"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_WHERE[name]}")
+    return module if name == _WHERE[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

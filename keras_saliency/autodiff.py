@@ -1,0 +1,108 @@
+"""The one file that knows the backend: compiling, gradients, and looking without computing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+Function = Callable[..., Any]
+
+
+def compiled(function: Function, model: keras.Model) -> Function:
+    """Compile `function(*tensors)`, which calls `model`, so that it changes none of its state.
+
+    The current weights are read at each call; updates of variables, seed generators among them,
+    are dropped.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        if model.run_eagerly:
+            return _stateless(function)
+        # XLA made MobileNetV2 ten times slower on a CPU, so the model's own choice is not copied.
+        return tf.function(_stateless(function), autograph=False)
+    if backend == "jax":
+        import jax
+
+        variables = model.variables
+
+        def run(values: list[Any], *tensors: Any) -> Any:
+            mapping = list(zip(variables, values, strict=True))
+            return _stateless(function, mapping)(*tensors)
+
+        # Weights come in as arguments: closed over, they would be baked in as constants.
+        jitted = jax.jit(run)
+        return lambda *tensors: jitted([v.value for v in variables], *tensors)
+
+    import torch
+
+    return torch.no_grad()(_stateless(function))
+
+
+def traced(function: Function, model: keras.Model, *arrays: np.ndarray) -> None:
+    """Run `function(*tensors)` for what it sees in passing, computing as little as can be."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow" and not model.run_eagerly:
+        import tensorflow as tf
+
+        def discarded(*tensors: Any) -> None:
+            _stateless(function)(*tensors)
+
+        specs = [tf.TensorSpec(a.shape, a.dtype) for a in arrays]
+        tf.function(discarded, autograph=False).get_concrete_function(*specs)
+    elif backend == "jax":
+        import jax
+
+        jax.eval_shape(lambda *tensors: _stateless(function)(*tensors) and None, *arrays)
+    else:
+        compiled(function, model)(*[keras.ops.convert_to_tensor(a) for a in arrays])
+
+
+def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Differentiate the sum of scores at several tensors in one backward pass.
+
+    Args:
+        function: `(points) -> (scores (batch,), anything else)`.
+        points: tensors by name, at which to differentiate.
+
+    Returns:
+        Scores, what else the function gave, and the gradient at each point by name; `None` where
+        the backend knows that the score does not depend on the point.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            scores, rest = function(points)
+        return scores, rest, tape.gradient(scores, points)
+    if backend == "jax":
+        import jax
+
+        def total(at: dict[str, Any]) -> tuple[Any, Any]:
+            scores, rest = function(at)
+            return scores.sum(), (scores, rest)
+
+        grads, (scores, rest) = jax.grad(total, has_aux=True)(points)
+        return scores, rest, grads
+
+    import torch
+
+    with torch.enable_grad():
+        leaves = {name: point.detach().requires_grad_() for name, point in points.items()}
+        scores, rest = function(leaves)
+        found = torch.autograd.grad(scores.sum(), list(leaves.values()), allow_unused=True)
+    return scores, rest, dict(zip(leaves, found, strict=True))
+
+
+def _stateless(function: Function, mapping: list[Any] | None = None) -> Function:
+    def run(*tensors: Any) -> Any:
+        with keras.StatelessScope(state_mapping=mapping):
+            return function(*tensors)
+
+    return run

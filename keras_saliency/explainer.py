@@ -1,0 +1,327 @@
+"""Explaining images: `explain`, what it returns, and the batch loop that the callback shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_saliency import methods as all_methods
+from keras_saliency import render
+from keras_saliency.layers import LayerChoice, Place
+from keras_saliency.probes import Probes
+from keras_saliency.scored_model import Method, ScoredModel, settle, untouched
+from keras_saliency.targets import Head, Of, Target, What
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of some images, and what they are maps of.
+
+    Attributes:
+        maps: float32 (batch, h, w), raw, and signed where the method is signed. Saliency has the
+            size of the images, a CAM that of its layer's grid.
+        scores: float32 (batch,), the explained quantity.
+        targets: int (batch,), the class explained in each image; -1 where the target is no class.
+        outputs: The model's own output, (batch, ...).
+        method: Name of the method.
+        of: What the scores are: `"logits"`, `"probability"`, `"log_probability"`, or `"value"`.
+        layer: Path of the layer that was looked at, or None.
+        display: uint8 (batch, height, width, 3), the images as a person sees them.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
+        ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> found = ks.explain(net, np.ones((1, 8, 12, 3)), "grad_cam")
+        >>> found.overlay().shape
+        (1, 8, 12, 3)
+    """
+
+    maps: np.ndarray
+    scores: np.ndarray
+    targets: np.ndarray
+    outputs: np.ndarray
+    method: str
+    of: Of
+    layer: str | None
+    display: np.ndarray
+
+    @property
+    def signed(self) -> bool:
+        """Whether a map holds negative values, evidence against the score."""
+        return bool((self.maps < 0).any())
+
+    def overlay(self, *, cmap: str | None = None, opacity: float | None = None) -> np.ndarray:
+        """Lay each map over its image.
+
+        Args:
+            cmap: A matplotlib colour map; None takes one for magnitude, or for sign.
+            opacity: The map's share in the blend, 0 to 1; None lets it follow the magnitude, so
+                that the picture stays clean where there is no evidence.
+
+        Returns:
+            uint8 (batch, height, width, 3).
+        """
+        return np.stack(
+            [
+                render.overlay(picture, map_, signed=self.signed, cmap=cmap, opacity=opacity)
+                for picture, map_ in zip(self.display, self.maps, strict=True)
+            ]
+        )
+
+    def plot(
+        self,
+        titles: Sequence[str] | None = None,
+        *,
+        cmap: str | None = None,
+        opacity: float | None = None,
+    ) -> Figure:
+        """Draw image, map and overlay side by side, with a colour bar.
+
+        Args:
+            titles: One title per image; None states the class and the score.
+            cmap: A matplotlib colour map, as in `overlay`.
+            opacity: The map's share in the blend, as in `overlay`.
+
+        Returns:
+            A matplotlib figure, one row per image.
+        """
+        if titles is None:
+            titles = [
+                f"{self.method}: class {target}, {self.of} {score:.3g}"
+                if target >= 0
+                else f"{self.method}: {self.of} {score:.3g}"
+                for target, score in zip(self.targets, self.scores, strict=True)
+            ]
+        return render.figure(
+            self.display, self.maps, list(titles), signed=self.signed, cmap=cmap, opacity=opacity
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the probes gave.
+
+    Attributes:
+        maps: Method name to raw maps (n, h, w) float32; a method that failed is missing.
+        errors: Method name to what went wrong.
+        scores: (n,) float32.
+        classes: (n,) int, the class explained, -1 where there is none.
+        outputs: (n, ...) the model's own output.
+    """
+
+    maps: dict[str, np.ndarray]
+    errors: dict[str, Exception]
+    scores: np.ndarray
+    classes: np.ndarray
+    outputs: np.ndarray
+
+
+class Explainer:
+    """A model, probes and methods, settled once and looked at as often as needed.
+
+    Args:
+        model: A built model.
+        probes: The probes.
+        chosen: Names of methods, or callables.
+        target: What is explained.
+        layer: Which layer is looked at.
+        batch_size: At most so many images in one pass.
+
+    Raises:
+        ValueError: Probes, methods, target or layer that do not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        probes: Probes,
+        chosen: Sequence[str | Method],
+        target: Target,
+        layer: LayerChoice,
+        batch_size: int,
+    ) -> None:
+        self._methods = name_methods(chosen)
+        self._images = np.asarray(probes.images, "float32")
+        self._size = _balanced(len(self._images), batch_size)
+        self._model = model
+        _check_size(model, self._images)
+        with untouched(model):
+            self._setting = settle(model, self._images, probes.labels, target, layer)
+            self._scored = ScoredModel(self._setting)
+            self._questions = self._scored.questions(list(self._methods.values()), self._images[:1])
+
+    @property
+    def head(self) -> Head:
+        """How the model's outputs are read."""
+        return self._setting.head
+
+    @property
+    def of(self) -> Of:
+        """What the scores are computed of."""
+        return self._setting.aim.of
+
+    @property
+    def place(self) -> Place | None:
+        """The layer that methods ask about, or None if none of them does."""
+        asks = self._questions & {"activations", "layer_gradients"}
+        return self._setting.place if asks else None
+
+    def look(self) -> Look:
+        """Explain all images with the model's weights of now, and leave no trace in the model."""
+        maps: dict[str, list[np.ndarray]] = {name: [] for name in self._methods}
+        errors: dict[str, Exception] = {}
+        facts: list[dict[str, np.ndarray]] = []
+        with untouched(self._model):
+            for images, detail, real in self._chunks():
+                batch = self._scored.attend(images, detail, self._questions)
+                facts.append({k: v[:real] for k, v in self._scored.facts().items()})
+                for name in self._methods.keys() - errors.keys():
+                    try:
+                        found = self._methods[name](self._scored, batch)
+                        maps[name].append(_as_maps(found, name, batch)[:real])
+                    except Exception as error:
+                        errors[name] = error
+            self._scored.forget()
+        together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
+        done = {name: np.concatenate(maps[name]) for name in self._methods if name not in errors}
+        return Look(done, errors, **together)
+
+    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """Yield batches of one size, so that one trace serves all; the last is filled up."""
+        detail = self._setting.aim.detail
+        for start in range(0, len(self._images), self._size):
+            rows = np.arange(start, start + self._size)
+            real = int((rows < len(self._images)).sum())
+            rows = np.minimum(rows, len(self._images) - 1)
+            yield self._images[rows], detail[rows], real
+
+
+def explain(
+    model: keras.Model,
+    images: Any,
+    method: str | Method = "grad_cam",
+    *,
+    target: Target | What = "predicted",
+    of: Of = "logits",
+    layer: LayerChoice = None,
+    batch_size: int = 32,
+) -> Explanation:
+    """Explain what a model's score of some images rests on.
+
+    Args:
+        model: Any Keras model with an image input; it is not changed.
+        images: (batch, height, width, channels), or `Probes`, which know display and labels too.
+        method: A name out of `methods.available()`, or a callable `(model, images) -> maps`.
+        target: What is explained: `"predicted"`, `"label"` (with `Probes` that have labels),
+            `"contrast"`, a class index, one index per image, an array of output weights, a
+            callable, or a `Target`.
+        of: `"logits"`, `"probability"` or `"log_probability"`; a `Target` brings its own.
+        layer: Name, path (`"mobilenetv2/out_relu"`) or `Layer` that CAM methods look at; None
+            takes the last feature map before the head.
+        batch_size: At most so many images in one pass.
+
+    Returns:
+        An `Explanation` with raw maps (batch, h, w).
+
+    Raises:
+        ValueError: Images, method, target or layer that do not fit the model.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
+        ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> found = ks.explain(net, np.ones((1, 8, 12, 3)), "saliency", target=1)
+        >>> found.maps.shape, found.targets.tolist()
+        ((1, 8, 12), [1])
+    """
+    probes = images if isinstance(images, Probes) else Probes(images)
+    settled = Target.of_any(target, of)
+    if probes.labels is None and settled.what == "label":
+        raise ValueError(
+            "target='label' needs labels. Received: images without labels. Give "
+            "ks.Probes(images, labels), a class index, or target='predicted'."
+        )
+    if not model.built:
+        model(ops.convert_to_tensor(probes.images[:1]), training=False)
+    explainer = Explainer(model, probes, [method], settled, layer, batch_size)
+    look = explainer.look()
+    for error in look.errors.values():
+        raise error
+    (name, maps), *_ = look.maps.items()
+    place = explainer.place
+    return Explanation(
+        maps=maps,
+        scores=look.scores,
+        targets=look.classes,
+        outputs=look.outputs,
+        method=name,
+        of=explainer.of,
+        layer=place.name if place else None,
+        display=probes.display,
+    )
+
+
+def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
+    """Settle methods under names of their own.
+
+    Raises:
+        ValueError: No method, an unknown one, or two under one name.
+        TypeError: A method that is neither a name nor a callable.
+    """
+    if isinstance(chosen, str) or callable(chosen):
+        chosen = [chosen]
+    names = [all_methods.name_of(method) for method in chosen]
+    if not names:
+        raise ValueError("methods must name at least one method. Received: methods=()")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"Methods need names of their own, under which their maps are filed. Received: "
+            f"{', '.join(twice)} more than once. Wrap one in a function of another name."
+        )
+    return {name: all_methods.get(method) for name, method in zip(names, chosen, strict=True)}
+
+
+def _balanced(count: int, batch_size: int) -> int:
+    """Return the size of equal chunks, at most `batch_size`, that waste the least filling up."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer from 1. Received: batch_size={batch_size}")
+    return -(-count // -(-count // batch_size))
+
+
+def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:
+    maps = np.asarray(ops.convert_to_numpy(found), "float32")
+    if maps.ndim != len(batch.shape) - 1 or len(maps) != batch.shape[0]:
+        raise ValueError(
+            f"A method must return one map per image, ({batch.shape[0]}, h, w). "
+            f"Received: shape {maps.shape} from {name!r}"
+        )
+    return maps
+
+
+def _check_size(model: keras.Model, images: np.ndarray) -> None:
+    """Compare the images with the model's input, where the model knows it."""
+    try:
+        wanted = model.input_shape
+    except (AttributeError, ValueError):
+        return  # a subclassed model learns its input's shape from what it is called with
+    if not isinstance(wanted, tuple) or any(isinstance(part, tuple) for part in wanted):
+        return
+    fits = len(wanted) == images.ndim and all(
+        want in (None, have) for want, have in zip(wanted[1:], images.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"The images must have the model's input shape {wanted}. Received: "
+            f"images.shape={images.shape}. Resize them, or read a folder with "
+            "Probes.from_directory(folder, image_size=model)."
+        )

@@ -1,0 +1,391 @@
+"""Which layer is looked at, and how it and the logits are reached in place.
+
+A layer is reached by standing in for its `call` during one traced forward pass. The model is not
+cloned, cut or rewired, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from keras_saliency import autodiff
+
+LayerChoice = str | tuple[str | int, ...] | keras.layers.Layer | None
+
+# A layer of these kinds adds nothing of its own to look at: its map is its input's, coarser.
+_PASSES_ON = frozenset(
+    {"InputLayer", "Identity", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
+    | {"ActivityRegularization", "Flatten", "Reshape", "Permute", "RepeatVector", "Masking"}
+    | {"Resizing", "CenterCrop", "Rescaling", "Normalization", "Softmax"}
+    | {f"{kind}{d}D" for d in (1, 2, 3) for kind in ("SpatialDropout", "ZeroPadding", "Cropping")}
+    | {f"UpSampling{d}D" for d in (1, 2, 3)}
+)
+_PROBABILITIES = {"softmax": "softmax", "softmax_v2": "softmax", "sigmoid": "sigmoid"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one layer, as seen while a forward pass was recorded.
+
+    `takes` and `gives` number the tensors of the pass, so that equal numbers are the same tensor.
+    """
+
+    layer: keras.layers.Layer
+    path: tuple[str, ...]
+    number: int
+    within: tuple[keras.layers.Layer, ...]
+    takes: int | None
+    gives: int | None
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """The path as it is printed and may be given: `"mobilenetv2/out_relu"`."""
+        return "/".join(self.path)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The runs of a forward pass in the order in which they ended, and what came out."""
+
+    runs: tuple[Run, ...]
+    input_rank: int
+    output: int | None
+    output_shape: tuple[int, ...]
+    output_dtype: str
+
+    def producer(self, tensor: int | None) -> Run | None:
+        """Return the run that made a tensor: the innermost, since it ended first."""
+        return next((r for r in self.runs if tensor is not None and r.gives == tensor), None)
+
+    def is_alias(self, run: Run) -> bool:
+        """Tell whether a run only handed on what a run before it, or its input, had made."""
+        return run.gives == run.takes or self.producer(run.gives) is not run
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer and that one of its runs which is looked at, and its output for one image."""
+
+    layer: keras.layers.Layer
+    name: str
+    run: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LogitPlace:
+    """The layer that turns logits into probabilities, and how its logits are met."""
+
+    layer: keras.layers.Layer
+    run: int
+    activation: str
+    fused: bool
+
+
+@dataclass
+class Seen:
+    """What was met on the way through a forward pass."""
+
+    outputs: list[Any] = field(default_factory=list)
+    logits: list[Any] = field(default_factory=list)
+
+
+def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Recording:
+    """Trace `forward(*tensors)`, which calls `model`, and note every run of every layer."""
+    runs: list[Run] = []
+    found: list[Recording] = []
+    stack: list[keras.layers.Layer] = []
+    counts: dict[int, int] = {}
+    tensors: dict[int, tuple[int, Any]] = {}  # held while numbering, so that no id comes twice
+
+    def number(value: Any) -> int | None:
+        if not keras.ops.is_tensor(value):
+            return None
+        return tensors.setdefault(id(value), (len(tensors), value))[0]
+
+    def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            run = counts.get(id(layer), 0)
+            counts[id(layer)] = run + 1
+            stack.append(layer)
+            try:
+                output = original(*args, **kwargs)
+            finally:
+                stack.pop()
+            single = keras.ops.is_tensor(output)
+            runs.append(
+                Run(
+                    layer,
+                    (*(outer.name for outer in stack[1:]), layer.name),
+                    run,
+                    tuple(stack),
+                    number(args[0]) if args else None,
+                    number(output),
+                    tuple(output.shape) if single else (),
+                    keras.backend.standardize_dtype(output.dtype) if single else "",
+                )
+            )
+            return output
+
+        return call
+
+    def look(*inputs: Any) -> None:
+        for notes in (runs, stack, counts, tensors):
+            notes.clear()
+        with ExitStack() as stands:
+            for layer in model._flatten_layers(include_self=True):
+                stands.enter_context(_standing_in(layer, noting))
+            output = forward(*inputs)
+        found.append(
+            Recording(
+                tuple(r for r in runs if r.layer is not model),
+                len(arrays[0].shape),
+                number(output),
+                tuple(output.shape),
+                keras.backend.standardize_dtype(output.dtype),
+            )
+        )
+
+    autodiff.traced(look, model, *arrays)
+    return found[-1]
+
+
+@contextmanager
+def reached(
+    place: Place | None, logits: LogitPlace | None, zeros: Any | None = None
+) -> Iterator[Seen]:
+    """Meet a layer's output, and the logits, in the forward passes within the context.
+
+    Args:
+        place: The layer to look at, or None.
+        logits: Where logits become probabilities, or None.
+        zeros: Added to the layer's output, so that the gradient there is the gradient at the
+            layer. Or None.
+
+    Yields:
+        What was met: `outputs` of the place, and `logits`, one a run of their layer.
+    """
+    seen = Seen()
+
+    def looking(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        passed = 0
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal passed
+            output = original(*args, **kwargs)
+            if place is not None and passed == place.run:
+                if zeros is not None:
+                    output = output + zeros
+                seen.outputs.append(output)
+            passed += 1
+            return output
+
+        return call
+
+    def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.logits.append(inputs)
+            return original(inputs, *args, **kwargs)
+
+        return call
+
+    with ExitStack() as stands:
+        if place is not None:
+            stands.enter_context(_standing_in(place.layer, looking))
+        if logits is not None:
+            name = "activation" if logits.fused else None
+            stands.enter_context(_standing_in(logits.layer, noting, name))
+        yield seen
+
+
+def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Place:
+    """Settle which layer's output is looked at.
+
+    Args:
+        recording: A recorded forward pass of the model.
+        model: The model.
+        choice: A name, a path into nested models with an optional run number at its end, a
+            `Layer`, or None for the last feature map before the head.
+
+    Returns:
+        The place.
+
+    Raises:
+        ValueError: No layer fits, or several do. The message lists the layers that would.
+    """
+    if choice is None:
+        features = _features(recording)
+        if not features:
+            raise ValueError(
+                "No spatial layer was found: no layer before the head gives a map of more than "
+                f"one cell. Received: model={model.name!r}, whose layers give "
+                f"{', '.join(f'{r.name} {r.shape[1:]}' for r in recording.runs[-6:])}. Use methods "
+                "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
+            )
+        return _place(features[-1])
+    *_, number = choice if isinstance(choice, tuple) else (None,)
+    run = number if isinstance(number, int) else None
+    matching = [r for r in recording.runs if _matches(r, choice)]
+    if not matching:
+        raise ValueError(_not_found(recording, model, choice))
+    if len({id(r.layer) for r in matching}) > 1:
+        paths = sorted({r.name for r in matching})
+        raise ValueError(
+            f"layer={choice!r} fits several layers: {', '.join(map(repr, paths))}. Give one of "
+            "these paths, or the layer itself."
+        )
+    runs = [r for r in matching if r.layer is matching[0].layer]
+    if run is not None and not -len(runs) <= run < len(runs):
+        raise ValueError(
+            f"layer={choice!r} asks for run {run}, but the layer runs {len(runs)} times in a "
+            "forward pass. Runs count from 0."
+        )
+    if not _is_grid(runs[-1], recording.input_rank):
+        raise ValueError(
+            f"layer={choice!r} gives no map: its output has shape {runs[-1].shape}, a grid of rank "
+            f"{recording.input_rank} is needed. {_candidates(recording)}"
+        )
+    return _place(runs[-1 if run is None else run])
+
+
+def logits_behind(recording: Recording) -> LogitPlace | None:
+    """Find the layer that makes the model's probabilities from logits, if there is one."""
+    run = recording.producer(recording.output)
+    if run is None:
+        return None
+    if type(run.layer).__name__ == "Softmax":
+        return LogitPlace(run.layer, run.number, "softmax", fused=False)
+    activation = run.layer.__dict__.get("activation")
+    kind = _PROBABILITIES.get(getattr(activation, "__name__", ""))
+    return LogitPlace(run.layer, run.number, kind, fused=True) if kind else None
+
+
+def pooled_head(recording: Recording) -> tuple[keras.layers.Layer, Run | None] | None:
+    """Find a head of global average pooling and one dense layer.
+
+    Returns:
+        The dense layer and the run whose output is pooled, or None for other heads.
+    """
+    output = recording.producer(recording.output)
+    if output is not None and type(output.layer).__name__ in ("Softmax", "Activation"):
+        output = recording.producer(output.takes)
+    if output is None or type(output.layer).__name__ != "Dense":
+        return None
+    pool = recording.producer(output.takes)
+    if pool is None or not type(pool.layer).__name__.startswith("GlobalAveragePooling"):
+        return None
+    return output.layer, recording.producer(pool.takes)
+
+
+@contextmanager
+def _standing_in(
+    layer: keras.layers.Layer,
+    stand: Callable[[keras.layers.Layer, Callable[..., Any]], Callable[..., Any]],
+    attribute: str | None = None,
+) -> Iterator[None]:
+    """Put `stand(layer, original)` in the place of what a layer runs, for this thread only."""
+    if attribute is None:
+        quantized = getattr(layer, "quantization_mode", None) is not None
+        attribute = "quantized_call" if quantized else "call"
+    original = getattr(layer, attribute)
+    owner = threading.get_ident()
+    replacement = stand(layer, original)
+
+    @functools.wraps(original)
+    def ours_or_theirs(*args: Any, **kwargs: Any) -> Any:
+        here = threading.get_ident() == owner
+        return (replacement if here else original)(*args, **kwargs)
+
+    had, before = attribute in layer.__dict__, layer.__dict__.get(attribute)
+    # Keras tracks what `setattr` puts on a layer; the instance's dictionary is not watched.
+    layer.__dict__[attribute] = ours_or_theirs
+    try:
+        yield
+    finally:
+        if had:
+            layer.__dict__[attribute] = before
+        else:
+            del layer.__dict__[attribute]
+
+
+def _is_grid(run: Run, rank: int) -> bool:
+    return len(run.shape) == rank
+
+
+def _features(recording: Recording) -> list[Run]:
+    """Feature maps before the head, in the order of execution."""
+    return [
+        run
+        for run in recording.runs[: _head(recording)]
+        if _is_grid(run, recording.input_rank)
+        and math.prod(run.shape[1:-1]) > 1
+        and not _only_passes_on(run.layer)
+        and not recording.is_alias(run)
+        and not any("Attention" in type(outer).__name__ for outer in run.within)
+    ]
+
+
+def _head(recording: Recording) -> int:
+    """Return where the head begins: at what projects onto the outputs, or makes them itself."""
+    for index in reversed(range(len(recording.runs))):
+        run = recording.runs[index]
+        if _only_passes_on(run.layer) or recording.is_alias(run):
+            continue
+        projects = hasattr(run.layer, "kernel") and run.shape[-1] == recording.output_shape[-1]
+        return index if projects or run.gives == recording.output else index + 1
+    return 0
+
+
+def _only_passes_on(layer: keras.layers.Layer) -> bool:
+    kind = type(layer).__name__
+    if kind in _PASSES_ON or "Pooling" in kind or kind.startswith("Random"):
+        return True
+    activation = layer.__dict__.get("activation") if kind == "Activation" else None
+    return getattr(activation, "__name__", "") in _PROBABILITIES
+
+
+def _place(run: Run) -> Place:
+    return Place(run.layer, run.name, run.number, run.shape, run.dtype)
+
+
+def _matches(run: Run, choice: str | tuple[str | int, ...] | keras.layers.Layer) -> bool:
+    if isinstance(choice, str):
+        choice = tuple(choice.split("/"))
+    if isinstance(choice, tuple):
+        names = tuple(part for part in choice if not isinstance(part, int))
+        return run.path[-len(names) :] == names
+    return run.layer is choice
+
+
+def _not_found(recording: Recording, model: keras.Model, choice: Any) -> str:
+    if isinstance(choice, keras.layers.Layer):
+        known = any(layer is choice for layer in model._flatten_layers())
+        choice = choice.name
+    else:
+        last = choice.split("/")[-1] if isinstance(choice, str) else choice[-1]
+        known = any(layer.name == last for layer in model._flatten_layers())
+    if known:
+        return (
+            f"layer={choice!r} is part of the model but did not run by itself in a forward pass "
+            f"(it is unused, or inside a loop). {_candidates(recording)}"
+        )
+    return f"layer={choice!r} is not in the model {model.name!r}. {_candidates(recording)}"
+
+
+def _candidates(recording: Recording) -> str:
+    names = [run.name for run in _features(recording)]
+    if not names:
+        return "The model has no layer that gives a map."
+    listed = ", ".join(map(repr, names[-12:]))
+    return f"Layers with a map, last ones: {listed}."

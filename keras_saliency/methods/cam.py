@@ -1,0 +1,42 @@
+"""Class activation mapping."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras import ops
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def cam(model: ScoredModel, images: Any) -> Any:
+    """Compute CAM: channels before global average pooling, weighted as the class weights them.
+
+        M = sum_k w_k A_k,    w: the class's weights in the dense layer after the pooling
+
+    Zhou et al. 2016, "Learning deep features for discriminative localization", arXiv:1512.04150.
+    The map's mean plus the class's bias is the logit.
+
+    Args:
+        model: The scored model.
+        images: (batch, height, width, channels).
+
+    Returns:
+        Maps (batch, h, w) of the layer's grid, signed, in units of the logit.
+
+    Raises:
+        ValueError: The model has another head, the layer is not the one that is pooled, or the
+            target is not the logit of a class.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
+        ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> ks.explain(net, np.ones((1, 8, 12, 3)), "cam").maps.shape
+        (1, 6, 10)
+    """
+    activations = model.activations(images)
+    weights = model.class_weights(images)
+    spread = (weights.shape[0], *[1] * (len(activations.shape) - 2), weights.shape[1])
+    return ops.sum(activations * ops.reshape(weights, spread), axis=-1)

@@ -1,0 +1,39 @@
+"""HiResCAM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras import ops
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def hires_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
+    """Compute HiResCAM: a layer's output times its gradient, place by place.
+
+        M = relu(sum_k A_k * dS / dA_k)
+
+    Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM", arXiv:2011.08891. It shows only
+    places that the model used; with a head of global average pooling and one dense layer it is
+    the same as `grad_cam`.
+
+    Args:
+        model: The scored model.
+        images: (batch, height, width, channels).
+        relu: Whether only evidence for the score is kept. Without it the map is signed.
+
+    Returns:
+        Maps (batch, h, w) of the layer's grid, not negative unless `relu=False`.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
+        ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> ks.explain(net, np.ones((1, 8, 12, 3)), "hires_cam").maps.shape
+        (1, 6, 10)
+    """
+    activations, gradients = model.activations(images), model.layer_gradients(images)
+    maps = ops.sum(activations * gradients, axis=-1)
+    return ops.relu(maps) if relu else maps

@@ -1,0 +1,317 @@
+"""A model and a target, reduced to the questions that a method may ask."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_saliency import autodiff
+from keras_saliency.layers import (
+    LayerChoice,
+    LogitPlace,
+    Place,
+    Recording,
+    choose,
+    logits_behind,
+    pooled_head,
+    reached,
+    record,
+)
+from keras_saliency.targets import Aim, Head, Target, aim, read_head
+
+Method = Callable[["ScoredModel", Any], Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is settled once for a model and its probes, before anything is computed."""
+
+    model: keras.Model
+    recording: Recording
+    head: Head
+    aim: Aim
+    logits: LogitPlace | None
+    place: Place | None
+    no_place: str
+
+
+class ScoredModel:
+    """A model seen through a target: what a method may ask about a batch of images.
+
+    A method gets one of these and the images, `(batch, height, width, channels)` float32, and
+    returns maps `(batch, h, w)`. Answers about these images are computed once and shared by all
+    methods; a method may also ask about other images, one for each of the batch in the same order.
+    Every answer is a tensor of the backend, float32.
+
+    Attributes:
+        of: What the scores are computed of: `"logits"`, `"probability"`, `"log_probability"`, or
+            `"value"` for a regression.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.of = setting.aim.of
+        self._setting = setting
+        self._passes: dict[frozenset[str], Callable[..., Any]] = {}
+        self._images: Any = None
+        self._detail: Any = None
+        self._answers: dict[str, Any] = {}
+        self._asked: set[str] = set()
+        self._rehearsing = False
+        # Small gradients vanish in float16; a power of two is taken out again without a trace.
+        self._loss_scale = 1024.0 if setting.model.compute_dtype == "float16" else 1.0
+
+    def scores(self, images: Any) -> Any:
+        """Return the score of each image, (batch,)."""
+        return self._answer("scores", images)
+
+    def classes(self, images: Any) -> Any:
+        """Return the class explained in each image, (batch,) int32, -1 where there is none."""
+        return self._answer("classes", images)
+
+    def input_gradients(self, images: Any) -> Any:
+        """Return the gradient of the score at each image, of the shape of `images`."""
+        return self._answer("input_gradients", images)
+
+    def activations(self, images: Any) -> Any:
+        """Return the output of the layer, (batch, h, w, channels)."""
+        return self._answer("activations", images)
+
+    def layer_gradients(self, images: Any) -> Any:
+        """Return the gradient of the score at the layer's output, (batch, h, w, channels)."""
+        return self._answer("layer_gradients", images)
+
+    def class_weights(self, images: Any) -> Any:
+        """Return the weights of the explained class in the dense head, (batch, channels).
+
+        Raises:
+            ValueError: The head is not global average pooling of the layer and one dense layer,
+                or the target is no class of the logits.
+        """
+        kernel = _pooled_kernel(self._setting)
+        columns = [-kernel, kernel] if self._setting.head.is_binary else [kernel]
+        weights = ops.concatenate(columns, axis=-1)
+        return ops.take(ops.transpose(weights), self.classes(images), axis=0)
+
+    def questions(self, methods: Sequence[Method], images: np.ndarray) -> frozenset[str]:
+        """Find what methods ask about the images themselves, so that one pass can answer all.
+
+        They are asked with zeros for answers; one that turns to other images has said enough.
+        """
+        self._rehearsing = True
+        asked: set[str] = set()
+        for method in methods:
+            self.attend(images, np.zeros(len(images)), frozenset())
+            with suppress(_OtherImages):
+                method(self, self._images)
+            asked |= self._asked
+        self._rehearsing = False
+        self.forget()
+        return frozenset(asked)
+
+    def attend(self, images: np.ndarray, detail: np.ndarray, questions: frozenset[str]) -> Any:
+        """Turn to a batch, answer the questions about it in one pass, and return its tensor."""
+        self._images = ops.convert_to_tensor(images)
+        self._detail = ops.convert_to_tensor(detail)
+        self._answers, self._asked = {}, set()
+        if not self._rehearsing:
+            self._answers = self._pass(self._images, questions)
+        return self._images
+
+    def forget(self) -> None:
+        """Let go of the batch and of the answers about it."""
+        self._images, self._detail, self._answers = None, None, {}
+
+    def facts(self) -> dict[str, np.ndarray]:
+        """Return scores, classes and the model's own outputs for the batch attended to."""
+        return {
+            name: ops.convert_to_numpy(self._answers[name])
+            for name in ("scores", "classes", "outputs")
+        }
+
+    def _answer(self, question: str, images: Any) -> Any:
+        if question in ("activations", "layer_gradients") and self._setting.place is None:
+            raise ValueError(self._setting.no_place)
+        if images is not self._images:
+            if self._rehearsing:
+                raise _OtherImages
+            return self._pass(images, frozenset({question}))[question]
+        self._asked.add(question)
+        if question not in self._answers:
+            self._answers |= self._rehearsed() if self._rehearsing else self._missing(question)
+        return self._answers[question]
+
+    def _missing(self, question: str) -> dict[str, Any]:
+        return self._pass(self._images, frozenset({question}))
+
+    def _rehearsed(self) -> dict[str, Any]:
+        place, count = self._setting.place, self._images.shape[0]
+        layer = ops.zeros(place.shape if place else (count,))
+        return {
+            "scores": ops.zeros((count,)),
+            "classes": ops.zeros((count,), "int32"),
+            "input_gradients": ops.zeros(self._images.shape),
+            "activations": layer,
+            "layer_gradients": layer,
+        }
+
+    def _pass(self, images: Any, questions: frozenset[str]) -> dict[str, Any]:
+        """Run one compiled pass that answers just these questions."""
+        if questions not in self._passes:
+            self._passes[questions] = autodiff.compiled(
+                _question_function(self._setting, questions), self._setting.model
+            )
+        while True:
+            scale = ops.convert_to_tensor(self._loss_scale, "float32")
+            answers = self._passes[questions](images, self._detail, scale)
+            if self._loss_scale == 1.0 or _all_finite(answers):
+                return answers
+            self._loss_scale /= 32.0
+
+
+class _OtherImages(BaseException):
+    """Ends the rehearsal of a method that asks about images of its own making."""
+
+
+def settle(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    target: Target,
+    layer: LayerChoice,
+) -> Setting:
+    """Look at a model once and settle how it is asked.
+
+    Args:
+        model: A built model.
+        images: All images, (n, height, width, channels) float32.
+        labels: Labels of the images, or None.
+        target: What is explained.
+        layer: Which layer is looked at; None picks the last feature map.
+
+    Returns:
+        The setting.
+
+    Raises:
+        ValueError: A layer or target that does not fit the model.
+    """
+
+    def forward(images: Any) -> Any:
+        return model(images, training=False)
+
+    recording = record(model, forward, images[:1])
+    logits = logits_behind(recording)
+
+    def sums_to_one() -> bool:
+        outputs = autodiff.compiled(forward, model)(ops.convert_to_tensor(images[:4]))
+        found = ops.convert_to_numpy(outputs).astype("float64")
+        return bool((found >= 0).all() and np.allclose(found.sum(axis=-1), 1.0, atol=1e-2))
+
+    activation = logits.activation if logits else None
+    head = read_head(model, recording.output_shape, activation, labels, sums_to_one)
+    place, no_place = None, ""
+    try:
+        place = choose(recording, model, layer)
+    except ValueError as error:
+        if layer is not None:
+            raise
+        no_place = str(error)
+    return Setting(
+        model, recording, head, aim(target, head, labels, len(images)), logits, place, no_place
+    )
+
+
+@contextmanager
+def untouched(model: keras.Model) -> Iterator[None]:
+    """Put back, after a pass, what a layer's Python code or its tracing may have moved."""
+    before = [(layer, dict(layer.__dict__)) for layer in model._flatten_layers()]
+    drawn, drawn_numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(drawn)
+        np.random.set_state(drawn_numpy)
+        for layer, attributes in before:
+            for name in layer.__dict__.keys() - attributes.keys():
+                del layer.__dict__[name]
+            layer.__dict__.update(attributes)
+
+
+def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
+    """Write the function of one pass: the forward pass, and a backward pass if one is needed."""
+
+    def answer(images: Any, detail: Any, scale: Any) -> dict[str, Any]:
+        points: dict[str, Any] = {}
+        place = setting.place if questions & {"activations", "layer_gradients"} else None
+        if "input_gradients" in questions:
+            points["input_gradients"] = images
+        if place is not None and "layer_gradients" in questions:
+            # What is added to the layer's output has the gradient of the layer's output.
+            shape = (place.shape[0] * images.shape[0], *place.shape[1:])
+            points["layer_gradients"] = ops.zeros(shape, place.dtype)
+
+        def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            with reached(place, setting.logits, points.get("layer_gradients")) as seen:
+                outputs = setting.model(points.get("input_gradients", images), training=False)
+            logits = seen.logits[setting.logits.run] if setting.logits else None
+            scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
+            rest = {"scores": scores, "classes": classes, "outputs": outputs}
+            if place is not None:
+                rest["activations"] = ops.cast(seen.outputs[0], "float32")
+            return scores * scale, rest
+
+        if not points:
+            return scored({})[1]
+        _, rest, gradients = autodiff.gradients(scored, points)
+        return rest | {name: _connected(name, gradients[name], setting) / scale for name in points}
+
+    return answer
+
+
+def _connected(question: str, gradient: Any, setting: Setting) -> Any:
+    """Return a gradient in float32, or say that the score does not depend on the point."""
+    if gradient is not None:
+        return ops.cast(gradient, "float32")
+    if question == "layer_gradients" and setting.place is not None:
+        raise ValueError(
+            f"The score does not depend on layer {setting.place.name!r}, so it has no gradient "
+            "there. Name a layer on the way to the explained output with layer=."
+        )
+    raise ValueError(
+        "The score has no gradient at the images: the model turns them into integers, or stops "
+        "the gradient. Methods that ask for the layer alone ('grad_cam') still work."
+    )
+
+
+def _pooled_kernel(setting: Setting) -> Any:
+    head, place = pooled_head(setting.recording), setting.place
+    if head is None:
+        raise ValueError(
+            "'cam' needs a head of global average pooling and one dense layer. Received: "
+            f"model={setting.model.name!r} with another head. Use 'grad_cam' or 'hires_cam', "
+            "which need no such head and give the same map where there is one."
+        )
+    dense, pooled = head
+    if place is None or pooled is None or place.layer is not pooled.layer:
+        wanted = pooled.name if pooled else "what is pooled"
+        raise ValueError(
+            f"'cam' reads the layer that is pooled: layer={wanted!r}. "
+            f"Received: layer={place.name if place else None!r}"
+        )
+    if not setting.aim.classes or setting.aim.of != "logits":
+        raise ValueError(
+            "'cam' explains the logit of one class: target 'label', 'predicted' or class indices, "
+            f"of='logits'. Received: of={setting.aim.of!r}. Use 'hires_cam' for other targets."
+        )
+    return ops.cast(dense.kernel, "float32")
+
+
+def _all_finite(answers: dict[str, Any]) -> bool:
+    found = [ops.all(ops.isfinite(answers[name])) for name in answers if "gradients" in name]
+    return all(bool(ops.convert_to_numpy(one)) for one in found)

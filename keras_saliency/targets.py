@@ -1,0 +1,375 @@
+"""What is explained: the head's quantity (logit, probability) and which part of it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+Of = Literal["logits", "probability", "log_probability", "value"]
+What = str | int | Sequence[int] | np.ndarray | Callable[..., Any]
+
+_OF = ("logits", "probability", "log_probability")
+_NAMED = ("label", "predicted", "contrast")
+_REGRESSIONS = ("mean", "mse", "mae", "mape", "msle", "huber", "cosh", "poisson", "cosine", "crps")
+_SMALLEST = 1e-30  # keeps the logarithm of a probability of exactly 0 finite in float32
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained: which score, and of what it is computed.
+
+    Args:
+        what: `"label"` (the probe's own class), `"predicted"`, `"contrast"` (the label, or without
+            labels the predicted class, minus the runner-up), a class index, one class index per
+            image, an array of the shape of the output (the weights of a linear combination of
+            outputs) or `(batch, *output shape)`, or a callable `(outputs (batch, ...), labels) ->
+            scores (batch,)` in `keras.ops`.
+        of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
+            reached, the log probability takes their place and is named in the results.
+
+    Raises:
+        ValueError: An unknown name in `what` or `of`.
+        TypeError: `what` is none of the kinds above.
+
+    Example:
+        >>> import keras_saliency as ks
+        >>> ks.Target("label", of="probability")
+        Target(what='label', of='probability')
+    """
+
+    what: What = "label"
+    of: Of = "logits"
+
+    def __post_init__(self) -> None:
+        if self.of not in _OF:
+            raise ValueError(f"of must be one of {', '.join(_OF)}. Received: of={self.of!r}")
+        if isinstance(self.what, str) and self.what not in _NAMED:
+            raise ValueError(
+                f"target must be one of {', '.join(_NAMED)}, a class index, one index per image, "
+                f"an array of output weights, or a callable. Received: target={self.what!r}"
+            )
+        if not callable(self.what) and not isinstance(self.what, str):
+            kind = np.asarray(self.what).dtype.kind
+            if isinstance(self.what, bool) or kind not in "iuf":
+                raise TypeError(
+                    "target must be one of the names, a class index, one index per image, an array "
+                    f"of output weights, or a callable. Received: target={self.what!r}"
+                )
+
+    @classmethod
+    def of_any(cls, target: Target | What, of: Of = "logits") -> Target:
+        """Settle what a caller gave into a target."""
+        return target if isinstance(target, Target) else cls(target, of)
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a model's outputs are to be read.
+
+    Attributes:
+        kind: `"softmax"` (classes exclude each other), `"sigmoid"` (they don't, or there is one
+            unit for two classes) or `"values"` (no classes: regression).
+        logits: Where logits come from: `"reached"` behind a fused activation, `"outputs"` where
+            the model gives them itself, or None where they can't be had.
+        shape: Shape of the output without the batch.
+    """
+
+    kind: Literal["softmax", "sigmoid", "values"]
+    logits: Literal["reached", "outputs"] | None
+    shape: tuple[int, ...]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether one unit stands for two classes."""
+        return self.kind == "sigmoid" and self.shape[-1:] == (1,)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the output tells apart; for a regression, how many values it has."""
+        return 2 if self.is_binary else self.shape[-1]
+
+    def effective(self, of: Of) -> Of:
+        """Return what can be computed when `of` is asked for."""
+        if self.kind == "values":
+            return "value"
+        return "log_probability" if of == "logits" and self.logits is None else of
+
+    def quantity(self, outputs: Any, logits: Any, of: Of) -> Any:
+        """Compute what is explained, (batch, *shape) float32, from outputs and reached logits."""
+        outputs = ops.cast(outputs, "float32")
+        if self.kind == "values":
+            return outputs
+        if self.logits is None:
+            probability = outputs
+            return probability if of == "probability" else ops.log(probability + _SMALLEST)
+        logits = outputs if self.logits == "outputs" else ops.cast(logits, "float32")
+        return self._from_logits(logits, of)
+
+    def by_class(self, outputs: Any, logits: Any, of: Of) -> Any:
+        """Compute the same with one column a class: one sigmoid unit z becomes [-z, z]."""
+        if not self.is_binary:
+            return self.quantity(outputs, logits, of)
+        if self.logits is None:
+            one = self.quantity(outputs, logits, "probability")
+            both = ops.concatenate([1.0 - one, one], axis=-1)
+            return both if of == "probability" else ops.log(both + _SMALLEST)
+        one = self.quantity(outputs, logits, "logits")
+        both = ops.concatenate([-one, one], axis=-1)
+        return self._from_logits(both, of)
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
+        """Return the probability of each class, (batch, classes), or None for a regression.
+
+        Outputs with positions, (batch, height, width, classes), are averaged over them.
+        """
+        if self.kind == "values":
+            return None
+        found = outputs.astype(np.float64)
+        if self.logits == "outputs":
+            found = _softmax(found) if self.kind == "softmax" else 1 / (1 + np.exp(-found))
+        if self.is_binary:
+            found = np.concatenate([1 - found, found], axis=-1)
+        return found.reshape(len(found), -1, found.shape[-1]).mean(axis=1)
+
+    def _from_logits(self, logits: Any, of: Of) -> Any:
+        if of == "logits":
+            return logits
+        if self.kind == "softmax":
+            return ops.softmax(logits) if of == "probability" else ops.log_softmax(logits)
+        return ops.sigmoid(logits) if of == "probability" else ops.log_sigmoid(logits)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target settled for one model and one set of images.
+
+    Attributes:
+        of: What the scores are computed of, after what the model can give.
+        detail: What the score needs to know about each image, (n, ...): classes or weights.
+        classes: Whether the target explains one class an image, found at index 1 of `score`.
+    """
+
+    of: Of
+    detail: np.ndarray
+    classes: bool
+    _score: Callable[..., Any]
+
+    def score(self, head: Head, outputs: Any, logits: Any, detail: Any) -> tuple[Any, Any]:
+        """Compute scores (batch,) float32 and the classes explained (batch,), -1 where none."""
+        scores, classes = self._score(head, outputs, logits, detail)
+        return ops.cast(scores, "float32"), ops.cast(classes, "int32")
+
+
+def read_head(
+    model: keras.Model,
+    output_shape: tuple[int, ...],
+    activation: str | None,
+    labels: np.ndarray | None,
+    sums_to_one: Callable[[], bool],
+) -> Head:
+    """Find how a model's outputs are to be read.
+
+    What decides, in this order: the activation that was reached; the loss that the model was
+    compiled with; the labels and the outputs themselves.
+
+    Args:
+        model: The model.
+        output_shape: (batch, ..., classes) of the scored output.
+        activation: `"softmax"`, `"sigmoid"` or None, as reached.
+        labels: The probes' labels, or None.
+        sums_to_one: Called only if nothing else decides; computes some outputs and tells whether
+            they are probabilities over the classes.
+
+    Returns:
+        The head.
+    """
+    shape = tuple(output_shape[1:])
+    if activation == "softmax" or activation == "sigmoid":
+        return Head(activation, "reached", shape)
+    loss, from_logits = _loss(model)
+    if "binary" in loss and "crossentropy" in loss:
+        return Head("sigmoid", "outputs" if from_logits else None, shape)
+    if any(word in loss for word in _REGRESSIONS):
+        return Head("values", None, shape)
+    if shape[-1] > 1:
+        return Head("softmax", "outputs" if from_logits or not sums_to_one() else None, shape)
+    binary = labels is not None and labels.dtype.kind in "iu" and set(np.unique(labels)) <= {0, 1}
+    return Head("sigmoid" if binary else "values", "outputs" if binary else None, shape)
+
+
+def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Aim:
+    """Settle a target for a head and the probes.
+
+    Args:
+        target: What was asked for.
+        head: How the model's outputs are read.
+        labels: Classes (n,), several classes (n, classes), values (n,) or None.
+        count: n, the number of probes.
+
+    Returns:
+        The aim.
+
+    Raises:
+        ValueError: Labels, classes or weights that do not fit the head.
+    """
+    of = head.effective(target.of)
+    if head.kind == "values" and target.of != "logits":
+        raise ValueError(
+            f"of={target.of!r} needs a model that gives probabilities of classes. Received: a "
+            "model for values (regression). Leave `of` out."
+        )
+    what = target.what
+    if callable(what):
+        known = np.zeros(count, "int32") if labels is None else labels
+        return Aim(of, known, False, _calling(what, of))
+    if isinstance(what, str):
+        return _named(what, head, labels, count, of)
+    array = np.asarray(what)
+    if array.dtype.kind in "iu" and array.ndim <= 1:
+        if array.ndim == 1 and len(array) != count:
+            raise ValueError(
+                f"target must hold one class index per image, {count} in all. "
+                f"Received: target of length {len(array)}"
+            )
+        return Aim(of, _classes(np.broadcast_to(array, (count,)), head, "target"), True, _class(of))
+    return Aim(of, _weights(array, head, count), False, _weighing(of))
+
+
+def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
+    """Return labels that fit a head, or raise a ValueError that says what would."""
+    if labels.ndim == 2:
+        if labels.shape[1] != head.classes:
+            raise ValueError(
+                f"labels must have one column for each of the model's {head.classes} outputs. "
+                f"Received: labels.shape={labels.shape}"
+            )
+        return labels
+    return labels if head.kind == "values" else _classes(labels, head, "labels")
+
+
+def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
+    nothing = np.zeros(count, "int32")
+    if labels is not None:
+        labels = check_labels(labels, head)
+    if head.kind == "values":
+        if what == "contrast":
+            raise ValueError(
+                "target='contrast' compares classes, and the model gives values (regression). "
+                "Use 'predicted', the index of an output, or an array of output weights."
+            )
+        return Aim(of, nothing, False, _mean_of_values(of))
+    if what == "predicted" or labels is None:
+        return Aim(of, nothing, True, _predicted(of, contrast=what == "contrast"))
+    if labels.ndim == 2:
+        if what == "contrast":
+            raise ValueError(
+                "target='contrast' needs one class a probe. Received: "
+                f"labels.shape={labels.shape}, several classes each. Use 'label' or 'predicted'."
+            )
+        return Aim(of, labels.astype("float32"), False, _weighing(of))
+    return Aim(of, labels, True, _class(of, contrast=what == "contrast"))
+
+
+def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
+        return _pick(head.by_class(outputs, logits, of), classes, contrast), classes
+
+    return score
+
+
+def _predicted(of: Of, contrast: bool) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, _: Any) -> tuple[Any, Any]:
+        quantity = head.by_class(outputs, logits, of)
+        classes = ops.argmax(_over_positions(quantity), axis=-1)
+        return _pick(quantity, classes, contrast), classes
+
+    return score
+
+
+def _calling(what: Callable[..., Any], of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
+        scores = what(head.quantity(outputs, logits, of), labels)
+        if tuple(scores.shape) != (outputs.shape[0],):
+            raise ValueError(
+                "A target function must return one score per image, shape "
+                f"({outputs.shape[0]},). Received: shape {tuple(scores.shape)}"
+            )
+        return scores, _no_class(outputs)
+
+    return score
+
+
+def _weighing(of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
+        products = head.quantity(outputs, logits, of) * ops.cast(weights, "float32")
+        return ops.sum(products, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+    return score
+
+
+def _mean_of_values(of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, _: Any) -> tuple[Any, Any]:
+        values = head.quantity(outputs, logits, of)
+        return ops.mean(values, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+    return score
+
+
+def _no_class(outputs: Any) -> Any:
+    return -ops.ones((outputs.shape[0],), "int32")
+
+
+def _over_positions(quantity: Any) -> Any:
+    """Average (batch, *positions, classes) over the positions."""
+    return ops.mean(quantity, axis=tuple(range(1, len(quantity.shape) - 1)))
+
+
+def _pick(quantity: Any, classes: Any, contrast: bool) -> Any:
+    """Take the score of a class each, or its lead over the best of the others."""
+    quantity = _over_positions(quantity)
+    chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
+    scores = ops.sum(quantity * chosen, axis=-1)
+    return scores - ops.max(quantity - 1e9 * chosen, axis=-1) if contrast else scores
+
+
+def _classes(classes: np.ndarray, head: Head, name: str) -> np.ndarray:
+    wrong = (classes < 0) | (classes >= head.classes) | (classes != np.floor(classes))
+    if wrong.any():
+        raise ValueError(
+            f"{name} must be class indices from 0 to {head.classes - 1}, for a model whose output "
+            f"has shape {head.shape}. Received: {classes[wrong][0]}"
+        )
+    return classes.astype("int32")
+
+
+def _weights(array: np.ndarray, head: Head, count: int) -> np.ndarray:
+    if array.shape == head.shape:
+        array = np.broadcast_to(array, (count, *head.shape))
+    if array.shape != (count, *head.shape):
+        raise ValueError(
+            f"An array target must have the shape of the output, {head.shape}, or one such array "
+            f"per image, {(count, *head.shape)}. Received: target.shape={array.shape}"
+        )
+    return array.astype("float32")
+
+
+def _loss(model: keras.Model) -> tuple[str, bool]:
+    """Return a name of the loss that the model was compiled with, and its `from_logits`."""
+    loss = getattr(model, "loss", None)
+    if loss is None or isinstance(loss, (dict, list, tuple)):
+        return "", False
+    if isinstance(loss, str):
+        return loss.lower(), False
+    name = getattr(loss, "__name__", type(loss).__name__).lower()
+    config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
+    return name, bool(config.get("from_logits", False))
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    shifted = np.exp(values - values.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
