@@ -1,0 +1,288 @@
+"""Pictures for TensorBoard: the card of one map, and the film strip of a training."""
+
+import functools
+import textwrap
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_saliency import render
+
+CARD_WIDTH = 350  # of TensorBoard's image cards, which scale by nearest neighbour
+_TALLEST = 1.5  # times the width of a card; taller pictures are made narrower
+
+_PAPER, _INK, _FAINT = (250, 250, 250), (33, 33, 33), (105, 105, 105)
+_VERDICTS = {True: ("✓ ", (0, 112, 60)), False: ("✗ ", (190, 30, 45)), None: ("", _INK)}
+
+_GAP = 2  # between the pictures of a film strip
+_NAME_WIDTH = 116
+_CELL_WIDTH = 64  # at least, for the label above a narrow picture
+
+
+def tile(
+    display: np.ndarray,
+    map_: np.ndarray,
+    *,
+    title: str,
+    subtitle: str,
+    caption: str,
+    correct: bool | None = None,
+    signed: bool = False,
+    peak: float | None = None,
+    cmap: str | None = None,
+    width: int = CARD_WIDTH,
+) -> np.ndarray:
+    """Draw the card of one map for TensorBoard's image tab.
+
+    Args:
+        display: The picture, uint8 `(height, width, 3)`, RGB.
+        map_: Raw floats `(h, w)` of any size. One that cannot be drawn is labelled as such.
+        title: What the picture is, top left.
+        subtitle: When it was, top right.
+        caption: What the model says, below the picture.
+        correct: Whether the model is right, which colours and marks the caption; None for neither.
+        signed: Whether the sign is drawn.
+        peak: The magnitude at the end of the colour bar. By default the map's own largest.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        width: The card's width in pixels. The text grows with it.
+
+    Returns:
+        uint8 `(any, width, 3)`; the height follows from the picture's shape alone.
+
+    Raises:
+        TypeError: If the picture is not uint8.
+        ValueError: If a shape, the peak or the colour map's name is wrong.
+
+    Example:
+        ```python
+        photo = np.full((90, 120, 3), 200, np.uint8)
+        tile(photo, np.eye(7), title="03 penguin", subtitle="epoch 4", caption="says elephant")
+        ```
+    """
+    render.check_picture(display)
+    picture = _fit_picture(display, width, _TALLEST * width)
+    drawn = render.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap)
+    card = _Card(drawn, title, subtitle, width)
+    why = render.fault(map_, signed)
+    if why:
+        card.label([why])
+    else:
+        own = render.peak_of(map_, signed)
+        card.bar(peak or own, signed, cmap)
+        card.note(f"peak {own:.2g}")
+    card.caption(caption, correct)
+    return np.asarray(card.image)
+
+
+def error_tile(
+    display: np.ndarray, message: str, *, title: str, subtitle: str, width: int = CARD_WIDTH
+) -> np.ndarray:
+    """Draw the card of a map that could not be computed.
+
+    Args:
+        display: The picture, uint8 `(height, width, 3)`, RGB; it is shown in grey.
+        message: Why there is no map.
+        title: What the picture is, top left.
+        subtitle: When it was, top right.
+        width: The card's width in pixels.
+
+    Returns:
+        uint8 `(any, width, 3)`, of the size that `tile` would have.
+
+    Example:
+        ```python
+        photo = np.full((90, 120, 3), 200, np.uint8)
+        error_tile(photo, "layer 'conv' did not run", title="03 penguin", subtitle="epoch 4")
+        ```
+    """
+    render.check_picture(display)
+    picture = render.grey(_fit_picture(display, width, _TALLEST * width))
+    card = _Card(picture, title, subtitle, width)
+    lines = max(1, picture.shape[0] // card.px(20) - 1)
+    card.label(textwrap.wrap(f"no map: {message}", 44, max_lines=lines, placeholder=" …"))
+    return np.asarray(card.image)
+
+
+class _Card:
+    """A picture between a header and a footer, drawn on with lengths for a card of 350 px."""
+
+    def __init__(self, picture: np.ndarray, title: str, subtitle: str, width: int) -> None:
+        self._scale = width / CARD_WIDTH
+        top, height = self.px(26), picture.shape[0]
+        self._photo = (top, top + height)
+        self.image = Image.new("RGB", (width, top + height + self.px(50)), _PAPER)
+        self.image.paste(Image.fromarray(picture), ((width - picture.shape[1]) // 2, top))
+        self._draw = ImageDraw.Draw(self.image)
+        used = self._text(subtitle, self.px(344), self.px(13), 180, 11, _FAINT, "rm")
+        self._text(title, self.px(6), self.px(13), 332 - used, 13, _INK, "lm", bold=True)
+
+    def px(self, length: float) -> int:
+        """Convert a length for a card of the standard width into pixels of this one."""
+        return max(1, round(length * self._scale))
+
+    def caption(self, text: str, correct: bool | None) -> None:
+        glyph, colour = _VERDICTS[correct]
+        y = self._photo[1] + self.px(14)
+        self._text(glyph + text, self.px(6), y, 250, 12, colour, "lm", bold=correct is not None)
+
+    def note(self, text: str) -> None:
+        self._text(text, self.px(344), self._photo[1] + self.px(14), 88, 11, _FAINT, "rm")
+
+    def label(self, lines: list[str]) -> None:
+        """Write lines on a dark band across the middle of the picture."""
+        middle, line = sum(self._photo) / 2, self.px(18)
+        first = middle - line * (len(lines) - 1) / 2
+        band = (0, first - line, self.image.width, first + line * len(lines))
+        self._draw.rectangle(band, fill=_INK)
+        for i, text in enumerate(lines):
+            self._text(text, self.image.width / 2, first + i * line, 338, 12, _PAPER, "mm")
+
+    def bar(self, peak: float, signed: bool, cmap: str | None) -> None:
+        """Draw the colours from zero, or from minus the peak, to the peak."""
+        y = self._photo[1] + self.px(35)
+        low = f"{-peak:.2g}" if signed else "0"
+        high = f"{peak:.2g}"
+        left = self.px(12 + self._text(low, self.px(6), y, 80, 11, _INK, "lm"))
+        right = self.px(338 - self._text(high, self.px(344), y, 80, 11, _INK, "rm"))
+        top, bottom = y - self.px(5), y + self.px(5)
+        bar = render.colour_bar((bottom - top, right - left), signed, cmap)
+        self.image.paste(Image.fromarray(bar), (left, top))
+        self._draw.rectangle((left - 1, top - 1, right, bottom), outline=_FAINT)
+
+    def _text(
+        self,
+        text: str,
+        x: float,
+        y: float,
+        room: float,
+        size: int,
+        colour: tuple[int, int, int],
+        anchor: str,
+        bold: bool = False,
+    ) -> float:
+        """Write one line; return the room it took, in lengths for a card of 350 px."""
+        font = _font(self.px(size), bold)
+        text = _ellipsised(text, font, room * self._scale)
+        self._draw.text((x, y), text, colour, font, anchor)
+        return font.getlength(text) / self._scale
+
+
+def cell(picture: np.ndarray, map_: np.ndarray | None, *, signed: bool = False) -> np.ndarray:
+    """Draw one picture of a film strip.
+
+    Args:
+        picture: The small picture, uint8 `(height, width, 3)`, RGB.
+        map_: Raw floats `(h, w)`, drawn on its own scale; None where there is no map.
+        signed: Whether the sign is drawn.
+
+    Returns:
+        uint8 `(height, width, 3)`; in grey and marked "dead", "NaN" or "error" without heat.
+
+    Example:
+        ```python
+        cell(np.full((72, 96, 3), 200, np.uint8), np.zeros((7, 7)))
+        ```
+    """
+    if map_ is not None and not render.fault(map_, signed):
+        return render.overlay(picture, map_, signed=signed)
+    image = Image.fromarray(render.grey(picture))
+    mark = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
+    font, middle = _font(11), (image.width / 2, image.height / 2)
+    draw = ImageDraw.Draw(image)
+    left, top, right, bottom = draw.textbbox(middle, mark, font, "mm")
+    draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill=_INK)
+    draw.text(middle, mark, _PAPER, font, "mm")
+    return np.asarray(image)
+
+
+def thumbnails(display: np.ndarray, side: int = 96) -> np.ndarray:
+    """Make the small pictures of a film strip.
+
+    Args:
+        display: The pictures, uint8 `(batch, height, width, 3)`.
+        side: The longer side of a small picture in pixels.
+
+    Returns:
+        uint8 `(batch, h, w, 3)` of the same shape of picture.
+
+    Example:
+        ```python
+        thumbnails(np.zeros((4, 224, 160, 3), np.uint8)).shape  # (4, 96, 69, 3)
+        ```
+    """
+    return np.stack([_fit_picture(picture, side, side) for picture in display])
+
+
+def film_strip(
+    pictures: np.ndarray,
+    names: Sequence[str],
+    columns: Sequence[tuple[str, np.ndarray]],
+    *,
+    title: str,
+) -> np.ndarray:
+    """Draw how the maps changed while training: a row a probe, a column an epoch.
+
+    Args:
+        pictures: The clean small pictures, uint8 `(batch, height, width, 3)`.
+        names: What each picture is.
+        columns: For each epoch its label and its cells, uint8 `(batch, height, width, 3)`.
+        title: What is drawn, above everything.
+
+    Returns:
+        uint8 `(any, any, 3)`.
+
+    Example:
+        ```python
+        photos = np.zeros((4, 72, 96, 3), np.uint8)
+        film_strip(photos, list("abcd"), [("epoch 1", photos)], title="grad-cam")
+        ```
+    """
+    height, width = pictures.shape[1:3]
+    step_x, step_y = max(width, _CELL_WIDTH) + _GAP, max(height, 14) + _GAP
+    left, top = _NAME_WIDTH + 8, 46
+    size = (left + step_x * (len(columns) + 1) + 6, top + step_y * len(pictures) + 6)
+    image = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(image)
+    font = _font(11)
+    heading = _ellipsised(title, _font(13, bold=True), size[0] - 12)
+    draw.text((6, 13), heading, _INK, _font(13, bold=True), "lm")
+    for i, (label, cells) in enumerate([("probe", pictures), *columns]):
+        x = left + step_x * i
+        middle = x + (step_x - _GAP) / 2
+        draw.text((middle, 35), _ellipsised(label, font, step_x - 4), _FAINT, font, "mm")
+        for j, picture in enumerate(cells):
+            corner = (int(middle - width / 2), top + step_y * j)
+            image.paste(Image.fromarray(picture), corner)
+    for j, name in enumerate(names):
+        y = top + step_y * j + height / 2
+        draw.text((left - 6, y), _ellipsised(name, font, _NAME_WIDTH), _INK, font, "rm")
+    return np.asarray(image)
+
+
+def _fit_picture(picture: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Resize a picture to the largest size of its shape inside a box, smoothly both ways."""
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(picture, size, interpolation=method)
+
+
+@functools.lru_cache(maxsize=16)
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    import matplotlib  # for its DejaVu Sans, which is there on every machine and knows Unicode
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", size)
+
+
+def _ellipsised(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Cut a text to one line of at most `width` pixels, marking the cut."""
+    text = " ".join(text.split())
+    if font.getlength(text[:1000]) <= width:
+        return text
+    text = text[: int(width)]  # few characters are narrower than a pixel
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
