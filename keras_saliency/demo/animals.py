@@ -195,10 +195,11 @@ def _placed(shapes: list[Shape], rng: np.random.Generator, size: tuple[int, int]
     outlines = [turned(points, angle) * mirror for points, _ in shapes]
     corners = np.concatenate(outlines)
     low, extent = corners.min(axis=0), np.ptp(corners, axis=0)
-    room = np.array(size[::-1]) - 2.0  # A pixel is left free on every side.
+    margin = 1.5  # Pixels left free on every side.
+    room = np.array(size[::-1]) - 2 * margin
     wanted = rng.uniform(0.36, 0.74) * min(size) / np.sqrt(extent.prod())
     scale = min(wanted, (room / extent).min())
-    corner = 1.0 + rng.random(2) * (room - scale * extent)
+    corner = margin + rng.random(2) * (room - scale * extent)
     return [
         (corner + scale * (points - low), colour)
         for points, (_, colour) in zip(outlines, shapes, strict=True)

@@ -50,8 +50,8 @@ def paint(shapes: Iterable[Shape], size: tuple[int, int]) -> Layer:
     height, width = size
     canvas = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING, 4), np.uint8)
     for points, colour in shapes:
-        # OpenCV takes whole numbers, with some of the bits after the point.
-        corners = np.rint(points * (_SUPERSAMPLING << _FRACTION_BITS)).astype(np.int32)
+        # To OpenCV a whole number is the middle of a pixel; of its integers some bits are fraction.
+        corners = np.rint((points * _SUPERSAMPLING - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
         red, green, blue = colour
         rgba = (255 * red, 255 * green, 255 * blue, 255)
         cv2.fillPoly(canvas, [corners], rgba, shift=_FRACTION_BITS)

@@ -75,11 +75,13 @@ def _grass(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Back
     ]
     straw = hsv(rng.uniform(0.09, 0.17), rng.uniform(0.3, 0.7), rng.uniform(0.35, 0.9))
     colours = [*greens, straw]
+    # Feet have some depth: those that are farther away stand in more of the grass.
+    nearest_behind = feet - 0.06 * min(size)
     behind: list[Shape] = []
     front: list[Shape] = []
     blades, roots = _blades(rng, size)
     for blade, root, pick in zip(blades, roots, rng.integers(5, size=len(roots)), strict=True):
-        (front if root > feet else behind).append((blade, colours[pick]))
+        (front if root > nearest_behind else behind).append((blade, colours[pick]))
     return Background(paint(behind, size).over(ground), paint(front, size))
 
 
@@ -87,7 +89,7 @@ def _blades(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Points, Po
     """Bent blades `(count, 4, 2)` and the rows of their roots `(count,)`, the farthest first."""
     height, width = size
     unit = min(size)
-    count = int(rng.uniform(50, 190) * height * width / unit**2)
+    count = int(rng.uniform(50, 210) * height * width / unit**2)
     # Some roots are below the picture, so that its last rows are as full as the others.
     roots = np.sort(rng.uniform(0, height + 0.12 * unit, count))
     start = np.stack([rng.uniform(0, width, count), roots], axis=1)
