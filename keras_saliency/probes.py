@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_saliency.arrays import Array, as_array, check_finite, frozen
 from keras_saliency.labels import label_text, settle_class_names, settle_labels, settle_names
+from keras_saliency.notices import warn_user
 
 # Tried in this order, so that an image is given the narrowest range that holds it.
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
@@ -102,6 +103,139 @@ class Probes:
         self.masks = _settle_masks(masks, raw.shape[:3])
         self.names = settle_names(names, self.label_texts())
 
+    @classmethod
+    def from_directory(
+        cls,
+        directory: str | Path,
+        *,
+        image_size: Any = None,
+        per_class: int | None = None,
+        preprocess: Callable[[Any], Any] | None = None,
+        color_mode: str = "rgb",
+    ) -> Probes:
+        """Read a folder of class folders, or of unlabelled pictures.
+
+        Classes and their order are those of `keras.utils.image_dataset_from_directory`. Pictures
+        are resized as it does by default (bilinear, not antialiased, the aspect ratio not kept),
+        so that the model sees what it was trained on. Unlike there, the orientation in the EXIF
+        data is applied, transparency is shown on white, and hidden files are left out. With
+        `NAME.mask.png` beside every `NAME.jpg` these are the masks.
+
+        Args:
+            directory: Holds a folder per class, or pictures (jpg, jpeg, png, bmp, gif, webp).
+            image_size: `(height, width)`, or a model from whose input it is taken. `None`: all
+                pictures have one size.
+            per_class: How many pictures of each class are taken, the first by name; all if `None`.
+            preprocess: As for `Probes`; it is given values from 0 to 255.
+            color_mode: `"rgb"`, `"rgba"` or `"grayscale"`.
+
+        Returns:
+            The probes, whose images hold values from 0 to 255.
+
+        Raises:
+            ValueError: If there are no pictures, or one can't be read, or sizes differ, or some
+                have masks and others have none.
+
+        Example:
+            >>> probes = Probes.from_directory("photos", image_size=(224, 224), per_class=4)
+        """
+        from keras_saliency.folders import read_folder
+
+        pictures = read_folder(directory, image_size, per_class, color_mode)
+        return cls(**pictures._asdict(), preprocess=preprocess)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Iterable[Any],
+        per_class: int = 4,
+        seed: int = 0,
+        *,
+        class_names: Sequence[str] | None = None,
+        preprocess: Callable[[Any], Any] | None = None,
+    ) -> Probes:
+        """Choose a few examples of each class from a dataset.
+
+        About 2000 examples are read at most. A `tf.data.Dataset` is read through a copy, so that
+        the order of its later epochs stays what it would have been.
+
+        Args:
+            dataset: A `tf.data.Dataset`, a `keras.utils.PyDataset` or an iterable that yields
+                `(images, labels, ...)` or images alone, in batches or one by one.
+            per_class: How many examples of each class, chosen at random; of all together where
+                the labels are no classes.
+            seed: Decides the choice.
+            class_names: As for `Probes`; by default the dataset's own `class_names`, if any.
+            preprocess: As for `Probes`, for a dataset of images that the model does not get as
+                they are.
+
+        Returns:
+            The probes, ordered by class.
+
+        Raises:
+            TypeError: If the dataset does not yield one array of images (and one of labels).
+            ValueError: If the dataset is empty, or its examples make no probes.
+
+        Warns:
+            UserWarning: If reading shifts what the dataset yields later, or a class is not met.
+
+        Example:
+            >>> batches = [(np.zeros((6, 8, 8, 3)), [0, 1, 2, 0, 1, 2])]
+            >>> Probes.from_dataset(batches, per_class=1).labels.tolist()
+            [0, 1, 2]
+        """
+        from keras_saliency.datasets import draw
+
+        if class_names is None:
+            class_names = getattr(dataset, "class_names", None)
+        count = None if class_names is None else len(class_names)
+        images, labels = draw(dataset, per_class, seed, count)
+        probes = cls(images, labels, class_names=class_names, preprocess=preprocess)
+        absent = sorted(set(probes.class_names or ()).difference(probes.label_texts()))
+        if absent and probes.labels is not None and probes.labels.ndim == 1:
+            warn_user(
+                f"No example of {', '.join(absent)} was among those read from the dataset: "
+                "shuffle it, or pass arrays."
+            )
+        return probes
+
+    @classmethod
+    def of(cls, value: Any, model: Any = None) -> Probes:
+        """Make probes of whatever says clearly enough what they are.
+
+        Args:
+            value: `Probes` (returned as they are), an array of images, a tuple
+                `(images, labels)`, a dataset, or the path of a folder.
+            model: Gives the size and the number of channels of the pictures in a folder.
+
+        Returns:
+            The probes.
+
+        Raises:
+            TypeError: If the value is none of these.
+            ValueError: If what it holds makes no probes.
+
+        Example:
+            >>> len(Probes.of((np.zeros((2, 8, 8, 3)), [0, 1])))
+            2
+        """
+        if isinstance(value, Probes):
+            return value
+        if isinstance(value, str | Path):
+            shape = getattr(model, "input_shape", None) or (None,)
+            color_mode = "grayscale" if shape[-1] == 1 else "rgba" if shape[-1] == 4 else "rgb"
+            return cls.from_directory(value, image_size=model, color_mode=color_mode)
+        if isinstance(value, tuple):
+            if len(value) != 2:
+                raise TypeError(
+                    "A tuple of probes must be `(images, labels)`; for more use "
+                    f"`Probes(images, labels, masks=...)`. Received: {len(value)} entries"
+                )
+            return cls(*value)
+        if isinstance(value, list) or hasattr(value, "__array__"):
+            return cls(value)
+        return cls.from_dataset(value)
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -167,13 +301,12 @@ def _find_range(images: Array) -> tuple[tuple[float, float], bool]:
 
 
 def _warn_of_unknown_range(value_range: tuple[float, float]) -> None:
-    warnings.warn(
+    warn_user(
         "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and [0, 255]: "
         "they are shown stretched linearly, with one scale for all probes. For true colours pass "
         "the raw images with `preprocess=`, or what a person should see as `display=`.".format(
             *value_range
-        ),
-        stacklevel=3,
+        )
     )
 
 
@@ -182,12 +315,11 @@ def _to_display(images: Array, value_range: tuple[float, float]) -> Array:
     low, high = value_range
     channels = images.shape[-1]
     if channels not in (1, 3):
-        warnings.warn(
+        warn_user(
             f"Images of {channels} channels can't be shown in colour: the first "
             f"{'three are taken for red, green and blue' if channels > 3 else 'is shown'}. Pass "
             "what a person should see as `display=` (and put the channels last). "
-            f"Received: images.shape={images.shape}",
-            stacklevel=3,
+            f"Received: images.shape={images.shape}"
         )
     shown = images[..., :3] if channels >= 3 else images[..., :1]
     span = high - low if high > low else 1.0

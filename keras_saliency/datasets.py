@@ -1,0 +1,285 @@
+"""A few examples of each class out of a dataset, leaving the dataset as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import random
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_saliency.arrays import Array, as_array
+from keras_saliency.notices import warn_user
+
+# Enough to meet rare classes, and little enough for a dataset that repeats for ever.
+_READ_AT_MOST = 2000
+# Of every class this many times more are read than kept, so that there is something to choose from.
+_CHOICE = 8
+# Serialising in-memory arrays takes about nine times their size.
+_COPY_AT_MOST = 512 * 2**20
+# The dataset operations that share state with their originals, and the same without state:
+# (operation, how many inputs it has, the attribute that it does not have).
+_STATELESS = {
+    "ShuffleDatasetV3": ("ShuffleDataset", 4, None),
+    "RandomDatasetV2": ("RandomDataset", 2, "rerandomize_each_iteration"),
+}
+_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+_MEND = "pass arrays instead, or a second dataset that does not train"
+
+Example = tuple[Array, Any]
+
+
+def draw(
+    dataset: Iterable[Any], per_class: int, seed: int, class_count: int | None
+) -> tuple[list[Array], list[Any] | None]:
+    """Choose up to `per_class` examples of each class at random among those that are read.
+
+    Args:
+        dataset: Yields `(images, labels, ...)`, or images alone; batches or single examples.
+        per_class: How many to keep of each class; of all together where there are no classes.
+        seed: Decides the choice.
+        class_count: How many classes there are; lets the reading stop early.
+
+    Returns:
+        The images and their labels (`None` without labels), class by class.
+    """
+    if per_class < 1:
+        raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
+    rng = np.random.default_rng(seed)
+    kept: dict[Any, list[Example]] = {}
+    seen: dict[Any, int] = {}
+    limit = max(_READ_AT_MOST, _CHOICE * per_class)
+    # Closed first: what the dataset's threads still draw must not come after the streams are back.
+    with (
+        _random_streams_kept(),
+        contextlib.closing(_examples(dataset, rng, seed)) as examples,
+    ):
+        for image, label in itertools.islice(examples, limit):
+            group, class_count = _class_of(label, class_count)
+            seen[group] = seen.get(group, 0) + 1
+            _keep(kept.setdefault(group, []), (np.array(image), label), seen[group], per_class, rng)
+            if len(seen) == class_count and min(seen.values()) >= _CHOICE * per_class:
+                break
+    if not kept:
+        raise ValueError("The dataset yields no examples.")
+    order = sorted(kept, key=lambda group: (group is None, isinstance(group, str), group or 0))
+    drawn = [example for group in order for example in kept[group]]
+    labels = [label for _, label in drawn]
+    return [image for image, _ in drawn], None if labels[0] is None else labels
+
+
+def _keep(
+    reservoir: list[Example], example: Example, seen: int, size: int, rng: np.random.Generator
+) -> None:
+    """Reservoir sampling: each of the `seen` examples so far is held with the same chance."""
+    if len(reservoir) < size:
+        reservoir.append(example)
+    elif (place := int(rng.integers(seen))) < size:
+        reservoir[place] = example
+
+
+def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
+    """The class of one label (`None` where it has none), and how many classes there are."""
+    if label is None:
+        return None, class_count
+    value = np.asarray(label)
+    if value.size == 1:
+        item = value.reshape(-1)[0]
+        if isinstance(item, bytes | str):
+            return (item.decode() if isinstance(item, bytes) else str(item)), class_count
+        return (int(item) if float(item).is_integer() else None), class_count
+    if value.ndim == 1 and (value >= 0).all() and np.isclose(value.sum(), 1, atol=1e-3):
+        return int(value.argmax()), class_count or len(value)
+    return None, class_count
+
+
+def _examples(dataset: Any, rng: np.random.Generator, seed: int) -> Generator[Example, None, None]:
+    for element in _elements(dataset, rng, seed):
+        yield from _split(element)
+
+
+def _split(element: Any) -> list[Example]:
+    """The single examples of what a dataset yields at a time."""
+    images, labels = element, None
+    if isinstance(element, tuple | list):
+        images, labels = element[0], element[1] if len(element) > 1 else None
+    if isinstance(images, dict | tuple | list) or isinstance(labels, dict | tuple | list):
+        raise TypeError(
+            "A dataset must yield `(images, labels)`, or images alone, each one array: "
+            "`dataset.map` can bring it there. "
+            f"Received: {type(images).__name__} of images, {type(labels).__name__} of labels"
+        )
+    images = as_array(images, "images")
+    labels = None if labels is None else as_array(labels, "labels")
+    if _is_single(images, labels):
+        return [(images, labels)]
+    if labels is None:
+        return [(image, None) for image in images]
+    if labels.ndim == 0 or len(labels) != len(images):
+        raise ValueError(
+            "A dataset must yield as many labels as images. "
+            f"Received: images.shape={images.shape}, labels.shape={labels.shape}"
+        )
+    return list(zip(images, labels, strict=True))
+
+
+def _is_single(image: Array, label: Array | None) -> bool:
+    """Whether this is one example: three axes may be (height, width, channels) or a grey batch."""
+    if image.ndim != 3:
+        return image.ndim < 3
+    if label is None or (label.ndim > 0 and len(label) == len(image)):
+        return image.shape[-1] <= 4
+    return True
+
+
+def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any]:
+    """What the dataset yields, read so that its user does not notice where that can be done."""
+    if is_tf_dataset(dataset):
+        yield from _untouched(dataset, seed).as_numpy_iterator()
+    elif hasattr(dataset, "__getitem__") and not isinstance(dataset, dict):
+        yield from _indexed(_with_own_generators(dataset), rng)
+    elif isinstance(dataset, Iterator):
+        warn_user(f"What is read from an iterator will be missing in the training: {_MEND}.")
+        yield from dataset
+    elif isinstance(dataset, Iterable) and not isinstance(dataset, dict):
+        yield from dataset
+    else:
+        raise TypeError(
+            "Expected a tf.data.Dataset, a keras PyDataset or an iterable of batches. "
+            f"Received: {type(dataset).__name__}"
+        )
+
+
+def is_tf_dataset(value: Any) -> bool:
+    """Whether it is a `tf.data.Dataset`, found out without importing tensorflow."""
+    return any(base.__module__.startswith("tensorflow.python.data") for base in type(value).__mro__)
+
+
+def _indexed(dataset: Any, rng: np.random.Generator) -> Iterator[Any]:
+    """The batches of a PyDataset (or a list) in an order of our own."""
+    count = dataset.num_batches if hasattr(dataset, "num_batches") else len(dataset)
+    for index in itertools.count() if count is None else rng.permutation(count):
+        yield dataset[int(index)]
+
+
+def _with_own_generators(dataset: Any) -> Any:
+    """A shallow copy whose random generators are its own: augmentation draws from these."""
+    kinds = (np.random.Generator, np.random.RandomState, random.Random)
+    twin = copy.copy(dataset)
+    for name, value in getattr(dataset, "__dict__", {}).items():
+        if isinstance(value, kinds):
+            setattr(twin, name, copy.deepcopy(value))
+    return twin
+
+
+@contextlib.contextmanager
+def _random_streams_kept() -> Iterator[None]:
+    """Put numpy's and Python's global random streams back: a dataset's code may draw from them."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
+def _untouched(dataset: Any, seed: int) -> Any:
+    """A copy of a `tf.data.Dataset` whose reading leaves the original's later epochs alone.
+
+    Each iterator draws the next seed of its dataset's shuffles, so that one early look shifts the
+    order of every epoch after it. The copy goes through the serialised graph: its variables
+    (the state of random layers) are its own, its shuffles get a seed of ours, and caches, which
+    it would share and fill, are left out.
+    """
+    import tensorflow as tf
+
+    if _bytes_in_memory(dataset) > _COPY_AT_MOST:
+        warn_user(
+            "The dataset is too large to be copied, and reading it may shift its order in "
+            f"training: {_MEND}."
+        )
+        return dataset
+    try:
+        graph = _stateless_graph(dataset, seed)
+        copies = [_from_graph(graph, dataset.element_spec) for _ in range(3)]
+    except tf.errors.OpError as error:
+        warn_user(
+            "The dataset can't be copied, and reading it may shift its order in training "
+            f"({error.message}): {_MEND}."
+        )
+        return dataset
+    if _calls_python(graph) and not _yield_the_same(*copies[:2]):
+        warn_user(
+            "The dataset calls Python code that keeps a state of its own (a random generator, an "
+            f"iterator), so reading it shifts what it yields in training: {_MEND}."
+        )
+    return copies[2]
+
+
+def _bytes_in_memory(dataset: Any) -> int:
+    """The size of the arrays that a dataset was made from."""
+    own = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in _tensors(dataset))
+    return own + sum(_bytes_in_memory(source) for source in dataset._inputs())
+
+
+def _tensors(dataset: Any) -> list[Any]:
+    return [
+        t for t in getattr(dataset, "_tensors", ()) if t.dtype.size and t.shape.rank is not None
+    ]
+
+
+def _stateless_graph(dataset: Any, seed: int) -> Any:
+    """The dataset as a GraphDef that shares no state with it."""
+    import tensorflow as tf
+
+    # The policy "ignore": of the state of random operations the copy needs none.
+    variant = tf.data.experimental.to_variant(dataset)
+    serialised = tf.raw_ops.DatasetToGraphV2(input_dataset=variant, external_state_policy=1)
+    graph = tf.compat.v1.GraphDef.FromString(serialised.numpy())
+    constant = graph.node.add(name="keras_saliency_seed", op="Const")
+    constant.attr["dtype"].type = tf.int64.as_datatype_enum
+    # Two zeros would mean a seed drawn anew.
+    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(seed + 1 or 1, tf.int64))
+    sources = {}
+    for node in graph.node:
+        if node.op in _STATELESS:
+            node.op, inputs, attribute = _STATELESS[node.op]
+            del node.input[inputs:]
+            node.input[inputs - 2] = node.input[inputs - 1] = constant.name
+            if attribute is not None:
+                del node.attr[attribute]
+        elif node.op in ("CacheDataset", "CacheDatasetV2"):
+            sources[node.name] = node.input[0]
+    for node in graph.node:
+        for place, source in enumerate(node.input):
+            while source in sources:
+                source = sources[source]
+            node.input[place] = source
+    return graph
+
+
+def _from_graph(graph: Any, element_spec: Any) -> Any:
+    import tensorflow as tf
+
+    variant = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
+    return tf.data.experimental.from_variant(variant, element_spec)
+
+
+def _calls_python(graph: Any) -> bool:
+    return any(
+        node.op in _PYTHON_OPS for function in graph.library.function for node in function.node_def
+    )
+
+
+def _yield_the_same(first: Any, second: Any) -> bool:
+    """Whether two copies begin alike; what Python code keeps is the only thing they share."""
+    import tensorflow as tf
+
+    heads = []
+    for dataset in (first, second):
+        with _random_streams_kept():
+            heads.append(tf.nest.flatten(list(dataset.take(1).as_numpy_iterator())))
+    return all(np.array_equal(a, b) for a, b in zip(*heads, strict=True))

@@ -1,0 +1,189 @@
+"""Pictures in folders, in the order of `keras.utils.image_dataset_from_directory`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_saliency.arrays import Array
+
+_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+_MASK_ENDING = ".mask.png"
+_PILLOW_MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
+
+
+class Pictures(NamedTuple):
+    """What a folder holds, by the names of the arguments of `Probes`."""
+
+    images: list[Array]
+    labels: list[int] | None
+    masks: list[Array] | None
+    names: list[str] | None
+    class_names: list[str] | None
+    display: list[Array] | None
+
+
+def read_folder(
+    directory: str | Path, image_size: Any, per_class: int | None, color_mode: str
+) -> Pictures:
+    """Read a folder of class folders, or of pictures; the arguments are `from_directory`'s."""
+    if color_mode not in _PILLOW_MODES:
+        raise ValueError(
+            f"`color_mode` must be one of {list(_PILLOW_MODES)}. Received: {color_mode!r}"
+        )
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
+    size = _settle_size(image_size)
+    class_names, folders = _list_classes(Path(directory))
+    picked = [
+        (label, path)
+        for label, folder in enumerate(folders)
+        for path in list(_pictures_in(folder))[:per_class]
+    ]
+    if not picked:
+        raise ValueError(f"No pictures ({', '.join(_EXTENSIONS)}) were found in {directory}.")
+    paths = [path for _, path in picked]
+    images = [_read(path, color_mode) for path in paths]
+    masks = _read_masks(paths, images)
+    _check_sizes(paths, images, size)
+    images = [_resized(image, size) for image in images]
+    return Pictures(
+        images=images,
+        labels=[label for label, _ in picked] if class_names else None,
+        masks=[_resized(mask, size) for mask in masks] if masks else None,
+        names=None if class_names else [f"{i:02d}_{path.stem}" for i, path in enumerate(paths)],
+        class_names=class_names,
+        display=[_on_white(image) for image in images] if color_mode == "rgba" else None,
+    )
+
+
+def _settle_size(image_size: Any) -> tuple[int, int] | None:
+    """`(height, width)` of a pair, a number or a model; `None` where a model takes any size."""
+    if image_size is None:
+        return None
+    shape = getattr(image_size, "input_shape", None)
+    if shape is not None:
+        if len(shape) == 4 and isinstance(shape, tuple) and all(shape[1:3]):
+            return shape[1], shape[2]
+        return None
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    try:
+        height, width = (int(side) for side in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise ValueError(
+            "`image_size` must be (height, width), or a functional or built Sequential model. "
+            f"Received: image_size={image_size!r}"
+        )
+    return height, width
+
+
+def _list_classes(directory: Path) -> tuple[list[str] | None, list[Path]]:
+    """The class names in Keras's order, empty folders included, and their folders."""
+    if not directory.is_dir():
+        raise ValueError(f"Expected a folder of pictures. Received: {str(directory)!r}")
+    names = [
+        name
+        for name in sorted(os.listdir(directory))
+        if (directory / name).is_dir() and not name.startswith(".")
+    ]
+    if not names:
+        return None, [directory]
+    return names, [directory / name for name in names]
+
+
+def _pictures_in(folder: Path) -> Iterator[Path]:
+    """The pictures of one class: sub-folders count, hidden files (macOS's `._*`) do not."""
+    for root, _, files in sorted(os.walk(folder), key=lambda entry: entry[0]):
+        if any(part.startswith(".") for part in Path(root).relative_to(folder).parts):
+            continue
+        for name in sorted(files):
+            lower = name.lower()
+            if lower.endswith(_EXTENSIONS) and not lower.endswith(_MASK_ENDING) and name[0] != ".":
+                yield Path(root, name)
+
+
+def _read(path: Path, color_mode: str) -> Array:
+    """One upright picture as uint8 `(height, width, channels)`; transparency shows white."""
+    try:
+        with Image.open(path) as file:
+            image = _eight_bits(ImageOps.exif_transpose(file))
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                if color_mode != "rgba":
+                    white = Image.new("RGBA", image.size, "white")
+                    image = Image.alpha_composite(white, image)
+            array = np.array(image.convert(_PILLOW_MODES[color_mode]))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} can't be read as a picture: {error}. Mend or move it.") from error
+    return array if array.ndim == 3 else array[..., None]
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits: Pillow would cut it off at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray(np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8))
+
+
+def _read_masks(paths: list[Path], images: list[Array]) -> list[Array] | None:
+    """The masks beside the pictures, float32 `(height, width)` in [0, 1]: for all or for none."""
+    places = [path.with_name(path.stem + _MASK_ENDING) for path in paths]
+    lacking = [path.name for path, place in zip(paths, places, strict=True) if not place.is_file()]
+    if len(lacking) == len(paths):
+        return None
+    if lacking:
+        raise ValueError(
+            "Either every picture has a mask beside it (`NAME.mask.png` for `NAME.jpg`) or none. "
+            f"Received no mask for: {', '.join(lacking)}"
+        )
+    masks = [_read_mask(place) for place in places]
+    for place, mask, image in zip(places, masks, images, strict=True):
+        if mask.shape != image.shape[:2]:
+            raise ValueError(
+                f"A mask must have the size of its picture, {image.shape[:2]} upright. "
+                f"Received: {place} of {mask.shape}"
+            )
+    return masks
+
+
+def _read_mask(path: Path) -> Array:
+    mask = _read(path, "grayscale")[..., 0].astype(np.float32)
+    return mask / 255 if mask.max() > 1 else mask
+
+
+def _check_sizes(paths: list[Path], images: list[Array], size: tuple[int, int] | None) -> None:
+    """Without a size to bring them to, all pictures must have one."""
+    if size is not None:
+        return
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise ValueError(
+                "The pictures have different sizes; pass `image_size=(height, width)` or the "
+                f"model. Received: {paths[0].name} of {images[0].shape[:2]}, "
+                f"{path.name} of {image.shape[:2]}"
+            )
+
+
+def _resized(array: Array, size: tuple[int, int] | None) -> Array:
+    """Bilinear without antialiasing, as Keras loads: the model sees what it was trained on."""
+    if size is None or array.shape[:2] == size:
+        return array
+    resized = cv2.resize(
+        array.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR
+    )
+    return resized.reshape(*size, *array.shape[2:])
+
+
+def _on_white(image: Array) -> Array:
+    """uint8 RGB of an RGBA picture."""
+    opacity = image[..., 3:] / 255
+    mixed = image[..., :3] * opacity + 255 * (1 - opacity)
+    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
