@@ -1,0 +1,279 @@
+"""The Keras callback: when to look, and what is done with what is seen."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_saliency.board.events import EventWriter, new_run
+from keras_saliency.explainer import Explainer, Look, name_methods
+from keras_saliency.layers import LayerChoice
+from keras_saliency.notices import warn_user
+from keras_saliency.predictions import read_predictions
+from keras_saliency.probes import Probes
+from keras_saliency.recorder import Recorder, Snapshot
+from keras_saliency.scored_model import Method
+from keras_saliency.targets import Target, What
+
+logger = logging.getLogger("keras_saliency")
+
+
+class SaliencyCallback(keras.callbacks.Callback):
+    """Watch, while a model trains, what it looks at in a few fixed images.
+
+    Before the first batch and after every epoch, all probes are explained by all methods, and
+    overlays, film strips and numbers go to a TensorBoard run of their own, `<log_dir>/saliency`.
+    The training is not touched: weights, optimizer, statistics and random streams are bit for bit
+    what they are without the callback, and after the first batch no fault of its own stops it.
+
+    Args:
+        probes: `Probes`, an array of images, `(images, labels)`, a `tf.data.Dataset` or
+            `PyDataset` (read now, a few images a class), or a folder of class sub-folders.
+        log_dir: Where TensorBoard looks for runs. A run is never mixed with an older one:
+            `saliency`, then `saliency_2`; a fit with `initial_epoch > 0` continues the newest.
+        methods: Names out of `keras_saliency.methods.available()`, or callables
+            `(model, images) -> maps`.
+        layer: What CAM methods look at: a name, a path (`"mobilenetv2/out_relu"`, or a tuple), a
+            `Layer`, or None for the last feature map before the head.
+        target: What is explained: `"label"` (without labels, the prediction), `"predicted"`,
+            `"contrast"`, a class index, one per probe, an array of output weights, a callable, or
+            a `Target`, which also says of what: logits, probability or log probability.
+        every: Look after every so many epochs, or, as in `"200 batches"`, batches; these have the
+            global batch for their step and a run of their own.
+        batch_size: At most so many probes in one pass.
+        strict: Raise faults during training instead of warning once.
+
+    Raises:
+        ValueError: Arguments that can't work; what depends on the model is checked when training
+            begins, before its first batch.
+        TypeError: An argument of a wrong kind.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((16, 24, 3)), keras.layers.Conv2D(4, 3),
+        ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> net.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x, y = np.random.default_rng(0).random((8, 16, 24, 3)), np.arange(8) % 2
+        >>> history = net.fit(x, y, verbose=0, callbacks=[ks.SaliencyCallback((x, y), "logs")])
+    """
+
+    def __init__(
+        self,
+        probes: Any,
+        log_dir: str | Path = "logs",
+        methods: Sequence[str | Method] = ("saliency", "grad_cam"),
+        *,
+        layer: LayerChoice = None,
+        target: Target | What = "label",
+        every: int | str = 1,
+        batch_size: int = 32,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        name_methods(methods)
+        self._given = probes if isinstance(probes, (str, Path)) else Probes.of(probes)
+        self._log_dir = Path(log_dir)
+        self._methods = methods
+        self._layer = layer
+        self._target = Target.of_any(target)
+        self._every, self._counts_batches = _read_every(every)
+        self._batch_size = batch_size
+        self._strict = strict
+        self._faults: set[str] = set()
+        self._recorder: Recorder | None = None
+        self._last: Snapshot | None = None
+        self._best: Snapshot | None = None
+        if self._counts_batches:
+            # A batch hook turns off Keras's asynchronous dispatch: there is one only on request.
+            self.on_train_batch_end = self._after_batch
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Check everything that can be wrong, before anything is trained."""
+        self._close()
+        self._siblings = _siblings(self)
+        self._probes = self._load_probes()
+        self._explainer = self._settle()
+        self._say_what_is_looked_at()
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Draw one set before the first batch, so that what was learnt can be told."""
+        self._remember_the_best()
+        if self._recorder is None:
+            self._begin(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at the probes, if it is time."""
+        if not self._counts_batches and (epoch + 1) % self._every == 0:
+            self._look(epoch, f"epoch {epoch + 1}", logs)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Show the model that is kept, if it is not the last one seen, and finish writing."""
+        self._show_what_is_kept()
+        self._close()
+
+    def _after_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._batch += 1
+        if self._batch % self._every == 0:
+            self._look(self._batch, f"batch {self._batch}", logs)
+
+    def _begin(self, epoch: int) -> None:
+        name = "saliency_batches" if self._counts_batches else "saliency"
+        run = new_run(self._log_dir, name, resume=epoch > 0)
+        continued = any(run.iterdir())
+        self._recorder = Recorder(
+            EventWriter(run),
+            list(self._probes.names),
+            self._probes.display,
+            self._probes.label_texts(),
+            of=self._explainer.of,
+            on_fault=self._warn,
+        )
+        self._last = self._best = None
+        self._batch = int(self.model.optimizer.iterations) if self._counts_batches else 0
+        if not continued:
+            before = self._batch if self._counts_batches else epoch - 1
+            when = "before training" if epoch == 0 else f"epoch {epoch}"
+            self._record(before, when, self._first_look(), {})
+
+    def _first_look(self) -> Look:
+        """Look for the first time, when a method that fails is still an error."""
+        look = self._explainer.look()
+        for name, error in look.errors.items():
+            error.add_note(f"While computing {name!r}; nothing has been trained.")
+            raise error
+        return look
+
+    def _look(self, step: int, when: str, logs: Mapping[str, Any] | None) -> None:
+        """Look during training, when nothing of ours may stop it."""
+        try:
+            look = self._explainer.look()
+            for name, error in look.errors.items():
+                self._fault(name, f"{name!r} could not be computed ({error})", error)
+            self._record(step, when, look, logs or {})
+        except Exception as error:
+            self._fault("set", f"the set of {when} is missing ({error})", error)
+
+    def _record(self, step: int, when: str, look: Look, logs: Mapping[str, Any]) -> None:
+        if self._recorder is None:
+            return
+        carried = {} if self._has_tensorboard() else {k: float(v) for k, v in logs.items()}
+        probes, head = self._probes, self._explainer.head
+        said = read_predictions(head, look.outputs, probes.labels, probes.class_names)
+        self._last = Snapshot(
+            step=step,
+            when=when,
+            maps=look.maps,
+            errors={name: str(error) for name, error in look.errors.items()},
+            scores=look.scores,
+            predicted=said.texts,
+            confidence=said.confidence,
+            probability=said.probability,
+            correct=said.correct,
+            logs=carried,
+        )
+        self._recorder.record(self._last)
+
+    def _remember_the_best(self) -> None:
+        """Hold on to the set of the epoch whose weights `EarlyStopping` would bring back."""
+        for stopper in self._stoppers():
+            if self._last is not None and stopper.best_epoch == self._last.step:
+                self._best = self._last
+
+    def _show_what_is_kept(self) -> None:
+        """Show the weights of an earlier epoch that `EarlyStopping` brings back, if it does.
+
+        It does so in its own `on_train_end`: before ours, or after it.
+        """
+        self._remember_the_best()
+        for stopper in self._stoppers():
+            last = self._last
+            if last is None or stopper.best_weights is None or stopper.best_epoch == last.step:
+                continue
+            step, when = last.step + 1, f"kept: epoch {stopper.best_epoch + 1}"
+            if self._siblings.index(stopper) < self._siblings.index(self):
+                self._look(step, when, None)
+            elif self._best is not None and self._recorder is not None:
+                self._recorder.record(replace(self._best, step=step, when=when, logs={}))
+
+    def _stoppers(self) -> list[keras.callbacks.EarlyStopping]:
+        kind = keras.callbacks.EarlyStopping
+        if self._recorder is None or self._counts_batches:
+            return []
+        return [s for s in self._siblings if isinstance(s, kind) and s.restore_best_weights]
+
+    def _has_tensorboard(self) -> bool:
+        return any(isinstance(s, keras.callbacks.TensorBoard) for s in self._siblings)
+
+    def _load_probes(self) -> Probes:
+        if isinstance(self._given, Probes):
+            return self._given
+        return Probes.of(self._given, self.model)
+
+    def _settle(self) -> Explainer:
+        target = self._target
+        if target.what == "label" and self._probes.labels is None:
+            self._say("the probes have no labels, so the predicted class is explained")
+            target = replace(target, what="predicted")
+        return Explainer(
+            self.model, self._probes, self._methods, target, self._layer, self._batch_size
+        )
+
+    def _say_what_is_looked_at(self) -> None:
+        place = self._explainer.place
+        if place is not None:
+            grid = " x ".join(map(str, place.shape[1:-1]))
+            self._say(f"looks at layer {place.name!r}, a grid of {grid}")
+        if self._explainer.of != self._target.of:
+            self._say(f"explains the {self._explainer.of}, since the model's logits can't be had")
+
+    def _say(self, text: str) -> None:
+        """Tell the user something once, as Keras tells of its progress."""
+        if keras.config.is_interactive_logging_enabled() and (self.params or {}).get("verbose"):
+            sys.stdout.write(f"keras_saliency: {text}\n")
+        else:
+            logger.info(text)
+
+    def _fault(self, kind: str, text: str, error: Exception) -> None:
+        if self._strict:
+            raise error
+        if kind not in self._faults:
+            self._faults.add(kind)
+            self._warn(text)
+
+    def _warn(self, text: str) -> None:
+        warn_user(f"keras_saliency: {text}. The training goes on.")
+
+    def _close(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = None
+
+
+def _siblings(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
+    """Find the callbacks of this training in their order, which Keras offers no way to ask for."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        listed = getattr(frame.f_locals.get("self"), "callbacks", None)
+        if isinstance(listed, list) and any(one is callback for one in listed):
+            return list(listed)
+        frame = frame.f_back
+    return [callback]
+
+
+def _read_every(every: int | str) -> tuple[int, bool]:
+    """Return how often to look, and whether that counts batches."""
+    match = re.fullmatch(r"\s*(\d+)\s+batch(?:es)?\s*", every) if isinstance(every, str) else None
+    count = int(match[1]) if match else every
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(
+            "every must be a number of epochs from 1, or of batches as in '200 batches'. "
+            f"Received: every={every!r}"
+        )
+    return count, match is not None
