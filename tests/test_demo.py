@@ -237,6 +237,7 @@ def test_light_is_of_many_kinds_and_does_not_know_the_background():
         ({"seed": -1}, "seed=-1"),
         ({"size": (31, 64)}, r"size=\(31, 64\)"),
         ({"size": (64, 64, 3)}, r"size=\(64, 64, 3\)"),
+        ({"size": 64}, "size=64"),
         ({"size": (64.0, 64)}, r"size=\(64.0, 64\)"),
     ],
 )

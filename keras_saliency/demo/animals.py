@@ -63,6 +63,9 @@ def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> L
 
     Example:
         ```python
+        import numpy as np
+        from keras_saliency.demo import draw_animal
+
         animal = draw_animal("elephant", np.random.default_rng(0), (64, 64))
         animal.cover.mean()  # its share of the picture
         ```

@@ -135,8 +135,10 @@ def times(colour: Colour, factor: float) -> Colour:
 
 def check_size(size: tuple[int, int]) -> None:
     """Refuse a size in which nothing could be recognised."""
-    whole = all(isinstance(side, int | np.integer) for side in size)
-    if len(size) != 2 or not whole or min(size) < _SMALLEST_SIDE:
+    pair = isinstance(size, tuple | list) and len(size) == 2
+    if not pair or not all(
+        isinstance(side, int | np.integer) and side >= _SMALLEST_SIDE for side in size
+    ):
         raise ValueError(
             f"size must be (height, width) in whole pixels, each at least {_SMALLEST_SIDE}. "
             f"Received: size={size!r}"

@@ -79,9 +79,11 @@ def scenes(
 
     Example:
         ```python
-        train = scenes(2000, correlation=0.95)
-        model.fit(train.images, train.labels, epochs=8)
-        model.evaluate(train.twins, train.labels)  # worse, if the model looks at the grass
+        from keras_saliency.demo import scenes
+
+        drawn = scenes(100, correlation=0.95)
+        (drawn.labels == drawn.backgrounds).mean()  # about 0.95
+        drawn.images[0], drawn.twins[0]  # the same animal on grass and on snow
         ```
     """
     _check_scenes(count, correlation, seed)
@@ -119,6 +121,9 @@ def compose(
 
     Example:
         ```python
+        import numpy as np
+        from keras_saliency.demo import compose, draw_animal, draw_background, draw_light
+
         rng = np.random.default_rng(0)
         animal = draw_animal("penguin", rng, (64, 64))
         snow = draw_background("snow", rng, (64, 64), feet=50)
@@ -145,6 +150,9 @@ def draw_light(rng: np.random.Generator, size: tuple[int, int]) -> Light:
 
     Example:
         ```python
+        import numpy as np
+        from keras_saliency.demo import draw_light
+
         light = draw_light(np.random.default_rng(0), (64, 64))
         ```
     """

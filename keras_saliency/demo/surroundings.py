@@ -53,6 +53,9 @@ def draw_background(
 
     Example:
         ```python
+        import numpy as np
+        from keras_saliency.demo import draw_background
+
         grass = draw_background("grass", np.random.default_rng(0), (64, 64), feet=50)
         picture = grass.front.over(grass.ground)  # grass with no animal on it
         ```
