@@ -221,14 +221,8 @@ def _untouched(dataset: Any, seed: int) -> Any:
 
 def _bytes_in_memory(dataset: Any) -> int:
     """The size of the arrays that a dataset was made from."""
-    own = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in _tensors(dataset))
+    own = sum(t.dtype.size * t.shape.num_elements() for t in getattr(dataset, "_tensors", ()))
     return own + sum(_bytes_in_memory(source) for source in dataset._inputs())
-
-
-def _tensors(dataset: Any) -> list[Any]:
-    return [
-        t for t in getattr(dataset, "_tensors", ()) if t.dtype.size and t.shape.rank is not None
-    ]
 
 
 def _stateless_graph(dataset: Any, seed: int) -> Any:

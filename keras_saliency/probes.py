@@ -137,7 +137,11 @@ class Probes:
                 have masks and others have none.
 
         Example:
-            >>> probes = Probes.from_directory("photos", image_size=(224, 224), per_class=4)
+            >>> import keras, tempfile
+            >>> folder = tempfile.mkdtemp()
+            >>> keras.utils.save_img(f"{folder}/a.png", np.zeros((4, 6, 3)), scale=False)
+            >>> Probes.from_directory(folder, image_size=(8, 12)).images.shape
+            (1, 8, 12, 3)
         """
         from keras_saliency.folders import read_folder
 
