@@ -12,6 +12,7 @@ from keras_saliency import render
 
 CARD_WIDTH = 350  # of TensorBoard's image cards, which scale by nearest neighbour
 _TALLEST = 1.5  # times the width of a card; taller pictures are made narrower
+_LOWEST = 60  # of the picture's part of a card, so that a label fits on it
 
 _PAPER, _INK, _FAINT = (250, 250, 250), (33, 33, 33), (105, 105, 105)
 _VERDICTS = {True: ("✓ ", (0, 112, 60)), False: ("✗ ", (190, 30, 45)), None: ("", _INK)}
@@ -67,7 +68,7 @@ def tile(
     card = _Card(drawn, title, subtitle, width)
     why = render.fault(map_, signed)
     if why:
-        card.label([why])
+        card.label(why)
     else:
         own = render.peak_of(map_, signed)
         card.bar(peak or own, signed, cmap)
@@ -100,8 +101,7 @@ def error_tile(
     render.check_picture(display)
     picture = render.grey(_fit_picture(display, width, _TALLEST * width))
     card = _Card(picture, title, subtitle, width)
-    lines = max(1, picture.shape[0] // card.px(20) - 1)
-    card.label(textwrap.wrap(f"no map: {message}", 44, max_lines=lines, placeholder=" …"))
+    card.label(f"no map: {message}")
     return np.asarray(card.image)
 
 
@@ -110,10 +110,11 @@ class _Card:
 
     def __init__(self, picture: np.ndarray, title: str, subtitle: str, width: int) -> None:
         self._scale = width / CARD_WIDTH
-        top, height = self.px(26), picture.shape[0]
+        top, height = self.px(26), max(picture.shape[0], self.px(_LOWEST))
         self._photo = (top, top + height)
         self.image = Image.new("RGB", (width, top + height + self.px(50)), _PAPER)
-        self.image.paste(Image.fromarray(picture), ((width - picture.shape[1]) // 2, top))
+        left, above = (width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
+        self.image.paste(Image.fromarray(picture), (left, top + above))
         self._draw = ImageDraw.Draw(self.image)
         used = self._text(subtitle, self.px(344), self.px(13), 180, 11, _FAINT, "rm")
         self._text(title, self.px(6), self.px(13), 332 - used, 13, _INK, "lm", bold=True)
@@ -130,14 +131,17 @@ class _Card:
     def note(self, text: str) -> None:
         self._text(text, self.px(344), self._photo[1] + self.px(14), 88, 11, _FAINT, "rm")
 
-    def label(self, lines: list[str]) -> None:
-        """Write lines on a dark band across the middle of the picture."""
+    def label(self, text: str) -> None:
+        """Write on a dark band across the middle of the picture, on as many lines as fit."""
         middle, line = sum(self._photo) / 2, self.px(18)
+        room = int(self._photo[1] - self._photo[0]) // line - 1
+        lines = textwrap.wrap(text, 44, max_lines=room, placeholder=" …")
         first = middle - line * (len(lines) - 1) / 2
-        band = (0, first - line, self.image.width, first + line * len(lines))
-        self._draw.rectangle(band, fill=_INK)
-        for i, text in enumerate(lines):
-            self._text(text, self.image.width / 2, first + i * line, 338, 12, _PAPER, "mm")
+        self._draw.rectangle(
+            (0, first - line, self.image.width, first + line * len(lines)), fill=_INK
+        )
+        for i, part in enumerate(lines):
+            self._text(part, self.image.width / 2, first + i * line, 338, 12, _PAPER, "mm")
 
     def bar(self, peak: float, signed: bool, cmap: str | None) -> None:
         """Draw the colours from zero, or from minus the peak, to the peak."""

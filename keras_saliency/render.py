@@ -253,7 +253,7 @@ def figure(
             f"{len(displays)} displays, {len(maps)} maps, {len(titles)} titles"
         )
     height, width = displays.shape[1:3]
-    row = min(max(3.0 * height / width, 1.2), 6.0) + 0.4
+    row = min(max(3.0 * height / width, 0.7), 6.0) + 0.4
     drawing = Figure(figsize=(10, row * len(maps)), layout="constrained")
     axes = drawing.subplots(len(maps), 3, squeeze=False)
     for (left, middle, right), display, map_, title in zip(

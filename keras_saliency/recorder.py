@@ -1,0 +1,342 @@
+"""The worker thread: it draws what the callback saw, encodes it and writes it.
+
+Training hands over a `Snapshot` and goes on. Whatever goes wrong here is told once and never
+reaches training.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from keras_saliency import cards
+from keras_saliency.board.events import EventWriter, safe_tag
+
+_WAITING = 4  # snapshots with pictures that may wait to be drawn
+_PATIENCE_S = 2.0  # how long training waits for room among them
+_CLOSING_S = 120.0
+_COLUMNS = 20  # of a film strip
+_NAME = 24  # letters of a predicted class on a tile, so that its probability is never cut off
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was seen at one moment of a training; `n` is the number of probes.
+
+    Args:
+        step: The step on TensorBoard's slider, -1 before training.
+        when: The same in words: "before training", "epoch 4", "batch 400".
+        maps: Method name to raw float32 `(n, h, w)`; a method that failed is absent.
+        errors: Name of a method that failed to one line that says why.
+        scores: float32 `(n,)`, the explained quantity.
+        predicted: For each probe a text such as "penguin" or "2.31".
+        confidence: `(n,)`, the probability of the predicted class from 0 to 1, or NaN.
+        probability: `(n,)`, the probability of the label's class from 0 to 1, or NaN.
+        correct: For each probe whether the model is right, or None.
+        logs: The epoch's Keras logs; empty where Keras's own TensorBoard callback writes them.
+    """
+
+    step: int
+    when: str
+    maps: dict[str, np.ndarray]
+    errors: dict[str, str]
+    scores: np.ndarray
+    predicted: list[str]
+    confidence: np.ndarray
+    probability: np.ndarray
+    correct: list[bool | None]
+    logs: dict[str, float]
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
+
+
+class Recorder:
+    """Draw and write snapshots on a thread of its own.
+
+    The thread starts with the first snapshot and is drained when the interpreter exits.
+
+    Args:
+        writer: Where pictures and numbers go; it is closed with the recorder.
+        names: For each probe a unique name that is fit for a tag, such as "03_penguin".
+        display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
+        labels: For each probe its label in words, or None.
+        of: What is explained: "logits", or another quantity that the tiles then name.
+        drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
+            for all.
+        on_fault: Called with one line when something could not be recorded, once for each kind of
+            fault, in the worker thread. By default it warns.
+
+    Example:
+        ```python
+        recorder = Recorder(EventWriter(new_run("logs")), ["00_cat"], photos, ["cat"])
+        recorder.record(snapshot)
+        recorder.close()
+        ```
+    """
+
+    def __init__(
+        self,
+        writer: EventWriter,
+        names: Sequence[str],
+        display: np.ndarray,
+        labels: Sequence[str | None],
+        *,
+        of: str = "logits",
+        drawn: int = 64,
+        on_fault: Callable[[str], None] = _warn,
+    ) -> None:
+        self._writer = writer
+        self._names = list(names)
+        self._display = display
+        self._of = of
+        self._drawn = _choose_evenly(labels, drawn)
+        self._strips = _FilmStrips(
+            [_words(names[i]) for i in self._drawn], display[self._drawn], of
+        )
+        self._signed: set[str] = set()
+        self._on_fault = on_fault
+        self._told: set[str] = set()
+        self._room = threading.Semaphore(_WAITING)
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._closed = False
+
+    def record(self, snapshot: Snapshot) -> None:
+        """Hand over a snapshot, which must not be changed afterwards; this never raises.
+
+        Args:
+            snapshot: What was seen. Where too many wait to be drawn, its pictures are dropped and
+                its numbers are kept.
+        """
+        with self._guard("record a snapshot"):
+            if self._closed:
+                raise RuntimeError("the recorder is closed")
+            if self._thread is None:
+                self._start()
+            if self._room.acquire(timeout=_PATIENCE_S):
+                self._queue.put(lambda: self._write(snapshot))
+                return
+            self._tell(
+                "slow",
+                f"the pictures of {snapshot.when} are left out, as drawing cannot keep up; look "
+                "less often or at fewer probes.",
+            )
+            scalars = self._scalars(snapshot)
+            self._queue.put(lambda: self._write_scalars(scalars, snapshot.step))
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was handed over is written.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether all of it is written.
+        """
+        if self._thread is None or self._closed:
+            return True
+        reached = threading.Event()
+        self._queue.put(reached.set)
+        return reached.wait(timeout)
+
+    def close(self) -> None:
+        """Write what waits, end the thread and close the writer; a second call does nothing."""
+        # The thread does not live on in a forked child, which must not wait for it.
+        if self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        if self._thread is not None:
+            atexit.unregister(self.close)
+            self._queue.put(None)
+            self._thread.join(_CLOSING_S)
+            if self._thread.is_alive():
+                self._tell("closing", "some of the pictures were not written in time.")
+                return
+        with self._guard("close the event file"):
+            self._writer.close()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)
+        self._thread.start()
+        # A daemon is cut off when the interpreter exits, and would lose what still waits.
+        atexit.register(self.close)
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            job()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            self._write_scalars(self._scalars(snapshot), snapshot.step)
+            for method in [*snapshot.maps, *snapshot.errors]:
+                with self._guard(f"draw the maps of {method}"):
+                    self._draw(method, snapshot)
+            with self._guard("write the event file"):
+                self._writer.flush()
+        finally:
+            self._room.release()
+
+    def _write_scalars(self, scalars: dict[str, float], step: int) -> None:
+        with self._guard("write the numbers"):
+            self._writer.scalars(scalars, step)
+            self._writer.flush()
+
+    def _draw(self, method: str, snapshot: Snapshot) -> None:
+        maps = snapshot.maps.get(method)
+        if maps is not None and (maps < 0).any():
+            self._signed.add(method)
+        signed = method in self._signed
+        group = safe_tag(method)
+        tiles = {}
+        for i in self._drawn:
+            map_ = None if maps is None else maps[i]
+            tiles[f"{group}/{self._names[i]}"] = self._tile(method, map_, i, snapshot, signed)
+        self._writer.images(tiles, snapshot.step)
+        drawn = None if maps is None else maps[self._drawn]
+        strip = self._strips.add(method, snapshot.when, drawn, signed)
+        self._writer.images({f"film-strip/{group}": strip}, snapshot.step)
+
+    def _tile(
+        self, method: str, map_: np.ndarray | None, i: int, snapshot: Snapshot, signed: bool
+    ) -> np.ndarray:
+        title = _words(self._names[i])
+        subtitle = f"{snapshot.when} · step {snapshot.step}"
+        if map_ is None:
+            return cards.error_tile(
+                self._display[i], snapshot.errors[method], title=title, subtitle=subtitle
+            )
+        return cards.tile(
+            self._display[i],
+            map_,
+            title=title,
+            subtitle=subtitle,
+            caption=self._caption(snapshot, i),
+            correct=snapshot.correct[i],
+            signed=signed,
+        )
+
+    def _caption(self, snapshot: Snapshot, i: int) -> str:
+        """Say what the model says, and what is explained where it is not the logit."""
+        predicted = snapshot.predicted[i]
+        if len(predicted) > _NAME:
+            predicted = predicted[: _NAME - 1] + "…"
+        share = snapshot.confidence[i]
+        percent = "" if np.isnan(share) else f" {100 * share:.0f} %"
+        explained = "" if self._of == "logits" else f" · {self._of.replace('_', ' ')}"
+        return f"says {predicted}{percent}{explained}"
+
+    def _scalars(self, snapshot: Snapshot) -> dict[str, float]:
+        """Compute every number of a snapshot; what is unknown everywhere is left out."""
+        right = [float(correct) for correct in snapshot.correct if correct is not None]
+        scalars = {
+            "probes/score": _mean(snapshot.scores),
+            "probes/probability": _mean(snapshot.probability),
+            "probes/accuracy": _mean(np.array(right)),
+        }
+        for i in self._drawn:
+            scalars[f"score/{self._names[i]}"] = float(snapshot.scores[i])
+            scalars[f"probability/{self._names[i]}"] = float(snapshot.probability[i])
+        for method, maps in snapshot.maps.items():
+            group = safe_tag(method)
+            peaks = np.abs(maps).max(axis=(1, 2))
+            alive = np.isfinite(peaks) & (peaks > 0)
+            scalars[f"{group}/dead"] = 1 - _mean(alive)
+            finite = peaks[np.isfinite(peaks)]
+            scalars[f"{group}/peak"] = float(np.median(finite)) if finite.size else np.nan
+            scalars |= {f"peak-{group}/{self._names[i]}": float(peaks[i]) for i in self._drawn}
+        known = {tag: value for tag, value in scalars.items() if not np.isnan(value)}
+        # A loss that is NaN is shown, as Keras shows it.
+        return known | {f"epoch_{key}": float(value) for key, value in snapshot.logs.items()}
+
+    @contextlib.contextmanager
+    def _guard(self, task: str) -> Iterator[None]:
+        """Turn any exception into one line for the user, so that training goes on."""
+        try:
+            yield
+        except Exception as error:
+            kind = type(error).__name__
+            self._tell(f"{task} {kind}", f"could not {task}; the rest goes on ({kind}: {error}).")
+
+    def _tell(self, kind: str, message: str) -> None:
+        if kind in self._told:
+            return
+        self._told.add(kind)
+        try:
+            self._on_fault(message)
+        except Exception:  # such as a warning that the user's filters turn into an error
+            logging.getLogger(__name__).exception(message)
+
+
+@dataclass
+class _Frames:
+    """The columns of one film strip: every `stride`-th snapshot, and the newest."""
+
+    seen: int = 0
+    stride: int = 1
+    kept: list[tuple[str, np.ndarray]] = field(default_factory=list)
+
+    def add(self, label: str, cells: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """Take in the newest column; return those to be drawn."""
+        newest = (label, cells)
+        due = self.seen % self.stride == 0
+        self.seen += 1
+        if not due:
+            return [*self.kept, newest]
+        self.kept.append(newest)
+        columns = list(self.kept)
+        if len(self.kept) == _COLUMNS:  # the next one would be too many
+            self.kept = self.kept[::2]
+            self.stride *= 2
+        return columns
+
+
+class _FilmStrips:
+    """One film strip for each method, of bounded memory however long the training."""
+
+    def __init__(self, names: list[str], display: np.ndarray, of: str) -> None:
+        self._names = names
+        side = 96 if len(names) <= 16 else 64  # a strip of 64 rows stays below a few megabytes
+        self._pictures = cards.thumbnails(display, side)
+        self._note = f"{of.replace('_', ' ')}, each picture on its own scale up to its peak"
+        self._frames: dict[str, _Frames] = {}
+
+    def add(self, method: str, when: str, maps: np.ndarray | None, signed: bool) -> np.ndarray:
+        """Add a column and draw the strip, uint8 `(height, width, 3)`."""
+        each = [None] * len(self._pictures) if maps is None else maps
+        cells = [
+            cards.cell(picture, map_, signed=signed)
+            for picture, map_ in zip(self._pictures, each, strict=True)
+        ]
+        columns = self._frames.setdefault(method, _Frames()).add(when, np.stack(cells))
+        title = f"{_words(method)} · {self._note}"
+        return cards.film_strip(self._pictures, self._names, columns, title=title)
+
+
+def _choose_evenly(labels: Sequence[str | None], count: int) -> list[int]:
+    """Choose at most `count` probes label by label in turn; return their indices in order."""
+    turns: dict[str | None, int] = {}
+    ranked = []
+    for i, label in enumerate(labels):
+        turns[label] = turns.get(label, 0) + 1
+        ranked.append((turns[label], i))
+    return sorted(i for _, i in sorted(ranked)[:count])
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is not NaN, or NaN where nothing is left."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").strip()
