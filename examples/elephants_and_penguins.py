@@ -1,0 +1,55 @@
+"""Elephants on grass, penguins on snow: watch a network learn the ground instead of the animal.
+
+python examples/elephants_and_penguins.py               drawn animals, ground and class 95 % alike
+python examples/elephants_and_penguins.py --data DIR    your own pictures: DIR/<class>/*.jpg, and
+                                                        NAME.mask.png beside NAME.jpg if you have it
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras_saliency as ks
+from keras_saliency.demo.training import drawn_pictures, own_pictures, train
+from keras_saliency.focus import enrichment
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", metavar="DIR", help="a folder of class folders")
+    parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
+    parser.add_argument("--correlation", type=float, default=0.95, help="of drawn ground and class")
+    parser.add_argument("--images", type=int, default=2000, help="how many are drawn")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log-dir", default="logs")
+    args = parser.parse_args()
+
+    start = time.perf_counter()
+    if args.data:
+        pictures = own_pictures(args.data, tuple(args.size), args.seed)
+    else:
+        print(f"Drawing {args.images} elephants and penguins ...", flush=True)
+        pictures = drawn_pictures(args.correlation, args.images, args.seed)
+    model = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
+
+    probes = pictures.probes
+    if probes.masks is not None:
+        maps = ks.explain(model, probes, "grad_cam", target="label").maps
+        ratio = enrichment(maps, 1 - probes.masks).mean()
+        print(
+            f"\nGrad-CAM of the {len(probes)} probes puts {ratio:.2f} times as much of its heat on "
+            "the background\nas the background has of the area (1.00 would be a map that knows "
+            "nothing)."
+        )
+    print(f"Done in {time.perf_counter() - start:.0f} s. See for yourself:\n")
+    print(f"    tensorboard --logdir {args.log_dir}\n")
+    print("then open http://localhost:6006, Images: one card a probe, one step an epoch.")
+
+
+if __name__ == "__main__":
+    main()

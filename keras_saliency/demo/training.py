@@ -1,0 +1,161 @@
+"""A training to watch: a small CNN on pictures whose background goes with the class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_saliency.callback import SaliencyCallback
+from keras_saliency.demo.animals import CLASS_NAMES
+from keras_saliency.demo.scene import scenes
+from keras_saliency.probes import Probes
+
+PROBES = 16
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures to train on, and some that are set aside and watched.
+
+    Attributes:
+        images: uint8 (n, height, width, 3).
+        labels: (n,) classes.
+        probes: The watched pictures, which are none of `images`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    probes: Probes
+
+
+def drawn_pictures(correlation: float, count: int = 2000, seed: int = 0) -> Pictures:
+    """Draw elephants and penguins on grass and snow.
+
+    Args:
+        correlation: Share of pictures whose background goes with the class; 0.5 is independence.
+        count: Number of pictures to train on.
+        seed: Decides every picture.
+
+    Returns:
+        The pictures of 64 x 64; the probes are `PROBES` more of them, with true masks.
+
+    Example:
+        >>> len(drawn_pictures(0.95, count=4).probes)
+        16
+    """
+    drawn = scenes(count + PROBES, correlation=correlation, seed=seed)
+    watched = slice(count, None)
+    probes = Probes(
+        drawn.images[watched],
+        drawn.labels[watched],
+        masks=drawn.masks[watched],
+        class_names=CLASS_NAMES,
+    )
+    return Pictures(drawn.images[:count], drawn.labels[:count], probes)
+
+
+def own_pictures(folder: str | Path, size: tuple[int, int] = (64, 64), seed: int = 0) -> Pictures:
+    """Read a folder of class folders, with `NAME.mask.png` beside the pictures or without masks.
+
+    Args:
+        folder: The folder; its sub-folders are the classes.
+        size: (height, width) that all pictures are resized to.
+        seed: Decides which pictures are watched: `PROBES`, but at most a quarter of a class.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        ValueError: If the folder holds no classes, fewer than two, or too few pictures.
+
+    Example:
+        >>> pictures = own_pictures("animals", size=(96, 128))
+    """
+    everything = Probes.from_directory(folder, image_size=size)
+    labels, names = everything.labels, everything.class_names
+    if labels is None or names is None or len(names) < 2:
+        raise ValueError(
+            "The folder must hold a sub-folder of pictures for each of two or more classes. "
+            f"Received: {str(folder)!r} with {0 if names is None else len(names)} classes"
+        )
+    watched = _watched(labels, seed)
+    probes = Probes(
+        everything.display[watched],
+        labels[watched],
+        masks=None if everything.masks is None else everything.masks[watched],
+        class_names=names,
+    )
+    rest = np.setdiff1d(np.arange(len(labels)), watched)
+    return Pictures(everything.display[rest], labels[rest], probes)
+
+
+def small_cnn(size: tuple[int, int], classes: int) -> keras.Model:
+    """Build a small convolutional network for RGB pictures with values from 0 to 255."""
+    layers = keras.layers
+    blocks = [
+        layer
+        for filters in (16, 32, 64, 64)
+        for layer in (
+            layers.Conv2D(filters, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+        )
+    ]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(classes, activation="softmax")]
+    scale = layers.Rescaling(1 / 127.5, offset=-1)
+    return keras.Sequential([keras.Input((*size, 3)), scale, *blocks, *head])
+
+
+def train(
+    pictures: Pictures,
+    log_dir: str | Path,
+    *,
+    epochs: int = 6,
+    seed: int = 0,
+    verbose: int | str = "auto",
+) -> keras.Model:
+    """Train a small CNN and watch what it looks at.
+
+    Args:
+        pictures: What it is trained on, and the probes.
+        log_dir: Where TensorBoard looks for runs.
+        epochs: Number of epochs.
+        seed: Decides the initial weights and the order of the pictures.
+        verbose: As in `model.fit`.
+
+    Returns:
+        The trained model.
+    """
+    keras.utils.set_random_seed(seed)
+    size = pictures.images.shape[1:3]
+    model = small_cnn(size, len(pictures.probes.class_names or ()))
+    optimizer = keras.optimizers.Adam(2e-3)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(
+        pictures.images,
+        pictures.labels,
+        batch_size=32,
+        epochs=epochs,
+        verbose=verbose,
+        callbacks=[SaliencyCallback(pictures.probes, log_dir)],
+    )
+    return model
+
+
+def _watched(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Choose which pictures are set aside, as many of each class."""
+    rng = np.random.default_rng(seed)
+    classes = np.unique(labels)
+    chosen = []
+    for one in classes:
+        members = np.flatnonzero(labels == one)
+        count = min(-(-PROBES // len(classes)), len(members) // 4)
+        if count == 0:
+            raise ValueError(
+                "Each class needs four pictures or more, one of which is watched. "
+                f"Received: {len(members)} of class {one}"
+            )
+        chosen.append(rng.choice(members, count, replace=False))
+    return np.sort(np.concatenate(chosen))
