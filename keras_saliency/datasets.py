@@ -106,7 +106,7 @@ def _split(element: Any) -> list[Example]:
     images, labels = element, None
     if isinstance(element, tuple | list):
         images, labels = element[0], element[1] if len(element) > 1 else None
-    if isinstance(images, dict | tuple | list) or isinstance(labels, dict | tuple | list):
+    if isinstance(images, dict | tuple | list) or isinstance(labels, dict | tuple):
         raise TypeError(
             "A dataset must yield `(images, labels)`, or images alone, each one array: "
             "`dataset.map` can bring it there. "
@@ -204,19 +204,19 @@ def _untouched(dataset: Any, seed: int) -> Any:
         return dataset
     try:
         graph = _stateless_graph(dataset, seed)
-        copies = [_from_graph(graph, dataset.element_spec) for _ in range(3)]
+        twin = _from_graph(graph, dataset.element_spec)
     except tf.errors.OpError as error:
         warn_user(
             "The dataset can't be copied, and reading it may shift its order in training "
             f"({error.message}): {_MEND}."
         )
         return dataset
-    if _calls_python(graph) and not _yield_the_same(*copies[:2]):
+    if _calls_python(graph) and not _yield_the_same(twin, _from_graph(graph, dataset.element_spec)):
         warn_user(
             "The dataset calls Python code that keeps a state of its own (a random generator, an "
             f"iterator), so reading it shifts what it yields in training: {_MEND}."
         )
-    return copies[2]
+    return twin
 
 
 def _bytes_in_memory(dataset: Any) -> int:

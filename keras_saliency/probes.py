@@ -345,8 +345,8 @@ def _given_display(display: Any, count: int) -> Array:
 
 
 def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
-    """What `preprocess` makes of a copy of the images: many write into what they are given."""
-    made = as_array(preprocess(raw.copy()), "preprocess(images)")
+    """What `preprocess` makes of the images; it may write into `raw`, as Keras's own do."""
+    made = as_array(preprocess(raw), "preprocess(images)")
     if made.ndim != raw.ndim or made.shape[:3] != raw.shape[:3]:
         raise ValueError(
             "`preprocess` must keep the number and the size of the images; resize before. "

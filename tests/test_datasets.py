@@ -72,9 +72,9 @@ def from_generator():
     return tf.data.Dataset.from_generator(examples, output_signature=signature).shuffle(8).batch(4)
 
 
-def global_numpy_in_python():
+def global_streams_in_python():
     def noisy(x):
-        return x + np.random.random(x.shape).astype(np.float32)
+        return x + np.float32(np.random.random() + random.random())
 
     def apply(x, y):
         return tf.numpy_function(noisy, [tf.cast(x, tf.float32)], tf.float32), y
@@ -112,7 +112,7 @@ PIPELINES = [
     zipped,
     interleaved,
     from_generator,
-    global_numpy_in_python,
+    global_streams_in_python,
     random_operation,
     random_generator,
     random_layer,
