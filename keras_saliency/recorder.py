@@ -132,7 +132,7 @@ class Recorder:
                 "less often or at fewer probes.",
             )
             scalars = self._scalars(snapshot)
-            self._queue.put(lambda: self._write_scalars(scalars, snapshot.step))
+            self._queue.put(lambda: self._write_numbers(scalars, snapshot.step))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was handed over is written.
@@ -176,17 +176,16 @@ class Recorder:
             job()
 
     def _write(self, snapshot: Snapshot) -> None:
-        try:
-            self._write_scalars(self._scalars(snapshot), snapshot.step)
-            for method in [*snapshot.maps, *snapshot.errors]:
-                with self._guard(f"draw the maps of {method}"):
-                    self._draw(method, snapshot)
-            with self._guard("write the event file"):
-                self._writer.flush()
-        finally:
-            self._room.release()
+        with self._guard("write the numbers"):
+            self._writer.scalars(self._scalars(snapshot), snapshot.step)
+        for method in [*snapshot.maps, *snapshot.errors]:
+            with self._guard(f"draw the maps of {method}"):
+                self._draw(method, snapshot)
+        with self._guard("write the event file"):
+            self._writer.flush()
+        self._room.release()
 
-    def _write_scalars(self, scalars: dict[str, float], step: int) -> None:
+    def _write_numbers(self, scalars: dict[str, float], step: int) -> None:
         with self._guard("write the numbers"):
             self._writer.scalars(scalars, step)
             self._writer.flush()

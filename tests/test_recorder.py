@@ -1,0 +1,419 @@
+"""The recorder, by what it leaves in a real event file."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import plugin_event_accumulator
+from tensorboard.util import tensor_util
+
+from keras_saliency import cards, recorder
+from keras_saliency.board.events import EventWriter, new_run
+from keras_saliency.recorder import Recorder, Snapshot
+
+NAMES = ["00_cat", "01_cat", "02_dog"]
+LABELS = ["cat", "cat", "dog"]
+
+
+def photos(n=3, height=30, width=40):
+    rows, columns = np.mgrid[:height, :width]
+    one = np.stack([100 + rows, 90 + columns, 60 + 0 * rows], axis=-1).astype(np.uint8)
+    return np.stack([one] * n)
+
+
+def maps(n=3, seed=0):
+    return np.random.default_rng(seed).uniform(0.1, 1, (n, 4, 5)).astype(np.float32)
+
+
+def snapshot(step=0, n=3, **changes):
+    values = {
+        "step": step,
+        "when": f"epoch {step + 1}",
+        "maps": {"grad_cam": maps(n, seed=step + 1)},
+        "errors": {},
+        "scores": np.arange(n, dtype=np.float32),
+        "predicted": ["cat"] * n,
+        "confidence": np.full(n, 0.75),
+        "probability": np.linspace(0.5, 0.9, n),
+        "correct": [True] * n,
+        "logs": {},
+    }
+    return Snapshot(**(values | changes))
+
+
+class Board:
+    """A run, a recorder that writes there, the faults it told, and what can be read back."""
+
+    def __init__(self, folder, n=3, **options):
+        self.run = new_run(folder)
+        self.faults = []
+        names, labels = (NAMES, LABELS) if n == 3 else ([f"{i:02d}_cat" for i in range(n)], None)
+        options = {"on_fault": self.faults.append} | options
+        self.recorder = Recorder(
+            options.pop("writer", None) or EventWriter(self.run),
+            options.pop("names", names),
+            options.pop("display", photos(n)),
+            options.pop("labels", labels or ["cat"] * n),
+            **options,
+        )
+
+    def write(self, *snapshots):
+        for each in snapshots:
+            self.recorder.record(each)
+        self.recorder.close()
+        return self
+
+    def read(self):
+        accumulator = plugin_event_accumulator.EventAccumulator(
+            str(self.run), tensor_size_guidance=dict.fromkeys(("images", "scalars"), 0)
+        )
+        accumulator.Reload()
+        return accumulator
+
+    def tags(self, plugin):
+        accumulator = self.read()
+        found = plugin_event_accumulator.EventAccumulator.PluginTagToContent
+        return sorted(found(accumulator, plugin)) if plugin in accumulator.ActivePlugins() else []
+
+    def scalar(self, tag):
+        return {
+            event.step: tensor_util.make_ndarray(event.tensor_proto).item()
+            for event in self.read().Tensors(tag)
+        }
+
+    def images(self, tag):
+        encoded = {
+            event.step: np.frombuffer(tensor_util.make_ndarray(event.tensor_proto)[2], np.uint8)
+            for event in self.read().Tensors(tag)
+        }
+        return {step: cv2.imdecode(data, 1)[..., ::-1] for step, data in encoded.items()}
+
+
+def close(first, second):
+    """Whether two pictures agree but for the losses of JPEG."""
+    return first.shape == second.shape and np.abs(first.astype(int) - second).mean() < 3
+
+
+def test_tiles_show_what_was_seen_under_their_tags(tmp_path):
+    first, second = snapshot(-1, when="before training"), snapshot(3)
+    board = Board(tmp_path).write(first, second)
+    tags = [f"grad-cam/{name}" for name in NAMES]
+    assert board.tags("images") == ["film-strip/grad-cam", *tags]
+    for i, tag in enumerate(tags):
+        shown = board.images(tag)
+        assert list(shown) == [-1, 3]
+        for each in (first, second):
+            expected = cards.tile(
+                photos()[i],
+                each.maps["grad_cam"][i],
+                title=NAMES[i].replace("_", " "),
+                subtitle=f"{each.when} · step {each.step}",
+                caption="says cat 75 %",
+                correct=True,
+            )
+            assert close(shown[each.step], expected)
+    assert board.faults == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "caption"),
+    [
+        ({}, {}, "says cat 75 %"),
+        ({"confidence": np.full(3, np.nan), "predicted": ["2.31"] * 3}, {}, "says 2.31"),
+        ({}, {"of": "log_probability"}, "says cat 75 % · log probability"),
+        ({"predicted": ["y" * 90] * 3}, {}, f"says {'y' * 23}… 75 %"),
+    ],
+)
+@pytest.mark.parametrize("correct", [True, False, None])
+def test_the_caption_says_what_the_model_says(tmp_path, changes, options, caption, correct):
+    each = snapshot(0, correct=[correct] * 3, **changes)
+    board = Board(tmp_path, **options).write(each)
+    words = {"title": "00 cat", "subtitle": "epoch 1 · step 0", "correct": correct}
+    expected = cards.tile(photos()[0], each.maps["grad_cam"][0], caption=caption, **words)
+    other = cards.tile(photos()[0], each.maps["grad_cam"][0], caption="another", **words)
+    shown = board.images("grad-cam/00_cat")[0][-50:].astype(int)
+    assert np.abs(shown - expected[-50:]).mean() < 3
+    assert np.abs(shown - expected[-50:]).mean() < np.abs(shown - other[-50:]).mean() / 2
+
+
+def test_numbers_are_the_means_over_what_is_known(tmp_path):
+    values = maps()
+    values[0] *= 8 / values[0].max()
+    values[1] = 0
+    values[2] = -values[2] * 4 / values[2].max()
+    each = snapshot(
+        5,
+        maps={"grad_cam": values, "my method": np.full((3, 2, 2), np.nan, np.float32)},
+        scores=np.array([1.0, np.nan, 4.0]),
+        probability=np.array([0.2, 0.4, np.nan]),
+        correct=[True, None, False],
+        logs={"loss": 0.25, "val_accuracy": np.float32(0.5), "bad": float("nan")},
+    )
+    board = Board(tmp_path).write(each)
+    expected = {
+        "probes/score": 2.5,
+        "probes/probability": 0.3,
+        "probes/accuracy": 0.5,
+        "grad-cam/peak": 4.0,  # the median of 8, 0 and 4
+        "grad-cam/dead": 1 / 3,
+        "my-method/dead": 1.0,
+        "score/00_cat": 1.0,
+        "score/02_dog": 4.0,
+        "probability/00_cat": 0.2,
+        "probability/01_cat": 0.4,
+        "peak-grad-cam/00_cat": 8.0,
+        "peak-grad-cam/01_cat": 0.0,
+        "peak-grad-cam/02_dog": 4.0,
+        "epoch_loss": 0.25,
+        "epoch_val_accuracy": 0.5,
+        "epoch_bad": np.nan,
+    }
+    assert board.tags("scalars") == sorted(expected)
+    for tag, value in expected.items():
+        assert board.scalar(tag) == {5: pytest.approx(value, nan_ok=True)}
+    assert board.faults == []
+
+
+def test_numbers_that_nobody_knows_are_left_out(tmp_path):
+    nothing = np.full(3, np.nan)
+    each = snapshot(0, probability=nothing, confidence=nothing, correct=[None] * 3)
+    tags = Board(tmp_path).write(each).tags("scalars")
+    assert "probes/score" in tags
+    assert not [tag for tag in tags if "probability" in tag or "accuracy" in tag]
+
+
+def test_a_failed_method_is_shown_as_failed_and_the_others_as_usual(tmp_path):
+    failed = snapshot(1, errors={"saliency": "layer 'a' did not run"})
+    board = Board(tmp_path).write(
+        snapshot(0, maps={"saliency": maps(), "grad_cam": maps()}), failed
+    )
+    shown = board.images("saliency/00_cat")
+    expected = cards.error_tile(
+        photos()[0], "layer 'a' did not run", title="00 cat", subtitle="epoch 2 · step 1"
+    )
+    assert close(shown[1], expected)
+    assert shown[0].shape == shown[1].shape
+    assert list(board.images("grad-cam/00_cat")) == [0, 1]
+    assert list(board.scalar("saliency/peak")) == [0]
+    strips = board.images("film-strip/saliency")
+    assert strips[1].shape[1] > strips[0].shape[1]
+
+
+def test_a_method_once_negative_stays_signed(tmp_path):
+    values = maps()
+    board = Board(tmp_path).write(
+        snapshot(0, maps={"m": values}),
+        snapshot(1, maps={"m": -values}),
+        snapshot(2, maps={"m": values}),
+    )
+    shown = board.images("m/00_cat")
+    for step, value, signed in [(0, values, False), (1, -values, True), (2, values, True)]:
+        expected = cards.tile(
+            photos()[0],
+            value[0],
+            title="00 cat",
+            subtitle=f"epoch {step + 1} · step {step}",
+            caption="says cat 75 %",
+            correct=True,
+            signed=signed,
+        )
+        assert close(shown[step], expected)
+
+
+def test_few_probes_are_drawn_but_all_are_counted(tmp_path):
+    n = 7
+    board = Board(
+        tmp_path,
+        names=[f"{i:02d}" for i in range(n)],
+        display=photos(n),
+        labels=["cat", "cat", "cat", "cat", "dog", "dog", None],
+        drawn=4,
+    ).write(snapshot(0, n=n, scores=np.arange(n, dtype=np.float32)))
+    drawn = [tag for tag in board.tags("images") if tag.startswith("grad-cam/")]
+    assert drawn == ["grad-cam/00", "grad-cam/01", "grad-cam/04", "grad-cam/06"]
+    tags = board.tags("scalars")
+    assert [tag for tag in tags if tag.startswith("score/")] == [
+        tag.replace("grad-cam", "score") for tag in drawn
+    ]
+    assert board.scalar("probes/score") == {0: 3.0}
+
+
+def test_the_film_strip_grows_and_is_thinned_evenly(tmp_path):
+    board = Board(tmp_path, n=1)
+    board.write(*(snapshot(step, n=1) for step in range(47)))
+    widths = [image.shape[1] for _, image in sorted(board.images("film-strip/grad-cam").items())]
+    column = widths[1] - widths[0]
+    columns = [1 + (width - widths[0]) // column for width in widths]
+    assert columns[:20] == list(range(1, 21))
+    assert max(columns) == 20
+    assert min(columns[20:]) >= 11
+    frames = recorder._Frames()
+    for step in range(200):
+        shown = [int(label) for label, _ in frames.add(str(step), np.zeros((1, 2, 2, 3)))]
+        assert (shown[0], shown[-1], len(shown) <= 20) == (0, step, True)
+        assert len(set(np.diff(shown[:-1]))) <= 1  # even, but for the newest
+        assert len(frames.kept) < 20
+
+
+def test_the_cells_of_the_film_strip_are_the_maps(tmp_path):
+    each = [snapshot(step) for step in range(3)]
+    board = Board(tmp_path).write(*each)
+    small = cards.thumbnails(photos())
+    columns = [
+        (
+            s.when,
+            np.stack([cards.cell(p, m) for p, m in zip(small, s.maps["grad_cam"], strict=True)]),
+        )
+        for s in each
+    ]
+    title = "grad cam · logits, each picture on its own scale up to its peak"
+    names = [name.replace("_", " ") for name in NAMES]
+    expected = cards.film_strip(small, names, columns, title=title)
+    assert close(board.images("film-strip/grad-cam")[2], expected)
+
+
+class SlowWriter(EventWriter):
+    """A disk that takes pictures only when it is let."""
+
+    def __init__(self, run_dir):
+        super().__init__(run_dir)
+        self.let = threading.Event()
+
+    def images(self, images, step):
+        assert self.let.wait(30)
+        super().images(images, step)
+
+
+def test_recording_returns_before_anything_is_written(tmp_path):
+    writer = SlowWriter(new_run(tmp_path))
+    board = Board(tmp_path, n=64, writer=writer)
+    board.run = writer.path.parent
+    board.recorder.record(snapshot(0, n=64))
+    assert not board.recorder.flush(0.01)
+    writer.let.set()
+    assert board.recorder.flush(30)
+    assert len(board.tags("images")) == 65  # which can be read before the recorder is closed
+    (strip,) = board.images("film-strip/grad-cam").values()
+    assert strip.shape[0] == 46 + 64 * (48 + 2) + 6  # many probes have smaller cells
+    board.recorder.close()
+
+
+def test_when_drawing_cannot_keep_up_pictures_are_dropped_and_numbers_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "_PATIENCE_S", 0.05)
+    writer = SlowWriter(new_run(tmp_path))
+    board = Board(tmp_path, writer=writer)
+    board.run = writer.path.parent
+    start = time.perf_counter()
+    for step in range(7):
+        board.recorder.record(snapshot(step))
+    assert time.perf_counter() - start < 5
+    assert not board.recorder.flush(0.01)
+    writer.let.set()
+    assert board.recorder.flush(30)
+    board.recorder.record(snapshot(7))
+    board.recorder.close()
+    assert list(board.images("grad-cam/00_cat")) == [0, 1, 2, 3, 7]
+    assert list(board.scalar("grad-cam/peak")) == list(range(8))
+    (message,) = board.faults
+    assert "pictures of epoch 5 are left out" in message
+
+
+def test_a_fault_is_told_once_and_the_rest_goes_on(tmp_path):
+    broken = {"bad": np.zeros((3, 0, 5), np.float32), "grad_cam": maps()}
+    several = [snapshot(step, maps=dict(broken)) for step in range(3)]
+    board = Board(tmp_path).write(*several, snapshot(3))
+    assert list(board.images("grad-cam/00_cat")) == [0, 1, 2, 3]
+    assert list(board.scalar("probes/score")) == [3]
+    assert sum("draw the maps of bad" in message for message in board.faults) == 1
+    assert len(board.faults) == len(set(board.faults)) == 2
+
+
+def test_a_deleted_folder_is_told_once_and_never_raises(tmp_path):
+    board = Board(tmp_path)
+    board.recorder.record(snapshot(0))
+    assert board.recorder.flush(30)
+    shutil.rmtree(board.run)
+    board.write(snapshot(1), snapshot(2))
+    assert [m for m in board.faults if "deleted" in m] == board.faults
+    assert 1 <= len(board.faults) <= 2  # the numbers and the pictures
+
+
+def test_a_fault_that_cannot_be_told_does_not_end_the_worker(tmp_path, caplog):
+    def refuse(message):
+        raise UserWarning(message)
+
+    board = Board(tmp_path, on_fault=refuse)
+    board.write(snapshot(0, maps={"bad": np.zeros((3, 0, 5), np.float32)}), snapshot(1))
+    assert list(board.images("grad-cam/00_cat")) == [1]
+    assert "could not" in caplog.text
+
+
+def test_by_default_faults_are_warnings(tmp_path):
+    board = Board(tmp_path, on_fault=recorder._warn)
+    board.recorder.close()
+    with pytest.warns(UserWarning, match="the recorder is closed"):
+        board.recorder.record(snapshot(0))
+
+
+def test_no_thread_before_the_first_snapshot_and_none_after_close(tmp_path):
+    def workers():
+        return [thread for thread in threading.enumerate() if thread.name == "keras-saliency"]
+
+    board = Board(tmp_path)
+    assert workers() == []
+    assert board.recorder.flush(0)
+    board.recorder.record(snapshot(0))
+    (worker,) = workers()
+    assert worker.daemon
+    board.recorder.close()
+    board.recorder.close()
+    assert workers() == []
+
+
+def run_script(tmp_path, ending):
+    script = f"""
+        import numpy as np, os, sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_recorder import Board, snapshot
+        board = Board({str(tmp_path)!r}, n=8)
+        for step in range(3):
+            board.recorder.record(snapshot(step, n=8))
+        {ending}
+    """
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("ending", ["pass", "raise KeyboardInterrupt", "sys.exit(0)"])
+def test_nothing_is_lost_when_the_interpreter_exits(tmp_path, ending):
+    done = run_script(tmp_path, ending)
+    assert "Exception ignored" not in done.stderr
+    board = Board.__new__(Board)
+    board.run = tmp_path / "saliency"
+    assert list(board.images("grad-cam/07_cat")) == [0, 1, 2]
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_it_lacks(tmp_path):
+    done = run_script(tmp_path, "sys.exit(0) if os.fork() == 0 else os.wait()")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_default_warning_may_be_silenced(tmp_path):
+    board = Board(tmp_path, on_fault=recorder._warn)
+    board.recorder.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        board.recorder.record(snapshot(0))
+    assert board.tags("images") == []
