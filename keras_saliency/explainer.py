@@ -129,7 +129,7 @@ class Explainer:
     """A model, probes and methods, settled once and looked at as often as needed.
 
     Args:
-        model: A built model.
+        model: The model; it is built if it is not yet.
         probes: The probes.
         chosen: Names of methods, or callables.
         target: What is explained.
@@ -154,6 +154,7 @@ class Explainer:
         self._size = _balanced(len(self._images), batch_size)
         self._model = model
         _check_size(model, self._images)
+        _build(model, self._images.shape)
         with untouched(model):
             self._setting = settle(model, self._images, probes.labels, target, layer)
             self._scored = ScoredModel(self._setting)
@@ -245,13 +246,11 @@ def explain(
     """
     probes = images if isinstance(images, Probes) else Probes(images)
     settled = Target.of_any(target, of)
-    if probes.labels is None and settled.what == "label":
+    if probes.labels is None and isinstance(settled.what, str) and settled.what == "label":
         raise ValueError(
             "target='label' needs labels. Received: images without labels. Give "
             "ks.Probes(images, labels), a class index, or target='predicted'."
         )
-    if not model.built:
-        model(ops.convert_to_tensor(probes.images[:1]), training=False)
     explainer = Explainer(model, probes, [method], settled, layer, batch_size)
     look = explainer.look()
     for error in look.errors.values():
@@ -306,6 +305,16 @@ def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:
             f"Received: shape {maps.shape} from {name!r}"
         )
     return maps
+
+
+def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
+    """Build a model as its first batch would, without computing anything."""
+    if model.built:
+        return
+    nodes = list(model._inbound_nodes)
+    model(keras.KerasTensor((None, *shape[1:])), training=False)
+    # A symbolic call notes itself as a node of some outer graph, of which there is none.
+    model._inbound_nodes[:] = nodes
 
 
 def _check_size(model: keras.Model, images: np.ndarray) -> None:

@@ -1,0 +1,44 @@
+"""What several test files share: a quiet TensorFlow, photos, and a small classifier."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+SIZE = (9, 12, 3)
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Build random images `(count, *size)` float32 in [0, 1]."""
+
+    def build(count=3, size=SIZE, seed=0):
+        return np.random.default_rng(seed).random((count, *size), "float32")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    """Build a smooth network: "low" (positive) and "top", then pooling (or not) and "head"."""
+
+    def build(head="softmax", units=4, seed=0, size=SIZE, pooled=True, **layer_options):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input(size)
+        x = keras.layers.Conv2D(5, 3, activation="softplus", name="low", **layer_options)(inputs)
+        x = keras.layers.Conv2D(6, 3, strides=2, activation="gelu", name="top", **layer_options)(x)
+        pool = keras.layers.GlobalAveragePooling2D if pooled else keras.layers.Flatten
+        x = pool(name="pool", **layer_options)(x)
+        x = keras.layers.Dense(units, activation=head, name="head", **layer_options)(x)
+        return keras.Model(inputs, x)
+
+    return build
+
+
+def pytest_configure(config):
+    if keras.backend.backend() != "tensorflow":
+        # Keras hands its variables to numpy in the way of numpy 1.
+        config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't")
