@@ -304,7 +304,7 @@ class _FilmStrips:
 
     def __init__(self, names: list[str], display: np.ndarray, of: str) -> None:
         self._names = names
-        side = 96 if len(names) <= 16 else 64  # a strip of 64 rows stays below a few megabytes
+        side = 96 if len(names) <= 8 else 64  # so that a long strip is seen, and written, whole
         self._pictures = cards.thumbnails(display, side)
         self._note = f"{of.replace('_', ' ')}, each picture on its own scale up to its peak"
         self._frames: dict[str, _Frames] = {}

@@ -18,7 +18,8 @@ from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
-from tensorboard.summary.writer.record_writer import RecordWriter
+
+from keras_saliency.board.records import frame
 
 JPEG_QUALITY = 90
 _LONGEST_SIDE = 65_500  # what OpenCV writes as a JPEG
@@ -174,7 +175,7 @@ class EventWriter:
         stamp = f"{int(time.time()):010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
         self.path = pathlib.Path(run_dir) / f"events.out.tfevents.{stamp}.v2"
         self._lock = threading.Lock()
-        self._records = RecordWriter(open(self.path, "xb"))  # noqa: SIM115 (closed in close)
+        self._file = open(self.path, "xb")  # noqa: SIM115 (closed in close)
         self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
         self.flush()
 
@@ -260,7 +261,7 @@ class EventWriter:
             ValueError: If the writer is closed.
         """
         with self._lock:
-            self._records.flush()
+            self._file.flush()
         # A deleted file can still be written to, and everything in it is lost without a word.
         if not self.path.exists():
             raise FileNotFoundError(
@@ -275,7 +276,7 @@ class EventWriter:
             OSError: If the disk does not take it.
         """
         with self._lock:
-            self._records.close()
+            self._file.close()
 
     def _write_values(self, values: Iterable[summary_pb2.Summary.Value], step: int) -> None:
         summary = summary_pb2.Summary(value=values)
@@ -283,9 +284,9 @@ class EventWriter:
             self._write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
 
     def _write(self, event: event_pb2.Event) -> None:
-        data = event.SerializeToString()
+        record = frame(event.SerializeToString())
         with self._lock:
-            self._records.write(data)
+            self._file.write(record)
 
 
 def _image_tensor(image: np.ndarray) -> tensor_pb2.TensorProto:
