@@ -1,0 +1,177 @@
+"""Masks that nobody had to draw: of boxes, or made by a program from the colours at the border.
+
+A made mask is good enough to swap backgrounds with, and no more: what it misses of an object stays
+in the picture. Masks of the user's own always win.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from keras_saliency.arrays import Array
+
+# Lengths are shares of the picture's shorter side; at 64 px the rim is 4 px wide.
+_RIM = 1 / 16
+_BLUR = 1 / 64  # of the colours, against noise
+_SMOOTH = 1.5 / 64  # of the distances, so that an object becomes one piece
+_CENTRE = 0.2  # how much less the corners count
+_AREA = (0.10, 0.35)  # the least and the most of the picture that may be object
+_LAB_NOISE = 2.0  # a difference of colour that means nothing
+# A made mask looks wrong where its largest piece is less than this share of what stands out, or
+# lies on more than this share of the picture's outline.
+_LARGEST_PIECE = 0.6
+_OUTLINE = 0.3
+
+
+def make_masks(display: Array) -> Array:
+    """Guess where the object is: what differs in colour from the picture's border.
+
+    The distance (Mahalanobis, in Lab) of each pixel from the colours of the rim is smoothed and
+    weighted a little towards the centre; the mask is the largest piece above Otsu's threshold.
+
+    Args:
+        display: uint8 `(batch, height, width, 3)`, RGB.
+
+    Returns:
+        float32 `(batch, height, width)`, 1 on the object and 0 elsewhere; all 0 where a picture is
+        of one colour.
+
+    Raises:
+        TypeError: If the pictures are not uint8.
+        ValueError: If they are not RGB.
+
+    Example:
+        >>> pictures = np.zeros((1, 32, 48, 3), np.uint8)
+        >>> pictures[0, 10:20, 20:32] = 200
+        >>> float(make_masks(pictures)[0, 12, 24])
+        1.0
+    """
+    _check_pictures(display)
+    return np.stack([_largest_piece(_stands_out(picture)) for picture in display])
+
+
+def look_wrong(display: Array, masks: Array) -> Array:
+    """Tell which made masks are hardly of an object, by what the pictures show.
+
+    Args:
+        display: uint8 `(batch, height, width, 3)`, RGB.
+        masks: What `make_masks` made of them, `(batch, height, width)`.
+
+    Returns:
+        bool `(batch,)`: the mask is empty, is one of several pieces that stand out alike, or runs
+        along the picture's edge.
+
+    Raises:
+        TypeError: If the pictures are not uint8.
+        ValueError: If they are not RGB.
+
+    Example:
+        >>> plain = np.zeros((1, 32, 48, 3), np.uint8)
+        >>> look_wrong(plain, make_masks(plain)).tolist()
+        [True]
+    """
+    _check_pictures(display)
+    on_outline = np.concatenate(
+        [masks[:, 0], masks[:, -1], masks[:, 1:-1, 0], masks[:, 1:-1, -1]], axis=1
+    ).mean(axis=1)
+    area = masks.sum((1, 2))
+    standing_out = np.array([_stands_out(picture).sum() for picture in display])
+    return (area == 0) | (area < _LARGEST_PIECE * standing_out) | (on_outline > _OUTLINE)
+
+
+def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
+    """Fill boxes.
+
+    Args:
+        boxes: `(batch, 4)`: left, top, right and bottom edge in pixels; whole numbers lie between
+            pixels, so `(0, 0, width, height)` is the whole picture.
+        size: The pictures' `(height, width)`.
+
+    Returns:
+        float32 `(batch, height, width)`, the share of each pixel that lies in the box.
+
+    Raises:
+        ValueError: If a box has no area within the picture.
+
+    Example:
+        >>> masks_of_boxes(np.array([[1, 0, 2.5, 1]]), (2, 3)).tolist()
+        [[[0.0, 1.0, 0.5], [0.0, 0.0, 0.0]]]
+    """
+    left, top, right, bottom = np.asarray(boxes, np.float64).T
+    rows, columns = _inside(top, bottom, size[0]), _inside(left, right, size[1])
+    masks = rows[:, :, None] * columns[:, None, :]
+    if (empty := np.flatnonzero(masks.sum((1, 2)) == 0)).size:
+        raise ValueError(
+            "Boxes must be (left, top, right, bottom) in pixels and lie in the picture of (height, "
+            f"width)={tuple(size)}. Received: boxes[{empty[0]}]={boxes[empty[0]]}"
+        )
+    return masks.astype(np.float32)
+
+
+def dilate(masks: Array) -> Array:
+    """Widen masks by 2 px of 64, generously: a missed limb counts more than a hole too wide."""
+    radius = max(1, round(min(masks.shape[1:]) / 32))
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return np.stack([cv2.dilate(mask, kernel) for mask in masks.astype(np.float32)])
+
+
+def _stands_out(picture: Array) -> Array:
+    """Which pixels are far from the colours of the rim; uint8 0 or 1."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab = cv2.GaussianBlur(lab, (0, 0), _BLUR * side)
+    depth = max(1, round(_RIM * side))
+    rim = np.ones((height, width), bool)
+    rim[depth:-depth, depth:-depth] = False
+    border = lab[rim].astype(np.float64)
+    spread = np.cov(border.T) + _LAB_NOISE**2 * np.eye(3)
+    off = (lab - border.mean(axis=0)).astype(np.float32)
+    squared = (off @ np.linalg.inv(spread).astype(np.float32) * off).sum(axis=-1)
+    far = cv2.GaussianBlur(np.sqrt(squared.clip(0)), (0, 0), _SMOOTH * side)
+    return _above_otsu(far * _towards_centre(height, width))
+
+
+def _towards_centre(height: int, width: int) -> Array:
+    """A weight of 1 in the centre that falls towards the corners."""
+    y = (2 * np.arange(height)[:, None] + 1) / height - 1
+    x = (2 * np.arange(width) + 1) / width - 1
+    return np.exp(-_CENTRE * (x**2 + y**2)).astype(np.float32)
+
+
+def _above_otsu(far: Array) -> Array:
+    """Otsu's threshold, moved where it would leave too little or too much."""
+    peak = np.quantile(far, 0.995)  # A few stray pixels must not take up the whole scale.
+    if peak < 1e-3:
+        return np.zeros(far.shape, np.uint8)
+    levels = np.rint(255 * np.clip(far / peak, 0, 1)).astype(np.uint8)
+    otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_OTSU)
+    least, most = _AREA
+    threshold = np.clip(otsu, np.quantile(levels, 1 - most), np.quantile(levels, 1 - least))
+    return (levels > min(threshold, 254)).astype(np.uint8)
+
+
+def _largest_piece(pixels: Array) -> Array:
+    """The largest connected piece, as a float32 mask."""
+    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(pixels)
+    if count == 1:
+        return np.zeros(pixels.shape, np.float32)
+    return (pieces == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()).astype(np.float32)
+
+
+def _inside(first: Array, last: Array, count: int) -> Array:
+    """`(batch, count)`: the share of each of `count` pixels that lies between two edges."""
+    pixels = np.arange(count)
+    overlap = np.minimum(pixels + 1, last[:, None]) - np.maximum(pixels, first[:, None])
+    return overlap.clip(0, 1)
+
+
+def _check_pictures(display: Array) -> None:
+    if display.dtype != np.uint8:
+        raise TypeError(f"`display` must be uint8. Received: display.dtype={display.dtype}")
+    if display.ndim != 4 or display.shape[-1] != 3:
+        raise ValueError(
+            "`display` must be RGB, (batch, height, width, 3). "
+            f"Received: display.shape={display.shape}"
+        )
