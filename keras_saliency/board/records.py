@@ -1,6 +1,6 @@
 """The record format of TensorFlow's event files, checksummed without holding the interpreter.
 
-TensorBoard's own writer computes the checksum byte by byte in Python: some 100 ms for each megabyte,
+TensorBoard's own writer computes the checksum byte by byte in Python: some 100 ms a megabyte,
 during which every other thread, the one that trains among them, waits 5 ms for each of its turns.
 NumPy takes a fifth of the time, and the others wait 0.1 ms.
 """
