@@ -24,7 +24,18 @@ def compiled(function: Function, model: keras.Model) -> Function:
         if model.run_eagerly:
             return _stateless(function)
         # XLA made MobileNetV2 ten times slower on a CPU, so the model's own choice is not copied.
-        return tf.function(_stateless(function), autograph=False)
+        traces = tf.function(_stateless(function), autograph=False)
+        known: dict[tuple[Any, ...], Function] = {}
+
+        def call(*tensors: Any) -> Any:
+            # `tf.function` itself would warn of retracing when many models are explained.
+            key = tuple((t.shape, t.dtype) for t in tensors)
+            if key not in known:
+                specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+                known[key] = traces.get_concrete_function(*specs)
+            return known[key](*tensors)
+
+        return call
     if backend == "jax":
         import jax
 

@@ -124,6 +124,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             self._look(self._batch, f"batch {self._batch}", logs)
 
     def _begin(self, epoch: int) -> None:
+        first = self._first_look()
         name = "saliency_batches" if self._counts_batches else "saliency"
         run = new_run(self._log_dir, name, resume=epoch > 0)
         continued = any(run.iterdir())
@@ -140,7 +141,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         if not continued:
             before = self._batch if self._counts_batches else epoch - 1
             when = "before training" if epoch == 0 else f"epoch {epoch}"
-            self._record(before, when, self._first_look(), {})
+            self._record(before, when, first, {})
 
     def _first_look(self) -> Look:
         """Look for the first time, when a method that fails is still an error."""
@@ -242,6 +243,7 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def _fault(self, kind: str, text: str, error: Exception) -> None:
         if self._strict:
+            self._close()
             raise error
         if kind not in self._faults:
             self._faults.add(kind)

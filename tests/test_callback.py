@@ -1,0 +1,391 @@
+"""The callback inside `model.fit`: what it writes, and that the training does not notice it."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import keras_saliency as ks
+
+SIZE = (13, 18, 3)
+
+
+class DrawsAtInference(layers.Layer):
+    """Adds noise whether it trains or not."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(5)
+
+    def call(self, inputs):
+        return inputs + 0.01 * keras.random.normal(ops.shape(inputs), seed=self.seeds)
+
+
+class CountsCalls(layers.Layer):
+    """Counts how often it is called, in a variable and in Python."""
+
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.traced = 0
+
+    def call(self, inputs):
+        self.count.assign_add(1.0)
+        self.traced += 1
+        return inputs
+
+
+def pictures(count=24, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((count, *SIZE), "float32"), np.arange(count) % 2
+
+
+def head(kind, x):
+    if kind == "softmax":
+        return layers.Dense(2, activation="softmax")(x)
+    return layers.Dense(2 if kind == "linear" else 1, "sigmoid" if kind == "sigmoid" else None)(x)
+
+
+def loss_of(kind):
+    if kind == "sigmoid":
+        return "binary_crossentropy"
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=kind == "linear")
+
+
+def body(x):
+    x = layers.Conv2D(4, 3, activation="relu", name="first")(x)
+    return layers.Conv2D(5, 3, activation="relu", name="last")(x)
+
+
+def functional(kind):
+    inputs = keras.Input(SIZE)
+    return keras.Model(inputs, head(kind, layers.GlobalAveragePooling2D()(body(inputs))))
+
+
+def sequential(kind):
+    units, activation = {"softmax": (2, "softmax"), "linear": (2, None), "sigmoid": (1, "sigmoid")}[
+        kind
+    ]
+    return keras.Sequential(
+        [
+            keras.Input(SIZE),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Conv2D(5, 3, activation="relu", name="last"),
+            layers.Flatten(),
+            layers.Dense(units, activation=activation),
+        ]
+    )
+
+
+def nested(kind):
+    inputs = keras.Input(SIZE)
+    backbone = keras.Model(inputs, layers.MaxPooling2D()(body(inputs)), name="backbone")
+    outer = keras.Input(SIZE)
+    return keras.Model(outer, head(kind, layers.GlobalAveragePooling2D()(backbone(outer))))
+
+
+class Subclassed(keras.Model):
+    def __init__(self, kind):
+        super().__init__()
+        self.first = layers.Conv2D(4, 3, activation="relu")
+        self.last = layers.Conv2D(5, 3, activation="relu", name="last")
+        self.pool = layers.GlobalAveragePooling2D()
+        units = {"softmax": (2, "softmax"), "linear": (2, None), "sigmoid": (1, "sigmoid")}[kind]
+        self.out = layers.Dense(units[0], activation=units[1])
+
+    def call(self, inputs):
+        return self.out(self.pool(self.last(self.first(inputs))))
+
+
+def restless():
+    return keras.Sequential(
+        [
+            keras.Input(SIZE),
+            layers.RandomFlip(seed=3),
+            layers.RandomRotation(0.1, seed=4),
+            DrawsAtInference(),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            CountsCalls(),
+            layers.Dropout(0.4, seed=6),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, activation="softmax", activity_regularizer="l2"),
+        ]
+    )
+
+
+def events(run):
+    found = EventAccumulator(str(run), size_guidance={"tensors": 0})
+    found.Reload()
+    return found
+
+
+def steps(found, tag):
+    return [event.step for event in found.Tensors(tag)]
+
+
+def fit(model, callbacks, epochs=3, kind="softmax", **options):
+    model.compile(keras.optimizers.Adam(0.01), loss_of(kind), metrics=["accuracy"])
+    x, y = pictures()
+    return model.fit(x, y, batch_size=8, epochs=epochs, verbose=0, callbacks=callbacks, **options)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "linear", "sigmoid"])
+@pytest.mark.parametrize("build", [functional, sequential, nested, Subclassed])
+def test_every_kind_of_model_and_head_is_watched(build, kind, tmp_path):
+    keras.utils.set_random_seed(1)
+    x, y = pictures(5)
+    fit(build(kind), [ks.SaliencyCallback((x, y), tmp_path)], epochs=2, kind=kind)
+    found = events(tmp_path / "saliency")
+    tags = set(found.Tags()["tensors"])
+    for i, label in enumerate(y):
+        for method in ("saliency", "grad-cam"):
+            assert f"{method}/{i:02d}_{label}" in tags
+    assert steps(found, "grad-cam/00_0") == [-1, 0, 1]
+    assert steps(found, "film-strip/saliency") == [-1, 0, 1]
+    assert steps(found, "probes/score") == [-1, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["softmax", "linear", "sigmoid"])
+def test_scores_written_are_the_logits_of_the_labels(kind, tmp_path):
+    keras.utils.set_random_seed(2)
+    x, y = pictures(4)
+    model = sequential(kind)
+    fit(model, [ks.SaliencyCallback((x, y), tmp_path)], epochs=1, kind=kind)
+    dense = model.layers[-1]
+    features = keras.Model(model.inputs, model.layers[-2].output).predict(x, verbose=0)
+    logits = features @ dense.kernel.numpy() + dense.bias.numpy()
+    wanted = (2 * y - 1) * logits[:, 0] if kind == "sigmoid" else logits[np.arange(4), y]
+    found = events(tmp_path / "saliency")
+    for i, label in enumerate(y):
+        event = found.Tensors(f"score/{i:02d}_{label}")[-1]
+        assert tf.make_ndarray(event.tensor_proto) == pytest.approx(wanted[i], abs=1e-4)
+
+
+def state_after_fit(callbacks):
+    """Train on a seeded, reshuffling pipeline; return all that the training has changed."""
+    keras.utils.set_random_seed(7)
+    x, y = pictures()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(24, seed=8).batch(8)
+    model = restless()
+    model.compile(keras.optimizers.Adam(0.01), loss_of("softmax"), metrics=["accuracy"])
+    made = callbacks(data, (x[:3], y[:3]))
+    history = model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=made).history
+    counter = next(one for one in model.layers if isinstance(one, CountsCalls))
+    return {
+        "variables": [v.numpy() for v in model.variables],
+        "optimizer": [v.numpy() for v in model.optimizer.variables],
+        "history": history,
+        "random": random.random(),
+        "numpy": np.random.random(),
+        "tensorflow": tf.random.uniform(()).numpy(),
+        "keras": keras.random.uniform(()).numpy(),
+        "traced": counter.traced,
+        "attributes": [sorted(vars(one)) for one in model._flatten_layers()],
+        "calls": ["call" in vars(one) for one in model._flatten_layers()],
+    }
+
+
+def failing_later(model, images):
+    """Work before training, raise during it."""
+    random.random(), np.random.random()
+    failing_later.calls += 1
+    if failing_later.calls > 2:
+        raise RuntimeError("half way")
+    return ops.sum(model.input_gradients(images), axis=-1)
+
+
+@pytest.mark.parametrize("case", ["arrays", "dataset", "batches", "all methods", "failing"])
+def test_training_does_not_notice(case, tmp_path):
+    failing_later.calls = 0
+
+    def watched(data, probes):
+        options = {
+            "arrays": {},
+            "dataset": {},
+            "batches": {"every": "2 batches"},
+            "all methods": {"methods": ks.methods.available()},
+            "failing": {"methods": ["grad_cam", failing_later]},
+        }[case]
+        given = data if case == "dataset" else probes
+        return [ks.SaliencyCallback(given, tmp_path, **options)]
+
+    alone = state_after_fit(lambda data, probes: [])
+    if case == "failing":
+        with pytest.warns(UserWarning, match="failing_later.*half way"):
+            seen = state_after_fit(watched)
+    else:
+        seen = state_after_fit(watched)
+    assert (tmp_path / ("saliency_batches" if case == "batches" else "saliency")).is_dir()
+    for key, value in alone.items():
+        if key in ("variables", "optimizer"):
+            for one, other in zip(value, seen[key], strict=True):
+                np.testing.assert_array_equal(one, other)
+        else:
+            assert seen[key] == value, key
+
+
+def test_thirty_epochs_are_all_there(tmp_path):
+    x, y = pictures(2)
+    fit(functional("softmax"), [ks.SaliencyCallback((x, y), tmp_path)], epochs=30)
+    found = events(tmp_path / "saliency")
+    for tag in ("grad-cam/01_1", "saliency/00_0", "film-strip/grad-cam", "score/00_0"):
+        assert steps(found, tag) == list(range(-1, 30))
+
+
+def test_thirty_three_probes_in_chunks_are_as_one_by_one(tmp_path):
+    keras.utils.set_random_seed(3)
+    x, y = pictures(33)
+    model = functional("softmax")
+    fit(model, [ks.SaliencyCallback((x, y), tmp_path, batch_size=8)], epochs=1)
+    found = events(tmp_path / "saliency")
+    for i in (0, 7, 8, 31, 32):
+        alone = ks.explain(model, ks.Probes(x[i : i + 1], y[i : i + 1]), "saliency", target="label")
+        event = found.Tensors(f"peak-saliency/{i:02d}_{y[i]}")[-1]
+        peak = float(tf.make_ndarray(event.tensor_proto))
+        assert peak == pytest.approx(float(alone.maps.max()), rel=1e-4)
+
+
+def test_every_counts_epochs(tmp_path):
+    fit(functional("softmax"), [ks.SaliencyCallback(pictures(1), tmp_path, every=2)], epochs=5)
+    assert steps(events(tmp_path / "saliency"), "probes/score") == [-1, 1, 3]
+
+
+def test_every_counts_batches_in_a_run_of_its_own(tmp_path):
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, every="2 batches")
+    fit(functional("softmax"), [watch], epochs=3)  # three batches an epoch
+    assert steps(events(tmp_path / "saliency_batches"), "probes/score") == [0, 2, 4, 6, 8]
+
+
+def test_no_batch_hook_unless_batches_are_counted():
+    assert getattr(ks.SaliencyCallback(pictures(1)).on_train_batch_end, "_is_default", False)
+    counting = ks.SaliencyCallback(pictures(1), every="2 batches")
+    assert not getattr(counting.on_train_batch_end, "_is_default", False)
+
+
+def test_a_second_training_is_not_mixed_with_the_first(tmp_path):
+    watch = ks.SaliencyCallback(pictures(1), tmp_path)
+    fit(functional("softmax"), [watch], epochs=1)
+    fit(functional("softmax"), [watch], epochs=2)
+    assert steps(events(tmp_path / "saliency"), "probes/score") == [-1, 0]
+    assert steps(events(tmp_path / "saliency_2"), "probes/score") == [-1, 0, 1]
+
+
+def test_initial_epoch_continues_the_newest_run(tmp_path):
+    model = functional("softmax")
+    fit(model, [ks.SaliencyCallback(pictures(1), tmp_path)], epochs=2)
+    fit(model, [ks.SaliencyCallback(pictures(1), tmp_path)], epochs=4, initial_epoch=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["saliency"]
+    assert steps(events(tmp_path / "saliency"), "probes/score") == [-1, 0, 1, 2, 3]
+
+
+def test_logs_are_carried_only_where_keras_does_not_write_them(tmp_path):
+    fit(functional("softmax"), [ks.SaliencyCallback(pictures(1), tmp_path / "a")], epochs=2)
+    assert steps(events(tmp_path / "a" / "saliency"), "epoch_loss") == [0, 1]
+    board = keras.callbacks.TensorBoard(tmp_path / "b")
+    fit(functional("softmax"), [ks.SaliencyCallback(pictures(1), tmp_path / "b"), board], epochs=2)
+    assert "epoch_loss" not in events(tmp_path / "b" / "saliency").Tags()["tensors"]
+    assert steps(events(tmp_path / "b" / "train"), "epoch_loss") == [0, 1]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_the_model_that_early_stopping_keeps_is_shown_last(order, tmp_path):
+    x, y = pictures(2)
+    watch = ks.SaliencyCallback((x, y), tmp_path)
+    stopper = keras.callbacks.EarlyStopping(
+        monitor="loss", mode="max", patience=2, restore_best_weights=True
+    )
+    model = functional("linear")
+    callbacks = [watch, stopper] if order == "before" else [stopper, watch]
+    fit(model, callbacks, epochs=9, kind="linear")
+    assert stopper.best_epoch == 0
+    found = events(tmp_path / "saliency")
+    shown = found.Tensors("score/01_1")
+    assert [event.step for event in shown] == [-1, 0, 1, 2, 3]
+    kept = model.predict(x, verbose=0)[1, 1]
+    assert tf.make_ndarray(shown[-1].tensor_proto) == pytest.approx(kept, abs=1e-4)
+    assert tf.make_ndarray(shown[-2].tensor_proto) != pytest.approx(kept, abs=1e-6)
+
+
+def test_probes_without_labels_explain_the_prediction_and_say_so(tmp_path, capsys):
+    x, y = pictures()
+    model = functional("softmax")
+    model.compile("sgd", loss_of("softmax"))
+    model.fit(x, y, verbose=2, callbacks=[ks.SaliencyCallback(x[:2], tmp_path)])
+    said = capsys.readouterr().out
+    assert said.count("the predicted class is explained") == 1
+    assert said.count("looks at layer 'last', a grid of 9 x 14") == 1
+
+
+def test_strict_raises_what_goes_wrong_in_training(tmp_path):
+    failing_later.calls = 0
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, [failing_later], strict=True)
+    with pytest.raises(RuntimeError, match="half way"):
+        fit(functional("softmax"), [watch], epochs=2)
+
+
+def test_a_method_that_fails_at_once_stops_before_training(tmp_path):
+    def broken(model, images):
+        raise RuntimeError("never worked")
+
+    model = functional("softmax")
+    before = model.get_weights()
+    with pytest.raises(RuntimeError, match="never worked"):
+        fit(model, [ks.SaliencyCallback(pictures(1), tmp_path, [broken])])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def no_spatial_layer():
+    return keras.Sequential(
+        [keras.Input(SIZE), layers.Flatten(), layers.Dense(2, activation="softmax")]
+    )
+
+
+x, y = pictures(3)
+WRONG = {
+    "no probes": (lambda d: ks.SaliencyCallback(x[:0], d), ValueError, r"\(0, 13, 18, 3\)"),
+    "rank": (lambda d: ks.SaliencyCallback(x[0, 0], d), ValueError, r"\(18, 3\)"),
+    "size": (lambda d: ks.SaliencyCallback(x[:, :5], d), ValueError, r"\(3, 5, 18, 3\)"),
+    "label range": (lambda d: ks.SaliencyCallback((x, y + 1), d), ValueError, "from 0 to 1.*2"),
+    "label count": (lambda d: ks.SaliencyCallback((x, y[:2]), d), ValueError, "2"),
+    "nan": (lambda d: ks.SaliencyCallback(x * np.nan, d), ValueError, "NaN"),
+    "method": (lambda d: ks.SaliencyCallback(x, d, ["gradcam"]), ValueError, "'grad_cam'"),
+    "no method": (lambda d: ks.SaliencyCallback(x, d, []), ValueError, "at least one"),
+    "twice": (lambda d: ks.SaliencyCallback(x, d, ["cam", "cam"]), ValueError, "cam more than"),
+    "layer": (lambda d: ks.SaliencyCallback(x, d, layer="lost"), ValueError, "'first', 'last'"),
+    "target": (lambda d: ks.SaliencyCallback(x, d, target="labels"), ValueError, "labels"),
+    "target type": (lambda d: ks.SaliencyCallback(x, d, target=None), TypeError, "None"),
+    "target index": (lambda d: ks.SaliencyCallback(x, d, target=2), ValueError, "from 0 to 1.*2"),
+    "every": (lambda d: ks.SaliencyCallback(x, d, every=0), ValueError, "every=0"),
+    "every word": (lambda d: ks.SaliencyCallback(x, d, every="2 days"), ValueError, "2 days"),
+    "batch size": (lambda d: ks.SaliencyCallback(x, d, batch_size=0), ValueError, "batch_size=0"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_can_not_work_is_said_before_training(case, tmp_path):
+    build, error, message = WRONG[case]
+    model = functional("softmax")
+    before = model.get_weights()
+    with pytest.raises(error, match=message):
+        fit(model, [build(tmp_path)])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_model_without_a_spatial_layer(tmp_path):
+    with pytest.raises(ValueError, match=r"No spatial layer.*'saliency'"):
+        fit(no_spatial_layer(), [ks.SaliencyCallback(pictures(1), tmp_path)])
+    fit(no_spatial_layer(), [ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"])], epochs=1)
+    assert steps(events(tmp_path / "saliency"), "saliency/00_0") == [-1, 0]
+
+
+def test_a_folder_that_can_not_be_written(tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(OSError, match="log_dir"):
+        fit(functional("softmax"), [ks.SaliencyCallback(pictures(1), tmp_path / "logs")])
