@@ -26,14 +26,18 @@ def classifier():
     """Build a smooth network: "low" (positive) and "top", then pooling (or not) and "head"."""
 
     def build(head="softmax", units=4, seed=0, size=SIZE, pooled=True, **layer_options):
-        keras.utils.set_random_seed(seed)
         inputs = keras.Input(size)
         x = keras.layers.Conv2D(5, 3, activation="softplus", name="low", **layer_options)(inputs)
         x = keras.layers.Conv2D(6, 3, strides=2, activation="gelu", name="top", **layer_options)(x)
         pool = keras.layers.GlobalAveragePooling2D if pooled else keras.layers.Flatten
         x = pool(name="pool", **layer_options)(x)
         x = keras.layers.Dense(units, activation=head, name="head", **layer_options)(x)
-        return keras.Model(inputs, x)
+        model = keras.Model(inputs, x)
+        random = np.random.default_rng(seed)  # the same weights on every backend
+        for weight in model.weights:
+            fan_in = np.prod(weight.shape[:-1])
+            weight.assign(random.normal(size=weight.shape) / np.sqrt(fan_in))
+        return model
 
     return build
 

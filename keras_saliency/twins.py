@@ -1,0 +1,309 @@
+"""Interventions: the same picture with one thing taken from another picture.
+
+A twin is made of a receiver `i` and a donor `j`. All functions here take pairs of indices and give
+float32 twins in the display's range, 0 to 255. To add a nuisance, write one function here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from keras_saliency.arrays import Array
+from keras_saliency.masks import dilate
+
+Need = Literal["masks", "colour", "spots"]
+
+MARK_AREA = 0.006  # Of the picture: 5 x 5 of 64 x 64 px. At 4 % honest features look like marks.
+_FRAME = 1 / 16  # Of the shorter side. Twice as much lets the donor's object in.
+_INPAINT_RADIUS = 3
+_TELEA = cv2.INPAINT_TELEA
+_VISIBLE = 0.05  # A pixel shows the object from this share on.
+
+
+class Pictures:
+    """Pictures of one kind, receivers or donors, and what twins are made of, each made once.
+
+    Attributes:
+        pixels: uint8 `(n, height, width, channels)`, as displayed.
+        labels: int64 `(n,)`, classes.
+        masks: float32 `(n, height, width)` in [0, 1], 1 on the object; or `None`.
+        spots: int64 `(n, 2)`, row and column of the spot that decides; set anew as the model
+            changes; or `None`.
+    """
+
+    def __init__(self, pixels: Array, labels: Array, masks: Array | None) -> None:
+        self.pixels = pixels
+        self.labels = labels
+        self.masks = masks
+        self.spots: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @cached_property
+    def hidden(self) -> Array:
+        """Where the object is, or close to it: bool `(n, height, width)`."""
+        if self.masks is None:
+            return np.zeros(self.pixels.shape[:3], bool)
+        return dilate(self.masks) > _VISIBLE
+
+    @cached_property
+    def backgrounds(self) -> Array:
+        """The pixels with the object in-painted away (Telea 2004)."""
+        pairs = zip(self.pixels, self.hidden.astype(np.uint8), strict=True)
+        return np.stack(
+            [
+                _by_channels(
+                    cv2.inpaint, picture, hole, inpaintRadius=_INPAINT_RADIUS, flags=_TELEA
+                )
+                for picture, hole in pairs
+            ]
+        )
+
+    @cached_property
+    def casts(self) -> Array:
+        """float32 `(n, channels)`: the mean log of each channel less their mean, off the object."""
+        weights = (~self.hidden[..., None]).astype(np.float32)
+        logs = np.log(np.maximum(self.pixels, 1).astype(np.float32))
+        means = (weights * logs).sum((1, 2)) / np.maximum(weights.sum((1, 2)), 1)
+        return means - means.mean(axis=1, keepdims=True)
+
+    @cached_property
+    def smooth(self) -> Array:
+        """uint8, like the pixels: without their fine texture (a median over 3 x 3)."""
+        return _medians(self.pixels)
+
+    @cached_property
+    def residuals(self) -> Array:
+        """float16, like the pixels: their fine texture, its phases scrambled.
+
+        What is left are its frequencies and colours. It is taken off the object and spread over
+        the whole picture, as strong as it was.
+        """
+        source = self.backgrounds
+        fine = source.astype(np.float32) - _medians(source)
+        shown = 1 - self.hidden.mean((1, 2))
+        scrambled = np.empty(fine.shape, np.float16)  # Up to 255, in steps of 1/8 at the most.
+        for index, (residual, share) in enumerate(zip(fine, shown, strict=True)):
+            noise = np.random.default_rng(index).standard_normal(residual.shape[:2])
+            phases = np.exp(1j * np.angle(np.fft.rfft2(noise)))[..., None]
+            spectrum = np.fft.rfft2(residual, axes=(0, 1)) * phases
+            size = residual.shape[:2]
+            strength = 1 / np.sqrt(max(share, 1e-3))
+            scrambled[index] = np.fft.irfft2(spectrum, s=size, axes=(0, 1)) * strength
+        return scrambled
+
+    @cached_property
+    def boxes(self) -> Array:
+        """int64 `(n, 4)`: the object's first and last row, first and last column."""
+        size = np.array(self.pixels.shape[1:3])
+        boxes = np.tile([0, size[0] - 1, 0, size[1] - 1], (len(self), 1))
+        for index, mask in enumerate(_given(self.masks) > _VISIBLE):
+            if mask.any():
+                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+                boxes[index] = rows[0], rows[-1], columns[0], columns[-1]
+        return boxes
+
+    @cached_property
+    def centres(self) -> Array:
+        """float64 `(n, 2)`: row and column of the object's centre of mass."""
+        masks = _given(self.masks).astype(np.float64)
+        total = np.maximum(masks.sum((1, 2)), 1e-9)
+        rows = (masks.sum(2) * np.arange(masks.shape[1])).sum(1) / total
+        columns = (masks.sum(1) * np.arange(masks.shape[2])).sum(1) / total
+        return np.stack([rows, columns], axis=1)
+
+
+Twins = Callable[[Pictures, Pictures, Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """One thing that can be swapped.
+
+    Attributes:
+        name: What it is called in code.
+        words: What it is called in a sentence.
+        twins: `(receivers, donors, i, j) -> twins`, float32 `(pairs, height, width, channels)`
+            from 0 to 255: receiver `i` with this thing of donor `j`.
+        needs: What has to be known or there: masks, three colours, the spots that decide.
+        alarms: Whether relying on it is worth an alarm.
+    """
+
+    name: str
+    words: str
+    twins: Twins
+    needs: frozenset[Need]
+    alarms: bool
+
+
+# From the narrowest to the broadest: a swap of the background carries frame and cast along.
+NUISANCES: dict[str, Nuisance] = {}
+
+
+def _nuisance(name: str, words: str, *needs: Need, alarms: bool = True) -> Callable[[Twins], Twins]:
+    """Enter a function into `NUISANCES`."""
+
+    def enter(twins: Twins) -> Twins:
+        NUISANCES[name] = Nuisance(name, words, twins, frozenset(needs), alarms)
+        return twins
+
+    return enter
+
+
+@_nuisance("mark", f"a spot of {100 * MARK_AREA:g} % of the picture", "spots")
+def swap_mark(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The donor's decisive spot, with a soft edge, over the receiver's."""
+    reach, disc = _disc(receivers.pixels.shape[1:3])
+    window = np.arange(-reach, reach + 1)
+
+    def places(spots: Array) -> tuple[Array, Array]:
+        return spots[:, 0, None, None] + window[:, None], spots[:, 1, None, None] + window
+
+    here, there = places(_given(receivers.spots)[i]), places(_given(donors.spots)[j])
+    twins = receivers.pixels[i].astype(np.float32)
+    pair = np.arange(len(i))[:, None, None]
+    patch = donors.pixels[j[:, None, None], *there]
+    weight = disc[None, :, :, None]
+    twins[pair, *here] = weight * patch + (1 - weight) * twins[pair, *here]
+    return twins
+
+
+@_nuisance("frame", "the frame")
+def swap_frame(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The donor's outer few pixels around the receiver."""
+    depth = max(1, round(_FRAME * min(receivers.pixels.shape[1:3])))
+    twins = donors.pixels[j].astype(np.float32)
+    inner = (slice(None), slice(depth, -depth), slice(depth, -depth))
+    twins[inner] = receivers.pixels[i][inner]
+    return twins
+
+
+@_nuisance("cast", "the colour cast", "colour")
+def swap_cast(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The receiver's channels scaled to the donor's balance of colours."""
+    gain = np.exp(donors.casts[j] - receivers.casts[i])[:, None, None]
+    return np.clip(receivers.pixels[i] * gain, 0, 255).astype(np.float32)
+
+
+@_nuisance("texture", "the fine texture")
+def swap_texture(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The receiver's fine texture replaced by one with the donor's frequencies."""
+    return np.clip(receivers.smooth[i] + donors.residuals[j].astype(np.float32), 0, 255)
+
+
+@_nuisance("position", "the object's place", "masks")
+def swap_position(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The receiver's object moved to the place of the donor's, as far as the picture reaches."""
+    height, width = receivers.pixels.shape[1:3]
+    wanted = np.rint(donors.centres[j] - receivers.centres[i]).astype(int)
+    top, bottom, left, right = receivers.boxes[i].T
+    down = np.clip(wanted[:, 0], -top, height - 1 - bottom)
+    aside = np.clip(wanted[:, 1], -left, width - 1 - right)
+    moves = [np.array([[1, 0, x], [0, 1, y]], np.float32) for y, x in zip(down, aside, strict=True)]
+    return _moved_objects(receivers, i, moves)
+
+
+@_nuisance("scale", "the object's size", "masks", alarms=False)
+def swap_scale(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The receiver's object resized in its place to the size of the donor's."""
+    areas = _given(donors.masks)[j].sum((1, 2)) / _given(receivers.masks)[i].sum((1, 2))
+    moves = []
+    for factor, (y, x) in zip(np.sqrt(areas), receivers.centres[i], strict=True):
+        rows = [[factor, 0, x - factor * x], [0, factor, y - factor * y]]
+        moves.append(np.array(rows, np.float32))
+    return _moved_objects(receivers, i, moves)
+
+
+@_nuisance("object", "the object", "masks", alarms=False)
+def swap_object(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The donor's object on the receiver's own background."""
+    return _blend(donors.pixels[j], receivers.backgrounds[i], _given(donors.masks)[j])
+
+
+@_nuisance("background", "the background", "masks")
+def swap_background(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
+    """The receiver's object on the donor's background."""
+    return _blend(receivers.pixels[i], donors.backgrounds[j], _given(receivers.masks)[i])
+
+
+def find_spots(maps: Array, size: tuple[int, int]) -> Array:
+    """Find the spot of the size of a mark that holds most of each map's magnitude.
+
+    Args:
+        maps: Raw maps `(batch, h, w)` of any size, such as SmoothGrad's.
+        size: The pictures' `(height, width)`.
+
+    Returns:
+        int64 `(batch, 2)`: row and column of the spot's middle, so that it lies wholly inside; the
+        picture's middle where a map is dead.
+
+    Example:
+        >>> find_spots(np.eye(64)[None] * (np.arange(64) == 40), (64, 64)).tolist()
+        [[40, 40]]
+    """
+    reach, disc = _disc(size)
+    inner = (size[0] - 2 * reach, size[1] - 2 * reach)
+    spots = np.tile(np.array(size) // 2, (len(maps), 1))
+    for index, map_ in enumerate(np.abs(np.asarray(maps, np.float32))):
+        if np.isfinite(map_).all() and map_.any():
+            large = cv2.resize(map_ / map_.max(), size[::-1], interpolation=cv2.INTER_LINEAR)
+            held = cv2.filter2D(large, -1, disc)[reach : -reach or None, reach : -reach or None]
+            spots[index] = np.array(np.unravel_index(held.argmax(), inner)) + reach
+    return spots
+
+
+def _disc(size: tuple[int, int]) -> tuple[int, Array]:
+    """A disc of the size of a mark with a soft edge, and how far it reaches from its middle."""
+    radius = np.sqrt(MARK_AREA * size[0] * size[1] / np.pi)
+    reach = min(int(np.ceil(radius - 0.5)), (min(size) - 1) // 2)
+    window = np.arange(-reach, reach + 1)
+    distance = np.hypot(window[:, None], window)
+    return reach, np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
+
+
+def _moved_objects(pictures: Pictures, i: Array, moves: list[Array]) -> Array:
+    """Each picture's object, moved by an affine map, over its own in-painted background."""
+    size = pictures.pixels.shape[2:0:-1]
+    shape = pictures.pixels.shape[1:]
+    objects = np.empty((len(i), *shape), np.float32)
+    masks = np.empty((len(i), *shape[:2]), np.float32)
+    for place, (index, move) in enumerate(zip(i, moves, strict=True)):
+        pixels = pictures.pixels[index].astype(np.float32)
+        objects[place] = _by_channels(cv2.warpAffine, pixels, move, size)
+        masks[place] = cv2.warpAffine(_given(pictures.masks)[index], move, size)
+    return _blend(objects, pictures.backgrounds[i], masks)
+
+
+def _blend(above: Array, below: Array, masks: Array) -> Array:
+    """One picture over another where the mask says so."""
+    weight = masks[..., None].astype(np.float32)
+    return weight * above + (1 - weight) * below
+
+
+def _medians(pictures: Array) -> Array:
+    return np.stack([_by_channels(cv2.medianBlur, picture, 3) for picture in pictures])
+
+
+def _by_channels(
+    function: Callable[..., Array], picture: Array, *arguments: Any, **options: Any
+) -> Array:
+    """Apply what OpenCV does to three channels or one to any number of channels."""
+    channels = picture.shape[-1]
+    if channels == 3:
+        return function(picture, *arguments, **options)
+    single = [np.ascontiguousarray(picture[..., channel]) for channel in range(channels)]
+    return np.stack([function(one, *arguments, **options) for one in single], axis=-1)
+
+
+def _given(value: Array | None) -> Array:
+    """What a nuisance needs; who offers it without is told."""
+    if value is None:
+        raise ValueError("This nuisance needs masks or spots, and these pictures have none.")
+    return value
