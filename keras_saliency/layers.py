@@ -12,13 +12,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
 
 from keras_saliency import autodiff
 
-LayerChoice = str | tuple[str | int, ...] | keras.layers.Layer | None
+Probabilities = Literal["softmax", "sigmoid"]
+LayerChoice: TypeAlias = str | tuple[str | int, ...] | keras.layers.Layer | None
 
 # A layer of these kinds adds nothing of its own to look at: its map is its input's, coarser.
 _PASSES_ON = frozenset(
@@ -28,7 +29,11 @@ _PASSES_ON = frozenset(
     | {f"{kind}{d}D" for d in (1, 2, 3) for kind in ("SpatialDropout", "ZeroPadding", "Cropping")}
     | {f"UpSampling{d}D" for d in (1, 2, 3)}
 )
-_PROBABILITIES = {"softmax": "softmax", "softmax_v2": "softmax", "sigmoid": "sigmoid"}
+_PROBABILITIES: dict[str, Probabilities] = {
+    "softmax": "softmax",
+    "softmax_v2": "softmax",  # what TensorFlow calls tf.nn.softmax
+    "sigmoid": "sigmoid",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Run:
     """One run of one layer, as seen while a forward pass was recorded.
 
     `takes` and `gives` number the tensors of the pass, so that equal numbers are the same tensor.
+    `activation` is `"softmax"` or `"sigmoid"` where that is what the layer does last.
     """
 
     layer: keras.layers.Layer
@@ -46,6 +52,7 @@ class Run:
     gives: int | None
     shape: tuple[int, ...]
     dtype: str
+    activation: Probabilities | None
 
     @property
     def name(self) -> str:
@@ -89,7 +96,7 @@ class LogitPlace:
 
     layer: keras.layers.Layer
     run: int
-    activation: str
+    activation: Probabilities
     fused: bool
 
 
@@ -108,6 +115,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Rec
     stack: list[keras.layers.Layer] = []
     counts: dict[int, int] = {}
     tensors: dict[int, tuple[int, Any]] = {}  # held while numbering, so that no id comes twice
+    activated: set[int | None] = set()
 
     def number(value: Any) -> int | None:
         if not keras.ops.is_tensor(value):
@@ -134,18 +142,29 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Rec
                     number(output),
                     tuple(output.shape) if single else (),
                     keras.backend.standardize_dtype(output.dtype) if single else "",
+                    _probabilities(layer) if single and number(output) in activated else None,
                 )
             )
             return output
 
         return call
 
+    def activating(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        def activation(*args: Any, **kwargs: Any) -> Any:
+            output = original(*args, **kwargs)
+            activated.add(number(output))
+            return output
+
+        return activation
+
     def look(*inputs: Any) -> None:
-        for notes in (runs, stack, counts, tensors):
+        for notes in (runs, stack, counts, tensors, activated):
             notes.clear()
         with ExitStack() as stands:
             for layer in model._flatten_layers(include_self=True):
                 stands.enter_context(_standing_in(layer, noting))
+                if _probabilities(layer):
+                    stands.enter_context(_standing_in(layer, activating, "activation"))
             output = forward(*inputs)
         found.append(
             Recording(
@@ -266,8 +285,7 @@ def logits_behind(recording: Recording) -> LogitPlace | None:
         return None
     if type(run.layer).__name__ == "Softmax":
         return LogitPlace(run.layer, run.number, "softmax", fused=False)
-    activation = run.layer.__dict__.get("activation")
-    kind = _PROBABILITIES.get(getattr(activation, "__name__", ""))
+    kind = run.activation
     return LogitPlace(run.layer, run.number, kind, fused=True) if kind else None
 
 
@@ -351,8 +369,12 @@ def _only_passes_on(layer: keras.layers.Layer) -> bool:
     kind = type(layer).__name__
     if kind in _PASSES_ON or "Pooling" in kind or kind.startswith("Random"):
         return True
-    activation = layer.__dict__.get("activation") if kind == "Activation" else None
-    return getattr(activation, "__name__", "") in _PROBABILITIES
+    return kind == "Activation" and _probabilities(layer) is not None
+
+
+def _probabilities(layer: keras.layers.Layer) -> Probabilities | None:
+    """Return which probabilities a layer's own activation makes, if any."""
+    return _PROBABILITIES.get(getattr(layer.__dict__.get("activation"), "__name__", ""))
 
 
 def _place(run: Run) -> Place:

@@ -27,8 +27,8 @@ class Target:
         what: `"label"` (the probe's own class), `"predicted"`, `"contrast"` (the label, or without
             labels the predicted class, minus the runner-up), a class index, one class index per
             image, an array of the shape of the output (the weights of a linear combination of
-            outputs) or `(batch, *output shape)`, or a callable `(outputs (batch, ...), labels) ->
-            scores (batch,)` in `keras.ops`.
+            outputs, or a mask of them) or `(batch, *output shape)`, or a callable `(outputs
+            (batch, ...), labels) -> scores (batch,)` in `keras.ops`.
         of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
             reached, the log probability takes their place and is named in the results.
 
@@ -54,8 +54,8 @@ class Target:
                 f"an array of output weights, or a callable. Received: target={self.what!r}"
             )
         if not callable(self.what) and not isinstance(self.what, str):
-            kind = np.asarray(self.what).dtype.kind
-            if isinstance(self.what, bool) or kind not in "iuf":
+            array = np.asarray(self.what)
+            if array.dtype.kind not in ("iufb" if array.ndim else "iuf"):
                 raise TypeError(
                     "target must be one of the names, a class index, one index per image, an array "
                     f"of output weights, or a callable. Received: target={self.what!r}"
@@ -168,7 +168,7 @@ class Aim:
 def read_head(
     model: keras.Model,
     output_shape: tuple[int, ...],
-    activation: str | None,
+    activation: Literal["softmax", "sigmoid"] | None,
     labels: np.ndarray | None,
     sums_to_one: Callable[[], bool],
 ) -> Head:
@@ -189,7 +189,7 @@ def read_head(
         The head.
     """
     shape = tuple(output_shape[1:])
-    if activation == "softmax" or activation == "sigmoid":
+    if activation is not None:
         return Head(activation, "reached", shape)
     loss, from_logits = _loss(model)
     if "binary" in loss and "crossentropy" in loss:
@@ -234,7 +234,8 @@ def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Ai
         if array.ndim == 1 and len(array) != count:
             raise ValueError(
                 f"target must hold one class index per image, {count} in all. "
-                f"Received: target of length {len(array)}"
+                f"Received: target of length {len(array)}. If these are weights of outputs, give "
+                "them as floats."
             )
         return Aim(of, _classes(np.broadcast_to(array, (count,)), head, "target"), True, _class(of))
     return Aim(of, _weights(array, head, count), False, _weighing(of))
@@ -243,9 +244,9 @@ def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Ai
 def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
     """Return labels that fit a head, or raise a ValueError that says what would."""
     if labels.ndim == 2:
-        if labels.shape[1] != head.classes:
+        if labels.shape[1] != head.shape[-1]:
             raise ValueError(
-                f"labels must have one column for each of the model's {head.classes} outputs. "
+                f"labels must have one column for each of the model's {head.shape[-1]} outputs. "
                 f"Received: labels.shape={labels.shape}"
             )
         return labels
@@ -360,11 +361,10 @@ def _weights(array: np.ndarray, head: Head, count: int) -> np.ndarray:
 
 def _loss(model: keras.Model) -> tuple[str, bool]:
     """Return a name of the loss that the model was compiled with, and its `from_logits`."""
-    loss = getattr(model, "loss", None)
-    if loss is None or isinstance(loss, (dict, list, tuple)):
+    losses = [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
+    if len(losses) != 1:
         return "", False
-    if isinstance(loss, str):
-        return loss.lower(), False
+    loss = keras.losses.get(losses[0])  # the function of a short name, such as "bce"
     name = getattr(loss, "__name__", type(loss).__name__).lower()
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     return name, bool(config.get("from_logits", False))
