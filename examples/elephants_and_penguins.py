@@ -11,9 +11,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras_saliency as ks
-from keras_saliency.demo.training import drawn_pictures, own_pictures, train
-from keras_saliency.focus import enrichment
+from keras_saliency.demo.training import drawn_pictures, own_pictures, summary, train
 
 
 def main() -> None:
@@ -37,18 +35,8 @@ def main() -> None:
         pictures = drawn_pictures(args.correlation, args.images, args.seed)
     model = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
 
-    probes = pictures.probes
-    if probes.masks is not None:
-        maps = ks.explain(model, probes, "grad_cam", target="label").maps
-        ratio = enrichment(maps, 1 - probes.masks).mean()
-        print(
-            f"\nGrad-CAM of the {len(probes)} probes puts {ratio:.2f} times as much of its heat on "
-            "the background\nas the background has of the area (1.00 would be a map that knows "
-            "nothing)."
-        )
-    print(f"Done in {time.perf_counter() - start:.0f} s. See for yourself:\n")
-    print(f"    tensorboard --logdir {args.log_dir}\n")
-    print("then open http://localhost:6006, Images: one card a probe, one step an epoch.")
+    print(summary(model, pictures.probes, args.log_dir))
+    print(f"Done in {time.perf_counter() - start:.0f} s.")
 
 
 if __name__ == "__main__":

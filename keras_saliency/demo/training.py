@@ -11,6 +11,8 @@ import numpy as np
 from keras_saliency.callback import SaliencyCallback
 from keras_saliency.demo.animals import CLASS_NAMES
 from keras_saliency.demo.scene import scenes
+from keras_saliency.explainer import explain
+from keras_saliency.focus import enrichment
 from keras_saliency.probes import Probes
 
 PROBES = 16
@@ -142,6 +144,39 @@ def train(
         callbacks=[SaliencyCallback(pictures.probes, log_dir)],
     )
     return model
+
+
+def summary(model: keras.Model, probes: Probes, log_dir: str | Path) -> str:
+    """Say where a trained model looks, and how to see it.
+
+    Args:
+        model: The trained model.
+        probes: The watched pictures; where they look is told if they have masks.
+        log_dir: Where TensorBoard looks for runs.
+
+    Returns:
+        A few lines for a terminal.
+    """
+    return (
+        f"{_where_it_looks(model, probes)}\nSee for yourself:\n\n"
+        f"    tensorboard --logdir {log_dir}\n\n"
+        "then open http://localhost:6006, Images: one card a probe, one step an epoch."
+    )
+
+
+def _where_it_looks(model: keras.Model, probes: Probes) -> str:
+    if probes.masks is None:
+        return ""
+    maps = explain(model, probes, "grad_cam", target="label").maps
+    ratios = enrichment(maps, 1 - probes.masks)
+    ratios = ratios[np.isfinite(ratios)]  # a dead map looks nowhere
+    if not len(ratios):
+        return "\nGrad-CAM is zero in all probes: no evidence for their class.\n"
+    return (
+        f"\nGrad-CAM of {len(ratios)} probes puts {ratios.mean():.2f} times as much of its heat on "
+        "the background\nas the background has of the area (1.00 would be a map that knows "
+        "nothing).\n"
+    )
 
 
 def _watched(labels: np.ndarray, seed: int) -> np.ndarray:

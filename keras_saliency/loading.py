@@ -1,0 +1,143 @@
+"""Models as the command line gets them: a file, or a name out of `keras.applications`."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import applications
+
+_SCALES: dict[str, Callable[[Any], Any]] = {
+    "unit": lambda images: images / 255,
+    "signed": lambda images: images / 127.5 - 1,
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, and what comes with one of `keras.applications`.
+
+    Attributes:
+        model: A built Keras model.
+        preprocess: Makes its input of images with values from 0 to 255; None if not known.
+        decode: Keras's `decode_predictions`, which names ImageNet's classes, or None.
+    """
+
+    model: Any
+    preprocess: Callable[[Any], Any] | None = None
+    decode: Callable[..., Any] | None = None
+
+
+def load(name: str, weights: str | None) -> Loaded:
+    """Load a file, or build a model of `keras.applications` by its name.
+
+    Args:
+        name: A path, or a name such as "VGG16".
+        weights: "imagenet" or "none" for a name; None is "imagenet" there, and right for a path.
+
+    Returns:
+        The model and what comes with it.
+
+    Raises:
+        ValueError: There is no such model, or it can't be loaded; the message says what to do.
+
+    Example:
+        >>> load("MobileNetV2", weights="none").model.input_shape
+        (None, 224, 224, 3)
+    """
+    known = [each for each in dir(applications) if each[0].isupper()]
+    if name in known:
+        return _build(name, weights)
+    if weights is not None:
+        raise ValueError(
+            "--weights is for a model of keras.applications; a file holds its own. "
+            f"Received: MODEL {name}. Leave --weights out."
+        )
+    if not Path(name).exists():
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(
+            f"There is no model file {name}, nor a model of keras.applications of that name.{hint} "
+            "Give the path of a .keras or .h5 file, or a name such as VGG16."
+        )
+    return Loaded(_read_model(name))
+
+
+def _build(name: str, weights: str | None) -> Loaded:
+    build = getattr(applications, name)
+    module = getattr(applications, build.__module__.rsplit(".", 1)[-1])
+    if weights == "none":
+        return Loaded(build(weights=None), module.preprocess_input)
+    try:
+        model = build(weights="imagenet")
+    except Exception as error:  # Keras raises just that when it can't download
+        raise ValueError(
+            f"The ImageNet weights of {name} can't be had. Go online once, give --weights none "
+            f"for the untrained network, or the path of a .keras file. Keras says: {error}"
+        ) from error
+    return Loaded(model, module.preprocess_input, module.decode_predictions)
+
+
+def _read_model(path: str) -> Any:
+    try:
+        return _load_model(path, compiled=True)
+    except Exception:  # whatever a file may make Keras raise; of most, the next line says why
+        try:
+            return _load_model(path, compiled=False)
+        except Exception as error:
+            raise ValueError(f"{path} can't be loaded. {_mend(error)} {error}") from error
+
+
+def _load_model(path: str, compiled: bool) -> Any:
+    """Load a model; one whose loss or metrics are the user's own loads without these only."""
+    with warnings.catch_warnings():
+        # The optimizer's state is of no use here.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        return keras.saving.load_model(path, compile=compiled)
+
+
+def _mend(error: Exception) -> str:
+    if "lambda" in str(error).lower():
+        return (
+            "It holds Python code (a Lambda layer), which is never run from a file here. If you "
+            "trust it, load it in Python with keras.saving.load_model(path, safe_mode=False) and "
+            "call keras_saliency.explain(model, images). Keras says:"
+        )
+    return (
+        "Save it with model.save('model.keras'). If it has layers of your own, load it in Python, "
+        "where these are known, and call keras_saliency.explain(model, images). Keras says:"
+    )
+
+
+def preprocess_named(name: str | None) -> Callable[[Any], Any] | None:
+    """Find what makes a model's input of images with values from 0 to 255.
+
+    Args:
+        name: "unit" (0 to 1), "signed" (-1 to 1), or a module of `keras.applications`.
+
+    Returns:
+        A function of images (batch, height, width, channels), or None for None.
+
+    Raises:
+        ValueError: The name is unknown; the message lists the known ones.
+
+    Example:
+        >>> preprocess_named("signed")(255.0)
+        1.0
+    """
+    if name is None or name in _SCALES:
+        return _SCALES.get(name or "")
+    known = [each for each in dir(applications) if each[0].islower()]
+    known = [each for each in known if hasattr(getattr(applications, each), "preprocess_input")]
+    if name not in known:
+        raise ValueError(
+            "--preprocess must be unit, signed, or a module of keras.applications: "
+            f"{', '.join(known)}. Received: {name}"
+        )
+    preprocess: Callable[[Any], Any] = getattr(applications, name).preprocess_input
+    return preprocess
