@@ -1,0 +1,231 @@
+"""What the verdict needs: donors and receivers, where their objects are, and what is swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_saliency.arrays import Array
+from keras_saliency.notices import warn_user
+from keras_saliency.pools import DONORS_NEEDED, FEWEST_RECEIVERS, Pool, are_among, read_pool
+from keras_saliency.twins import NUISANCES, Pictures
+
+DEFAULT = ("background", "cast", "texture", "frame", "position", "mark")
+
+
+class Shortcuts:
+    """Donors and receivers for the verdict.
+
+    At every evaluation things are taken from donors (their background, colours, ...) and put into
+    receivers, and it is measured whether the model follows them.
+
+    Attributes:
+        donors, receivers: The `Pictures` twins are made of; none is both.
+        classes: The labels that are tested.
+        class_names: The classes in the order of the model's outputs, or `None`.
+        nuisances: What is tested.
+        not_tested: Why each other nuisance that was asked for is not.
+        masks_from: Where the donors' masks are from: `"given"`, `"boxes"`, `"border colours"`
+            (made by a program), or `None`.
+        obstacle: Why there can't be a verdict, or `None`.
+        threshold: The gap from which there is an alarm, as a difference of probabilities.
+        every: Evaluate after every so many epochs.
+    """
+
+    def __init__(
+        self,
+        donors: Any,
+        *,
+        receivers: Any = None,
+        masks: Literal["auto"] | None = "auto",
+        nuisances: Sequence[str] = DEFAULT,
+        every: int = 1,
+        threshold: float = 0.20,
+        preprocess: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Choose donors and receivers, and check that they will do.
+
+        Args:
+            donors: Images of the *training* data with their labels, at least 64 of each class
+                besides the receivers: arrays `(images, labels)` or `(images, labels, masks)`,
+                where masks are `(n, height, width)` or boxes `(n, 4)` of left, top, right and
+                bottom edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is
+                drawn at random. Images curated by hand hide a shortcut.
+            receivers: Likewise, the images whose scores are watched; by default 64 out of the
+                donors' source, never used as donors.
+            masks: `"auto"` makes masks by a program where none are given; `None` does not.
+            nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
+                `"position"`, `"mark"`; `"object"` and `"scale"` are measured without an alarm.
+            every: Evaluate after every so many epochs.
+            threshold: The gap from which there is an alarm, between 0 and 1.
+            preprocess: Makes the model's input of the images, as in `Probes`; if these are
+                `Probes`, they have their own.
+
+        Raises:
+            TypeError: If donors or receivers are of no known kind.
+            ValueError: If something doesn't fit together or there is nothing to compare.
+
+        Warns:
+            UserWarning: If there can be no verdict, or masks made by a program look wrong.
+
+        Example:
+            >>> from keras_saliency.demo import scenes
+            >>> train = scenes(300)
+            >>> shortcuts = Shortcuts((train.images, train.labels))
+            >>> len(shortcuts.receivers), shortcuts.masks_from
+            (64, 'border colours')
+        """
+        _check_options(masks, nuisances, every, threshold)
+        pool = read_pool(donors, preprocess, masks == "auto")
+        if receivers is None:
+            watched, given = pool.split()
+        else:
+            watched = read_pool(receivers, preprocess, masks == "auto")
+            given = pool.without(watched.images)
+            _check_fit(watched, given)
+        self.threshold, self.every = threshold, every
+        self.class_names, self.masks_from = pool.class_names, pool.masks_from
+        self.classes, self.obstacle = _enough(given.labels, watched.labels)
+        self.nuisances, self.not_tested = _testable(nuisances, watched, given)
+        self.receivers = _pictures(watched, self.classes)
+        self.donors = _pictures(given, self.classes)
+        self._scaling, self._donor_images = pool.scaling, given.images
+        if self.obstacle is not None:
+            warn_user(f"There will be no verdict on shortcuts: {self.obstacle}.")
+
+    @classmethod
+    def of(cls, value: Any) -> Shortcuts:
+        """Take `Shortcuts` as they are, and make them of anything else that `donors` may be.
+
+        Args:
+            value: `Shortcuts`, or their donors.
+
+        Returns:
+            The shortcuts.
+
+        Raises:
+            TypeError: If the value is of no known kind.
+            ValueError: If what it holds will not do.
+
+        Example:
+            >>> from keras_saliency.demo import scenes
+            >>> train = scenes(300)
+            >>> Shortcuts.of((train.images, train.labels)).threshold
+            0.2
+        """
+        return value if isinstance(value, cls) else cls(value)
+
+    def to_input(self, pixels: Array) -> Array:
+        """Make the model's input of pixels.
+
+        Args:
+            pixels: `(batch, height, width, channels)`, from 0 to 255.
+
+        Returns:
+            float32 `(batch, height, width, channels)`, in the range of the donors as given, and
+            after `preprocess`.
+
+        Example:
+            >>> from keras_saliency.demo import scenes
+            >>> train = scenes(300)
+            >>> shortcuts = Shortcuts((train.images / 255, train.labels))
+            >>> float(shortcuts.to_input(np.full((1, 64, 64, 3), 255.0)).max())
+            1.0
+        """
+        return self._scaling.to_input(pixels)
+
+    def share_among(self, images: Array) -> float:
+        """Say how many of the donors are among some images, such as the pictured probes.
+
+        Args:
+            images: Model inputs, float32 `(batch, height, width, channels)`.
+
+        Returns:
+            The share of the donors, in [0, 1].
+
+        Example:
+            >>> from keras_saliency.demo import scenes
+            >>> train = scenes(300)
+            >>> shortcuts = Shortcuts((train.images, train.labels))
+            >>> shortcuts.share_among(np.float32(train.images))
+            1.0
+        """
+        return float(are_among(self._donor_images, images).mean())
+
+
+def _check_options(masks: Any, nuisances: Sequence[str], every: int, threshold: float) -> None:
+    """Refuse options that mean nothing."""
+    if masks not in ("auto", None):
+        raise ValueError(
+            "`masks` must be 'auto' or None; masks or boxes of your own go with the donors, "
+            f"`(images, labels, masks)`. Received: masks={masks!r}"
+        )
+    unknown = [nuisances] if isinstance(nuisances, str) else set(nuisances) - set(NUISANCES)
+    if unknown or not nuisances:
+        raise ValueError(
+            f"`nuisances` must be some of {tuple(NUISANCES)}. Received: nuisances={nuisances!r}"
+        )
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f"`every` must count epochs, from 1. Received: every={every!r}")
+    if not 0 < threshold < 1:
+        raise ValueError(
+            "`threshold` is a difference of probabilities, between 0 and 1. "
+            f"Received: threshold={threshold!r}"
+        )
+
+
+def _check_fit(receivers: Pool, donors: Pool) -> None:
+    """Refuse receivers that nothing of the donors fits into."""
+    shapes = receivers.pixels.shape[1:], donors.pixels.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "Receivers and donors must be of one size. "
+            f"Received: receivers of {shapes[0]}, donors of {shapes[1]}"
+        )
+    if receivers.scaling != donors.scaling:
+        raise ValueError(
+            "Receivers and donors must have one range of values and one `preprocess`. "
+            f"Received: receivers with {receivers.scaling}, donors with {donors.scaling}"
+        )
+    if len(receivers.labels) < FEWEST_RECEIVERS:
+        warn_user(
+            f"{len(receivers.labels)} receivers are few: the verdict is reliable from "
+            f"{FEWEST_RECEIVERS} on."
+        )
+
+
+def _enough(donors: Array, receivers: Array) -> tuple[Array, str | None]:
+    """The classes that there are enough donors of, and what is missing if these are too few."""
+    shared, counts = np.unique(donors[np.isin(donors, receivers)], return_counts=True)
+    classes = shared[counts >= DONORS_NEEDED]
+    if len(classes) >= 2:
+        return classes, None
+    if len(shared) < 2:
+        return shared, "donors and receivers share fewer than two classes"
+    return shared, f"{np.sort(counts)[-2]} donors a class, {DONORS_NEEDED} needed"
+
+
+def _testable(
+    nuisances: Sequence[str], receivers: Pool, donors: Pool
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The nuisances that can be tested, and why the others can't."""
+    missing = {}
+    if receivers.masks is None or donors.masks is None:
+        missing["masks"] = "no masks"
+    if donors.pixels.shape[-1] != 3:
+        missing["colour"] = f"{donors.pixels.shape[-1]} channels instead of three"
+    elif not donors.scaling.true_zero:
+        missing["colour"] = "it is not known which value is black: pass raw images, `preprocess=`"
+    reasons = {
+        name: missing[need] for name in nuisances for need in NUISANCES[name].needs & set(missing)
+    }
+    if not set(nuisances) - set(reasons):
+        raise ValueError(f"Nothing can be tested: {reasons}. Pass `(images, labels, masks)`.")
+    return tuple(name for name in dict.fromkeys(nuisances) if name not in reasons), reasons
+
+
+def _pictures(pool: Pool, classes: Array) -> Pictures:
+    kept = pool.take(np.isin(pool.labels, classes))
+    return Pictures(kept.pixels, kept.labels, kept.masks)

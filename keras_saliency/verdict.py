@@ -1,0 +1,359 @@
+"""Is it a shortcut, which one, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+
+from keras_saliency.arrays import Array
+from keras_saliency.scaling import rgb
+from keras_saliency.shortcuts import Shortcuts
+from keras_saliency.twins import NUISANCES, find_spots
+
+_DRAWS = 4  # donors of the receiver's class, and as many of others
+_AT_ONCE = 64  # twins composed at a time
+_SHOWN = 4  # receivers whose twins are shown
+_CLEARED = 0.5  # of the threshold: below it an alarm ends
+_MOST = 0.7  # of the largest gap: what explains so much of it is the cause
+_CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
+
+
+@dataclass(frozen=True)
+class TwinSheet:
+    """A few receivers and their twins, to look at.
+
+    Attributes:
+        pictures: uint8 `(receivers, 3, height, width, 3)`: the receiver, its twin with a donor of
+            its own class, and its twin with a donor of another.
+        probabilities: float64 `(receivers, 3)` of the receiver's class.
+        labels: int64 `(receivers,)`.
+    """
+
+    pictures: Array
+    probabilities: Array
+    labels: Array
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the model relies on, as far as was tested.
+
+    A gap is the probability of the right class that is lost where a thing comes from an image of
+    another class rather than of the same one. It says *relies on*, not *wrongly relies on*.
+
+    Attributes:
+        text: The verdict in words.
+        reliance: The largest gap that counts for the alarm; `nan` where there is no verdict.
+        gaps: `{nuisance: (gap, standard error)}`, from the narrowest to the broadest.
+        alarm: Whether the model relies on a nuisance: above the threshold and twice its error in
+            two evaluations running, until below half of the threshold.
+        cause: The narrowest nuisance that explains most of the reliance, or `None`.
+        since: When the alarm's first evaluation was, such as `"epoch 2"`, or `None`.
+        per_class: `{label: gap}` of the cause, over the receivers of each class.
+        masks_from: Where the masks are from: `"given"`, `"boxes"`, `"border colours"` or `None`.
+        sheets: `{nuisance: TwinSheet}`.
+    """
+
+    text: str
+    reliance: float = float("nan")
+    gaps: dict[str, tuple[float, float]] = field(default_factory=dict)
+    alarm: bool = False
+    cause: str | None = None
+    since: str | None = None
+    per_class: dict[int, float] = field(default_factory=dict)
+    masks_from: str | None = None
+    sheets: dict[str, TwinSheet] = field(default_factory=dict)
+
+
+class Alarm:
+    """An alarm that goes on after two evaluations running, and off well below its threshold."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+        self.is_on = False
+        self.since: str | None = None  # When the gap was first above, also before it is certain.
+
+    def update(self, gaps: Sequence[tuple[float, float]], when: str) -> None:
+        """Take the gaps of one evaluation into account.
+
+        Args:
+            gaps: `(gap, standard error)` of each nuisance.
+            when: The evaluation in words.
+        """
+        # The largest of several gaps passes 2 standard errors by luck more often than one does.
+        errors = NormalDist().inv_cdf(1 - _CHANCE / len(gaps))
+        above = any(gap > self.threshold and gap > errors * error for gap, error in gaps)
+        below = max(gap for gap, _ in gaps) < _CLEARED * self.threshold
+        if self.is_on and not below:
+            return
+        self.is_on = above and self.since is not None and not self.is_on
+        if not above:
+            self.since = None
+        elif self.since is None:
+            self.since = when
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The pairs of one nuisance and what the model makes of their twins.
+
+    Attributes:
+        donors: int `(receivers, 2, draws)`: donors of the same class, and of others.
+        probabilities: float64, likewise: of the receiver's class.
+    """
+
+    donors: Array
+    probabilities: Array
+
+    def gap(self, receivers: Array | slice = slice(None)) -> tuple[float, float]:
+        same, other = self.probabilities[receivers].swapaxes(0, 1)
+        return donor_gap(same, other, self.donors[receivers])
+
+
+class Assessor:
+    """Asks a model at every evaluation what it follows, and keeps the alarm.
+
+    Example:
+        >>> from keras_saliency.demo import scenes
+        >>> train = scenes(300)
+        >>> def greenness(images):  # As a model that looks at the grass.
+        ...     grass = 1 / (1 + np.exp((images[..., 2] - images[..., 1]).mean((1, 2)) / 4))
+        ...     return np.stack([grass, 1 - grass], axis=1)
+        >>> shortcuts = Shortcuts((train.images, train.labels), nuisances=["background"])
+        >>> assessor = Assessor(shortcuts, greenness)
+        >>> assessor.evaluate(0).alarm, assessor.evaluate(1).alarm
+        (False, True)
+    """
+
+    def __init__(
+        self,
+        shortcuts: Shortcuts,
+        probabilities: Callable[[Array], Array],
+        peaks: Callable[[Array, Array], Array] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        """Connect the shortcuts with a model.
+
+        Args:
+            shortcuts: What is swapped, and between which images.
+            probabilities: `(images) -> (m, classes)`, or `(m,)` or `(m, 1)` of the second of two
+                classes; images are float32 `(m, height, width, channels)`, model inputs.
+            peaks: `(images, labels) -> maps (m, h, w)`, whose magnitude says where the decision
+                for the label is made, such as SmoothGrad's; without it the mark is not tested.
+            class_names: The classes in the order of the outputs; by default the shortcuts'.
+        """
+        self._shortcuts = shortcuts
+        self._probabilities = probabilities
+        self._peaks = peaks
+        self._class_names = class_names or shortcuts.class_names
+        self._not_tested = dict(shortcuts.not_tested)
+        if peaks is None:
+            self._not_tested |= {
+                n: "no maps" for n in shortcuts.nuisances if "spots" in NUISANCES[n].needs
+            }
+        self._tested = [n for n in shortcuts.nuisances if n not in self._not_tested]
+        self._alarming = [n for n in self._tested if NUISANCES[n].alarms]
+        self._alarm = Alarm(shortcuts.threshold)
+
+    def evaluate(self, step: int, when: str | None = None) -> Verdict:
+        """Ask the model, and judge.
+
+        Args:
+            step: Decides which pairs are drawn, anew at every evaluation.
+            when: The evaluation in words; by default `"epoch 1"` for step 0.
+
+        Returns:
+            The verdict. Where there can be none its text begins with "can't say".
+
+        Raises:
+            ValueError: If the outputs are no probabilities of the labels' classes.
+        """
+        shortcuts = self._shortcuts
+        if shortcuts.obstacle is not None:
+            return Verdict(f"can't say: {shortcuts.obstacle}")
+        if not self._alarming:
+            return Verdict(f"can't say: {self._untested()}")
+        rng = np.random.default_rng([0, step % 2**32])
+        donors = shortcuts.donors
+        confident = _confident(self._ask(donors.pixels, donors.labels), donors.labels)
+        self._find_spots(confident)
+        trials = {name: self._try(name, confident, rng) for name in self._tested}
+        if not all(np.isfinite(trial.probabilities).all() for trial in trials.values()):
+            return Verdict("can't say: the model's outputs are not finite")
+        return self._judge(trials, when or f"epoch {step + 1}")
+
+    def _ask(self, pixels: Array, labels: Array) -> Array:
+        """The probability of each picture's label, float64 `(n,)`."""
+        found = np.asarray(self._probabilities(self._shortcuts.to_input(pixels)), np.float64)
+        found = found.reshape(len(pixels), -1)
+        if found.shape[1] == 1:
+            found = np.concatenate([1 - found, found], axis=1)
+        if labels.max() >= found.shape[1] or found.min() < -1e-3 or found.max() > 1 + 1e-3:
+            raise ValueError(
+                f"The verdict needs probabilities of the classes 0 to {labels.max()}. Received: "
+                f"outputs of shape {found.shape} from {found.min():g} to {found.max():g}"
+            )
+        return found[np.arange(len(labels)), labels]
+
+    def _find_spots(self, confident: Array) -> None:
+        """Look anew where decisions are made, for those that may take part."""
+        if self._peaks is None or not any("spots" in NUISANCES[n].needs for n in self._tested):
+            return
+        everyone = np.arange(len(self._shortcuts.receivers))
+        for pictures, index in (
+            (self._shortcuts.receivers, everyone),
+            (self._shortcuts.donors, confident),
+        ):
+            size = pictures.pixels.shape[1:3]
+            maps = self._peaks(
+                self._shortcuts.to_input(pictures.pixels[index]), pictures.labels[index]
+            )
+            pictures.spots = np.zeros((len(pictures), 2), int)
+            pictures.spots[index] = find_spots(maps, size)
+
+    def _try(self, name: str, confident: Array, rng: np.random.Generator) -> _Trial:
+        """Draw pairs, and ask the model about their twins."""
+        receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
+        drawn = _draw(receivers.labels, donors.labels, confident, rng)
+        i, j = np.repeat(np.arange(len(receivers)), 2 * _DRAWS), drawn.reshape(-1)
+        found = []
+        for start in range(0, len(i), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            twins = NUISANCES[name].twins(receivers, donors, i[part], j[part])
+            found.append(self._ask(twins, receivers.labels[i[part]]))
+        return _Trial(drawn, np.concatenate(found).reshape(drawn.shape))
+
+    def _judge(self, trials: dict[str, _Trial], when: str) -> Verdict:
+        gaps = {name: trial.gap() for name, trial in trials.items()}
+        counted = {name: gaps[name] for name in self._alarming}
+        self._alarm.update(list(counted.values()), when)
+        reliance = max(gap for gap, _ in counted.values())
+        leading = next(n for n in NUISANCES if n in counted and counted[n][0] >= _MOST * reliance)
+        labels = self._shortcuts.receivers.labels
+        per_class = {
+            int(label): trials[leading].gap(labels == label)[0] for label in np.unique(labels)
+        }
+        alarm = self._alarm.is_on
+        return Verdict(
+            text=self._words(leading, gaps[leading], per_class),
+            reliance=reliance,
+            gaps=gaps,
+            alarm=alarm,
+            cause=leading if alarm else None,
+            since=self._alarm.since if alarm else None,
+            per_class=per_class,
+            masks_from=self._shortcuts.masks_from,
+            sheets=self._sheets(trials),
+        )
+
+    def _words(self, leading: str, gap: tuple[float, float], per_class: dict[int, float]) -> str:
+        measured = f"{NUISANCES[leading].words} (gap {gap[0]:.2f} +- {gap[1]:.2f})"
+        if self._alarm.is_on:
+            said = [
+                f"relies on {measured} since {self._alarm.since}",
+                *_worst(self._named(per_class)),
+            ]
+        elif self._alarm.since is not None:
+            said = [f"may rely on {measured}; the next evaluation will tell"]
+        elif gap[0] >= _CLEARED * self._alarm.threshold:
+            said = [f"weak signs of reliance on {measured}, too weak for an alarm"]
+        else:
+            said = [f"no evidence of {', '.join(self._alarming)}"]
+        if self._not_tested:
+            said.append(self._untested())
+        if self._shortcuts.masks_from == "border colours":
+            said.append("masks made by a program")
+        return "; ".join(said)
+
+    def _untested(self) -> str:
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self._not_tested.items():
+            reasons.setdefault(reason, []).append(name)
+        listed = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+        return f"not tested: {', '.join(listed)}"
+
+    def _named(self, per_class: dict[int, float]) -> dict[str, float]:
+        names = self._class_names
+        return {str(names[label] if names else label): gap for label, gap in per_class.items()}
+
+    def _sheets(self, trials: dict[str, _Trial]) -> dict[str, TwinSheet]:
+        """The same few receivers at every evaluation, each with the first twins drawn."""
+        receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
+        order = np.argsort(receivers.labels, kind="stable")
+        shown = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).astype(int)]
+        originals, labels = receivers.pixels[shown], receivers.labels[shown]
+        before = self._ask(originals, labels)
+        sheets = {}
+        for name, trial in trials.items():
+            pictures = [originals]
+            for side in (0, 1):
+                twins = NUISANCES[name].twins(
+                    receivers, donors, shown, trial.donors[shown, side, 0]
+                )
+                pictures.append(np.rint(twins).astype(np.uint8))
+            after = trial.probabilities[shown, :, 0]
+            sheets[name] = TwinSheet(
+                rgb(np.stack(pictures, axis=1)), np.column_stack([before, after]), labels
+            )
+        return sheets
+
+
+def donor_gap(same: Array, other: Array, donors: Array) -> tuple[float, float]:
+    """Measure how much better receivers do with donors of their own class than of another.
+
+    The error counts that receivers share donors: clustered both ways (Cameron, Gelbach and Miller
+    2011), which is what a bootstrap over receivers and donors tends to, without its noise.
+
+    Args:
+        same: Probabilities `(receivers, draws)` of the receivers' class with donors of that class.
+        other: Likewise, with donors of other classes.
+        donors: int `(receivers, 2, draws)`: which donor each of the two was drawn with.
+
+    Returns:
+        The gap, from -1 to 1, and its standard error.
+
+    Example:
+        >>> gap, error = donor_gap(np.ones((9, 2)), np.zeros((9, 2)), np.zeros((9, 2, 2), int))
+        >>> gap, error
+        (1.0, 0.0)
+    """
+    found = np.stack([same, other], axis=1)
+    gap = float(same.mean() - other.mean())
+    sign = np.array([[1.0], [-1.0]])
+    # What each pair adds to the gap beyond its expectation.
+    excess = sign * (found - found.mean((1, 2), keepdims=True)) - gap / 2
+    excess /= same.size
+    of_receivers = float((excess.sum((1, 2)) ** 2).sum())
+    of_donors = float((np.bincount(donors.reshape(-1), excess.reshape(-1)) ** 2).sum())
+    of_pairs = float((excess**2).sum())  # It is in both of the others.
+    variance = max(of_receivers + of_donors - of_pairs, of_receivers, of_donors)
+    return gap, float(np.sqrt(variance))
+
+
+def _confident(probabilities: Array, labels: Array) -> Array:
+    """The donors of each class that the model is most confident about: half of them."""
+    halves = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        order = members[np.argsort(-probabilities[members], kind="stable")]
+        halves.append(order[: -(-len(order) // 2)])
+    return np.concatenate(halves)
+
+
+def _draw(receivers: Array, donors: Array, allowed: Array, rng: np.random.Generator) -> Array:
+    """Draw, for each receiver, allowed donors of its class and of others; all are different."""
+    same = receivers[:, None] == donors[allowed]
+    lots = rng.random(same.shape)
+    sides = [np.where(side, lots, 2).argsort(axis=1)[:, :_DRAWS] for side in (same, ~same)]
+    return allowed[np.stack(sides, axis=1)]
+
+
+def _worst(per_class: dict[str, float]) -> list[str]:
+    """The two classes that follow the nuisance most, where there are more than two."""
+    if len(per_class) <= 2:
+        return []
+    first, second = sorted(per_class, key=lambda name: -per_class[name])[:2]
+    return [f"most in {first} ({per_class[first]:.2f}), then {second} ({per_class[second]:.2f})"]
