@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import keras
@@ -260,7 +261,7 @@ class SaliencyCallback(keras.callbacks.Callback):
 
 def _siblings(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
     """Find the callbacks of this training in their order, which Keras offers no way to ask for."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         listed = getattr(frame.f_locals.get("self"), "callbacks", None)
         if isinstance(listed, list) and any(one is callback for one in listed):

@@ -261,7 +261,7 @@ def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, p
                 cmap=args.cmap,
                 opacity=args.opacity,
             )
-            drawing.savefig(place, dpi=150)
+            drawing.savefig(place, dpi=150, bbox_inches="tight")
         else:
             overlay = render.overlay(
                 picture, map_, signed=signed, cmap=args.cmap, opacity=args.opacity

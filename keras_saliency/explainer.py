@@ -157,7 +157,7 @@ class Explainer:
         _build(model, self._images.shape)
         with untouched(model):
             self._setting = settle(model, self._images, probes.labels, target, layer)
-            self._scored = ScoredModel(self._setting)
+            self._scored = ScoredModel(self._setting, batch_size)
             self._questions = self._scored.questions(list(self._methods.values()), self._images[:1])
 
     @property

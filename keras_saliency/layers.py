@@ -182,15 +182,14 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Rec
 
 @contextmanager
 def reached(
-    place: Place | None, logits: LogitPlace | None, zeros: Any | None = None
+    place: Place | None, logits: LogitPlace | None, changed: Callable[[Any], Any]
 ) -> Iterator[Seen]:
     """Meet a layer's output, and the logits, in the forward passes within the context.
 
     Args:
         place: The layer to look at, or None.
         logits: Where logits become probabilities, or None.
-        zeros: Added to the layer's output, so that the gradient there is the gradient at the
-            layer. Or None.
+        changed: Called with the layer's output; what it returns takes its place.
 
     Yields:
         What was met: `outputs` of the place, and `logits`, one a run of their layer.
@@ -204,8 +203,7 @@ def reached(
             nonlocal passed
             output = original(*args, **kwargs)
             if place is not None and passed == place.run:
-                if zeros is not None:
-                    output = output + zeros
+                output = changed(output)
                 seen.outputs.append(output)
             passed += 1
             return output
@@ -242,6 +240,7 @@ def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Pla
 
     Raises:
         ValueError: No layer fits, or several do. The message lists the layers that would.
+        TypeError: The choice is of another kind.
     """
     if choice is None:
         features = _features(recording)
@@ -253,9 +252,12 @@ def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Pla
                 "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
             )
         return _place(features[-1])
-    *_, number = choice if isinstance(choice, tuple) else (None,)
-    run = number if isinstance(number, int) else None
-    matching = [r for r in recording.runs if _matches(r, choice)]
+    names, run = _names_and_run(choice)
+    matching = [
+        r
+        for r in recording.runs
+        if (r.path[-len(names) :] == names if names else r.layer is choice)
+    ]
     if not matching:
         raise ValueError(_not_found(recording, model, choice))
     if len({id(r.layer) for r in matching}) > 1:
@@ -349,9 +351,14 @@ def _features(recording: Recording) -> list[Run]:
         if _is_grid(run, recording.input_rank)
         and math.prod(run.shape[1:-1]) > 1
         and not _only_passes_on(run.layer)
-        and not recording.is_alias(run)
-        and not any("Attention" in type(outer).__name__ for outer in run.within)
+        # What attention gives was made by a projection inside it, and is its own all the same.
+        and (_attends(run.layer) or not recording.is_alias(run))
+        and not any(_attends(outer) for outer in run.within)
     ]
+
+
+def _attends(layer: keras.layers.Layer) -> bool:
+    return "Attention" in type(layer).__name__
 
 
 def _head(recording: Recording) -> int:
@@ -381,22 +388,25 @@ def _place(run: Run) -> Place:
     return Place(run.layer, run.name, run.number, run.shape, run.dtype)
 
 
-def _matches(run: Run, choice: str | tuple[str | int, ...] | keras.layers.Layer) -> bool:
-    if isinstance(choice, str):
-        choice = tuple(choice.split("/"))
-    if isinstance(choice, tuple):
-        names = tuple(part for part in choice if not isinstance(part, int))
-        return run.path[-len(names) :] == names
-    return run.layer is choice
+def _names_and_run(choice: Any) -> tuple[tuple[str, ...], int | None]:
+    """Take a choice apart: a path of names, empty for a `Layer`, and the number of a run."""
+    if isinstance(choice, keras.layers.Layer):
+        return (), None
+    parts = tuple(choice.split("/")) if isinstance(choice, str) else choice
+    if isinstance(parts, tuple) and parts:
+        *names, run = parts if isinstance(parts[-1], int) else (*parts, None)
+        if names and all(isinstance(name, str) for name in names):
+            return tuple(names), run
+    raise TypeError(
+        "layer must be a name, a path such as ('mobilenetv2', 'out_relu') with the number of a run "
+        f"at its end if need be, a Layer, or None. Received: layer={choice!r}"
+    )
 
 
 def _not_found(recording: Recording, model: keras.Model, choice: Any) -> str:
-    if isinstance(choice, keras.layers.Layer):
-        known = any(layer is choice for layer in model._flatten_layers())
-        choice = choice.name
-    else:
-        last = choice.split("/")[-1] if isinstance(choice, str) else choice[-1]
-        known = any(layer.name == last for layer in model._flatten_layers())
+    names, _ = _names_and_run(choice)
+    known = [r for r in model._flatten_layers() if r is choice or r.name in names[-1:]]
+    choice = choice if names else choice.name
     if known:
         return (
             f"layer={choice!r} is part of the model but did not run by itself in a forward pass "

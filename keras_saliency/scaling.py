@@ -38,7 +38,8 @@ class Scaling:
     def to_input(self, pixels: Array) -> Array:
         """Make the model's input, float32, of pixels `(batch, height, width, channels)`."""
         ordered = pixels[..., ::-1] if self.flipped else pixels
-        scaled = (ordered * np.array(self.scale) + self.offset).astype(np.float32)
+        scale, offset = (np.array(values, np.float32) for values in (self.scale, self.offset))
+        scaled = (ordered * scale + offset).astype(np.float32)
         if self.preprocess is None:
             return scaled
         return as_array(self.preprocess(scaled), "preprocess(images)").astype(np.float32)

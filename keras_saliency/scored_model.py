@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -47,18 +47,23 @@ class ScoredModel:
 
     A method gets one of these and the images, `(batch, height, width, channels)` float32, and
     returns maps `(batch, h, w)`. Answers about these images are computed once and shared by all
-    methods; a method may also ask about other images, one for each of the batch in the same order.
+    methods. A method may also ask about other images: `rows` then tells, for each of them, which
+    image of the batch it stands for, and so which class is scored; without `rows` they stand for
+    the batch in its order. Other images are answered `batch_size` at a time.
     Every answer is a tensor of the backend, float32.
 
     Attributes:
         of: What the scores are computed of: `"logits"`, `"probability"`, `"log_probability"`, or
             `"value"` for a regression.
+        batch_size: At most so many images go through the model at once.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, batch_size: int) -> None:
         self.of = setting.aim.of
+        self.batch_size = batch_size
         self._setting = setting
         self._passes: dict[frozenset[str], Callable[..., Any]] = {}
+        self._elsewhere: dict[Any, ScoredModel] = {}
         self._images: Any = None
         self._detail: Any = None
         self._answers: dict[str, Any] = {}
@@ -67,25 +72,29 @@ class ScoredModel:
         # Small gradients vanish in float16; a power of two is taken out again without a trace.
         self._loss_scale = 1024.0 if setting.model.compute_dtype == "float16" else 1.0
 
-    def scores(self, images: Any) -> Any:
+    def scores(self, images: Any, rows: Any = None) -> Any:
         """Return the score of each image, (batch,)."""
-        return self._answer("scores", images)
+        return self._answer("scores", images, rows)
 
     def classes(self, images: Any) -> Any:
         """Return the class explained in each image, (batch,) int32, -1 where there is none."""
         return self._answer("classes", images)
 
-    def input_gradients(self, images: Any) -> Any:
+    def input_gradients(self, images: Any, rows: Any = None) -> Any:
         """Return the gradient of the score at each image, of the shape of `images`."""
-        return self._answer("input_gradients", images)
+        return self._answer("input_gradients", images, rows)
 
-    def activations(self, images: Any) -> Any:
+    def activations(self, images: Any, rows: Any = None) -> Any:
         """Return the output of the layer, (batch, h, w, channels)."""
-        return self._answer("activations", images)
+        return self._answer("activations", images, rows)
 
-    def layer_gradients(self, images: Any) -> Any:
+    def layer_gradients(self, images: Any, rows: Any = None) -> Any:
         """Return the gradient of the score at the layer's output, (batch, h, w, channels)."""
-        return self._answer("layer_gradients", images)
+        return self._answer("layer_gradients", images, rows)
+
+    def gated_scores(self, images: Any, gates: Any, rows: Any = None) -> Any:
+        """Return scores (batch,), the layer's channels multiplied by `gates` (batch, channels)."""
+        return self._others("scores", images, rows, gates)
 
     def class_weights(self, images: Any) -> Any:
         """Return the weights of the explained class in the dense head, (batch, channels).
@@ -98,6 +107,18 @@ class ScoredModel:
         columns = [-kernel, kernel] if self._setting.head.is_binary else [kernel]
         weights = ops.concatenate(columns, axis=-1)
         return ops.take(ops.transpose(weights), self.classes(images), axis=0)
+
+    def at(self, layer: LayerChoice) -> ScoredModel:
+        """Return the same model and target, looked at in another layer."""
+        key = layer if isinstance(layer, (str, tuple)) else id(layer)
+        if key not in self._elsewhere:
+            place = choose(self._setting.recording, self._setting.model, layer)
+            there = ScoredModel(replace(self._setting, place=place), self.batch_size)
+            self._elsewhere[key] = there
+        there = self._elsewhere[key]
+        there._images, there._detail = self._images, self._detail
+        there._answers, there._rehearsing = {}, self._rehearsing
+        return there
 
     def questions(self, methods: Sequence[Method], images: np.ndarray) -> frozenset[str]:
         """Find what methods ask about the images themselves, so that one pass can answer all.
@@ -121,12 +142,17 @@ class ScoredModel:
         self._detail = ops.convert_to_tensor(detail)
         self._answers, self._asked = {}, set()
         if not self._rehearsing:
-            self._answers = self._pass(self._images, questions)
+            self._answers = self._pass(questions, self._images, self._detail)
+            if self._setting.aim.classes:
+                # What was predicted for an image is what its perturbed copies are scored for.
+                self._detail = self._answers["classes"]
         return self._images
 
     def forget(self) -> None:
         """Let go of the batch and of the answers about it."""
         self._images, self._detail, self._answers = None, None, {}
+        for there in self._elsewhere.values():
+            there.forget()
 
     def facts(self) -> dict[str, np.ndarray]:
         """Return scores, classes and the model's own outputs for the batch attended to."""
@@ -135,22 +161,38 @@ class ScoredModel:
             for name in ("scores", "classes", "outputs")
         }
 
-    def _answer(self, question: str, images: Any) -> Any:
+    def _answer(self, question: str, images: Any, rows: Any = None) -> Any:
         if question in ("activations", "layer_gradients") and self._setting.place is None:
             raise ValueError(self._setting.no_place)
         if images is not self._images:
-            if self._rehearsing:
-                raise _OtherImages
-            return self._pass(images, frozenset({question}))[question]
+            return self._others(question, images, rows)
         self._asked.add(question)
-        if question not in self._answers:
-            self._answers |= self._rehearsed() if self._rehearsing else self._missing(question)
+        if question not in self._answers and self._rehearsing:
+            self._answers |= self._zeros()
+        elif question not in self._answers:
+            self._answers |= self._pass(frozenset({question}), images, self._detail)
         return self._answers[question]
 
-    def _missing(self, question: str) -> dict[str, Any]:
-        return self._pass(self._images, frozenset({question}))
+    def _others(self, question: str, images: Any, rows: Any, gates: Any = None) -> Any:
+        """Answer about images that are not the batch's, in chunks of one size."""
+        if self._rehearsing:
+            raise _OtherImages
+        images = ops.convert_to_tensor(images, "float32")
+        count = images.shape[0]
+        rows = np.arange(count) if rows is None else np.asarray(rows)
+        size = min(count, self.batch_size)
+        found = []
+        for start in range(0, count, size):
+            # The last chunk is filled up, so that it needs no trace of its own.
+            chunk = np.minimum(np.arange(start, start + size), count - 1)
+            inputs = [ops.take(images, chunk, axis=0), ops.take(self._detail, rows[chunk], axis=0)]
+            if gates is not None:
+                inputs.append(ops.take(ops.convert_to_tensor(gates, "float32"), chunk, axis=0))
+            answer = self._pass(frozenset({question}), *inputs)[question]
+            found.append(answer[: count - start])
+        return ops.concatenate(found)
 
-    def _rehearsed(self) -> dict[str, Any]:
+    def _zeros(self) -> dict[str, Any]:
         place, count = self._setting.place, self._images.shape[0]
         layer = ops.zeros(place.shape if place else (count,))
         return {
@@ -161,7 +203,7 @@ class ScoredModel:
             "layer_gradients": layer,
         }
 
-    def _pass(self, images: Any, questions: frozenset[str]) -> dict[str, Any]:
+    def _pass(self, questions: frozenset[str], *inputs: Any) -> dict[str, Any]:
         """Run one compiled pass that answers just these questions."""
         if questions not in self._passes:
             self._passes[questions] = autodiff.compiled(
@@ -169,7 +211,7 @@ class ScoredModel:
             )
         while True:
             scale = ops.convert_to_tensor(self._loss_scale, "float32")
-            answers = self._passes[questions](images, self._detail, scale)
+            answers = self._passes[questions](scale, *inputs)
             if self._loss_scale == 1.0 or _all_finite(answers):
                 return answers
             self._loss_scale /= 32.0
@@ -246,9 +288,10 @@ def untouched(model: keras.Model) -> Iterator[None]:
 def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
     """Write the function of one pass: the forward pass, and a backward pass if one is needed."""
 
-    def answer(images: Any, detail: Any, scale: Any) -> dict[str, Any]:
+    def answer(scale: Any, images: Any, detail: Any, gates: Any = None) -> dict[str, Any]:
         points: dict[str, Any] = {}
-        place = setting.place if questions & {"activations", "layer_gradients"} else None
+        looks = gates is not None or questions & {"activations", "layer_gradients"}
+        place = setting.place if looks else None
         if "input_gradients" in questions:
             points["input_gradients"] = images
         if place is not None and "layer_gradients" in questions:
@@ -257,7 +300,12 @@ def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[
             points["layer_gradients"] = ops.zeros(shape, place.dtype)
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            with reached(place, setting.logits, points.get("layer_gradients")) as seen:
+            def changed(output: Any) -> Any:
+                if gates is not None:
+                    output = output * _spread(ops.cast(gates, output.dtype), len(output.shape))
+                return output + points.get("layer_gradients", 0.0)
+
+            with reached(place, setting.logits, changed) as seen:
                 outputs = setting.model(points.get("input_gradients", images), training=False)
             logits = seen.logits[setting.logits.run] if setting.logits else None
             scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
@@ -272,6 +320,11 @@ def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[
         return rest | {name: _connected(name, gradients[name], setting) / scale for name in points}
 
     return answer
+
+
+def _spread(gates: Any, rank: int) -> Any:
+    """Reshape (batch, channels) so that it broadcasts over the places of a layer's output."""
+    return ops.reshape(gates, (gates.shape[0], *[1] * (rank - 2), gates.shape[1]))
 
 
 def _connected(question: str, gradient: Any, setting: Setting) -> Any:

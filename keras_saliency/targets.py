@@ -254,7 +254,7 @@ def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
 
 
 def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
-    nothing = np.zeros(count, "int32")
+    nothing = np.full(count, -1, "int32")
     if labels is not None:
         labels = check_labels(labels, head)
     if head.kind == "values":
@@ -284,9 +284,11 @@ def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
 
 
 def _predicted(of: Of, contrast: bool) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, _: Any) -> tuple[Any, Any]:
+    def score(head: Head, outputs: Any, logits: Any, known: Any) -> tuple[Any, Any]:
         quantity = head.by_class(outputs, logits, of)
-        classes = ops.argmax(_over_positions(quantity), axis=-1)
+        found = ops.cast(ops.argmax(_over_positions(quantity), axis=-1), "int32")
+        # A perturbed copy is scored for the class that was predicted for its image.
+        classes = ops.where(ops.cast(known, "int32") < 0, found, ops.cast(known, "int32"))
         return _pick(quantity, classes, contrast), classes
 
     return score

@@ -251,14 +251,13 @@ def find_spots(maps: Array, size: tuple[int, int]) -> Array:
     reach, disc = _disc(size)
     # The middle counts most, or a lone peak could lie anywhere in the spot.
     weight = disc * cv2.getGaussianKernel(len(disc), 0) * cv2.getGaussianKernel(len(disc), 0).T
-    inner = (size[0] - 2 * reach, size[1] - 2 * reach)
     spots = np.tile(np.array(size) // 2, (len(maps), 1))
     for index, map_ in enumerate(np.abs(np.asarray(maps, np.float32))):
         if np.isfinite(map_).all() and map_.any():
             large = cv2.resize(map_ / map_.max(), size[::-1], interpolation=cv2.INTER_LINEAR)
-            held = cv2.filter2D(large, -1, weight)[reach : -reach or None, reach : -reach or None]
-            spots[index] = np.array(np.unravel_index(held.argmax(), inner)) + reach
-    return spots
+            held = cv2.filter2D(large, -1, weight, borderType=cv2.BORDER_CONSTANT)
+            spots[index] = np.unravel_index(held.argmax(), size)
+    return np.clip(spots, reach, np.array(size) - 1 - reach)
 
 
 def _disc(size: tuple[int, int]) -> tuple[int, Array]:

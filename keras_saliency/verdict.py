@@ -14,7 +14,7 @@ from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.twins import NUISANCES, find_spots
 
 _DRAWS = 4  # donors of the receiver's class, and as many of others
-_AT_ONCE = 64  # twins composed at a time
+_AT_ONCE = 128  # twins composed at a time
 _SHOWN = 4  # receivers whose twins are shown
 _CLEARED = 0.5  # of the threshold: below it an alarm ends
 _MOST = 0.7  # of the largest gap: what explains so much of it is the cause

@@ -33,22 +33,25 @@ class Pictures:
     probes: Probes
 
 
-def drawn_pictures(correlation: float, count: int = 2000, seed: int = 0) -> Pictures:
+def drawn_pictures(
+    correlation: float, count: int = 2000, seed: int = 0, size: tuple[int, int] = (64, 64)
+) -> Pictures:
     """Draw elephants and penguins on grass and snow.
 
     Args:
         correlation: Share of pictures whose background goes with the class; 0.5 is independence.
         count: Number of pictures to train on.
         seed: Decides every picture.
+        size: (height, width) of the pictures.
 
     Returns:
-        The pictures of 64 x 64; the probes are `PROBES` more of them, with true masks.
+        The pictures; the probes are `PROBES` more of them, with true masks.
 
     Example:
         >>> len(drawn_pictures(0.95, count=4).probes)
         16
     """
-    drawn = scenes(count + PROBES, correlation=correlation, seed=seed)
+    drawn = scenes(count + PROBES, correlation=correlation, size=size, seed=seed)
     watched = slice(count, None)
     probes = Probes(
         drawn.images[watched],
