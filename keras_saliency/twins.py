@@ -68,10 +68,10 @@ class Pictures:
 
     @cached_property
     def casts(self) -> Array:
-        """float32 `(n, channels)`: the mean log of each channel less their mean, off the object."""
+        """float64 `(n, channels)`: the mean log of each channel less their mean, off the object."""
         weights = (~self.hidden[..., None]).astype(np.float32)
         logs = np.log(np.maximum(self.pixels, 1).astype(np.float32))
-        means = (weights * logs).sum((1, 2)) / np.maximum(weights.sum((1, 2)), 1)
+        means = (weights * logs).sum((1, 2), dtype=np.float64) / np.maximum(weights.sum((1, 2)), 1)
         return means - means.mean(axis=1, keepdims=True)
 
     @cached_property
