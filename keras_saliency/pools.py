@@ -142,8 +142,8 @@ def _read_arrays(
             "Arrays must be `(images, labels)` or `(images, labels, masks)`. "
             f"Received: {len(arrays)} entries"
         )
-    images, labels, *rest = (_uncopied(array) for array in arrays)
-    classes = _classes_of(settle_labels(labels, len(images), None))
+    images, *rest = (_uncopied(array) for array in (arrays[0], *arrays[2:]))
+    classes = _classes_of(settle_labels(arrays[1], len(images), None))
     chosen = _choose(classes)
     if not rest:
         return Probes(images[chosen], classes[chosen], preprocess=preprocess), None

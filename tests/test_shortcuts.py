@@ -1,0 +1,234 @@
+import numpy as np
+import pytest
+
+from keras_saliency.demo import scenes
+from keras_saliency.probes import Probes
+from keras_saliency.shortcuts import Shortcuts
+
+SIZE = (24, 32)
+
+
+def pictures(per_class=(110, 110), seed=0):
+    """Grey squares on noise, all different, with labels and masks."""
+    labels = np.repeat(np.arange(len(per_class)), per_class)
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 100, (len(labels), *SIZE, 3), np.uint8)
+    images[:, 8:16, 10:20] = 220
+    masks = np.zeros((len(labels), *SIZE), np.float32)
+    masks[:, 8:16, 10:20] = 1
+    order = rng.permutation(len(labels))
+    return images[order], labels[order], masks
+
+
+def as_set(array):
+    return {picture.tobytes() for picture in array}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return scenes(300, size=(32, 40), seed=1)
+
+
+def test_receivers_are_64_of_all_classes_alike_and_never_donors():
+    images, labels, masks = pictures((200, 200))
+    shortcuts = Shortcuts((images, labels, masks))
+    assert np.bincount(shortcuts.receivers.labels).tolist() == [32, 32]
+    assert np.bincount(shortcuts.donors.labels).tolist() == [128, 128]
+    donors, receivers = as_set(shortcuts.donors.pixels), as_set(shortcuts.receivers.pixels)
+    assert not donors & receivers
+    assert donors | receivers <= as_set(images)
+    by_picture = {picture.tobytes(): label for picture, label in zip(images, labels, strict=True)}
+    for part in (shortcuts.donors, shortcuts.receivers):
+        assert [by_picture[p.tobytes()] for p in part.pixels] == part.labels.tolist()
+
+
+def test_the_choice_is_the_same_every_time_and_random():
+    images, labels, masks = pictures((400, 400))
+    first, again = (Shortcuts((images, labels, masks)).donors.pixels for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    of_class_0 = np.flatnonzero(labels == 0)
+    assert as_set(first) & as_set(images[of_class_0[-50:]])
+
+
+def test_few_examples_go_to_the_donors_before_the_receivers():
+    shortcuts = Shortcuts(pictures((90, 200)))
+    assert np.bincount(shortcuts.receivers.labels).tolist() == [26, 26]
+    assert np.bincount(shortcuts.donors.labels).tolist() == [64, 128]
+    assert shortcuts.obstacle is None
+
+
+def test_too_few_donors_are_told_before_training():
+    with pytest.warns(UserWarning, match="no verdict on shortcuts: 9 donors a class, 64 needed"):
+        shortcuts = Shortcuts(pictures((25, 200)))
+    assert shortcuts.obstacle == "9 donors a class, 64 needed"
+
+
+def test_a_rare_class_is_left_out_where_two_others_are_enough():
+    shortcuts = Shortcuts(pictures((120, 20, 120)))
+    assert shortcuts.classes.tolist() == [0, 2]
+    assert set(shortcuts.receivers.labels) == set(shortcuts.donors.labels) == {0, 2}
+
+
+def test_many_classes_are_thinned_out():
+    images, labels, masks = pictures((80,) * 14)
+    shortcuts = Shortcuts((images, labels, masks))
+    assert len(shortcuts.classes) == 10
+    assert (np.bincount(shortcuts.donors.labels)[shortcuts.classes] >= 64).all()
+
+
+def test_given_receivers_are_taken_and_kept_out_of_the_donors():
+    images, labels, masks = pictures()
+    mine = slice(0, 40)
+    shortcuts = Shortcuts(
+        (images, labels, masks), receivers=(images[mine], labels[mine], masks[mine])
+    )
+    assert as_set(shortcuts.receivers.pixels) == as_set(images[mine])
+    assert as_set(shortcuts.donors.pixels) == as_set(images[40:])
+
+
+def test_few_receivers_are_warned_of_and_misfits_refused():
+    images, labels, masks = pictures()
+    with pytest.warns(UserWarning, match="8 receivers are few"):
+        Shortcuts((images, labels, masks), receivers=(images[:8], labels[:8], masks[:8]))
+    with pytest.raises(ValueError, match="one size"):
+        Shortcuts((images, labels, masks), receivers=(images[:40, :12], labels[:40]))
+    with pytest.raises(ValueError, match="one range"):
+        Shortcuts((images, labels, masks), receivers=(images[:40] / 255, labels[:40]))
+
+
+def test_masks_are_made_unless_given_or_declined(drawn):
+    made = Shortcuts((drawn.images, drawn.labels))
+    assert made.masks_from == "border colours"
+    by_picture = dict(zip(map(np.ndarray.tobytes, drawn.images), drawn.masks, strict=True))
+    true = np.stack([by_picture[p.tobytes()] for p in made.donors.pixels]) > 0.5
+    found = made.donors.masks > 0.5
+    assert ((true & found).sum((1, 2)) / (true | found).sum((1, 2))).mean() > 0.6
+
+    given = Shortcuts((drawn.images, drawn.labels, drawn.masks), masks=None)
+    assert given.masks_from == "given"
+    expected = np.stack([by_picture[p.tobytes()] for p in given.receivers.pixels])
+    np.testing.assert_allclose(given.receivers.masks, expected)
+
+    none = Shortcuts((drawn.images, drawn.labels), masks=None)
+    assert none.donors.masks is None
+    assert none.not_tested == {"background": "no masks", "position": "no masks"}
+    assert none.nuisances == ("cast", "texture", "frame", "mark")
+
+
+def test_boxes_become_masks():
+    images, labels, masks = pictures()
+    shortcuts = Shortcuts((images, labels, np.tile([10, 8, 20, 16], (len(images), 1))))
+    assert shortcuts.masks_from == "boxes"
+    np.testing.assert_array_equal(shortcuts.donors.masks[0], masks[0])
+
+
+def test_masks_that_look_wrong_are_left_out_or_given_up():
+    drawn = scenes(300, size=(32, 40), seed=2)
+    images = drawn.images.copy()
+    plain = np.flatnonzero(np.arange(300) % 10 == 0)
+    images[plain] = np.arange(30, dtype=np.uint8)[:, None, None, None]
+    shortcuts = Shortcuts((images, drawn.labels))
+    assert not as_set(shortcuts.donors.pixels) & as_set(images[plain])
+    images[:200] = (np.arange(200) % 250).astype(np.uint8)[:, None, None, None]
+    with pytest.warns(UserWarning, match="look wrong"):
+        shortcuts = Shortcuts((images, drawn.labels))
+    assert shortcuts.donors.masks is None
+    assert "background" in shortcuts.not_tested
+
+
+def test_useless_masks_are_left_out_and_all_useless_refused():
+    images, labels, masks = pictures()
+    masks[:6], masks[6:10] = 0, 1
+    with pytest.warns(UserWarning, match="10 of 220 masks are empty or cover everything"):
+        shortcuts = Shortcuts((images, labels, masks))
+    assert not as_set(shortcuts.donors.pixels) & as_set(images[:10])
+    with pytest.raises(ValueError, match="100% and 0%"):
+        Shortcuts((images, labels, np.zeros_like(masks)))
+
+
+@pytest.mark.filterwarnings("ignore:The images' values")
+def test_what_has_no_colours_or_no_black_is_not_tested_for_its_cast():
+    images, labels, masks = pictures()
+    grey = Shortcuts((images[..., :1], labels, masks))
+    assert grey.not_tested == {"cast": "1 channels instead of three"}
+    standardised = (images / 255.0 - 0.3) / 0.11
+    unknown = Shortcuts((standardised, labels, masks))
+    assert "black" in unknown.not_tested["cast"]
+    np.testing.assert_allclose(
+        np.sort(unknown.to_input(unknown.donors.pixels).ravel())[[0, -1]],
+        [standardised.min(), standardised.max()],
+        atol=1e-4,
+    )
+
+
+def test_preprocess_makes_the_models_input():
+    images, labels, masks = pictures()
+    shortcuts = Shortcuts((images, labels, masks), preprocess=lambda x: x / 127.5 - 1)
+    made = shortcuts.to_input(shortcuts.receivers.pixels)
+    np.testing.assert_allclose(made, shortcuts.receivers.pixels / 127.5 - 1, atol=1e-5)
+
+
+def test_probes_and_datasets_are_read():
+    images, labels, masks = pictures()
+    of_probes = Shortcuts(Probes(images, labels, masks=masks, class_names=["a", "b"]))
+    assert of_probes.class_names == ("a", "b")
+    assert of_probes.masks_from == "given"
+    batches = [(images[k : k + 50], labels[k : k + 50]) for k in range(0, 220, 50)]
+    of_batches = Shortcuts.of(_Batches(batches))
+    assert as_set(of_batches.donors.pixels) <= as_set(images)
+    assert Shortcuts.of(of_batches) is of_batches
+    assert Shortcuts.of((images, labels, masks)).masks_from == "given"
+
+
+class _Batches:
+    """A dataset that is neither a list nor an array."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __iter__(self):
+        return iter(self._batches)
+
+
+def test_donors_among_the_probes_are_counted():
+    images, labels, masks = pictures()
+    shortcuts = Shortcuts((images, labels, masks))
+    donors = shortcuts.donors.pixels.astype(np.float32)
+    assert shortcuts.share_among(donors) == 1
+    assert shortcuts.share_among(donors[: len(donors) // 2]) == 0.5
+    assert shortcuts.share_among(donors + 1) == 0
+
+
+IMAGES, LABELS, MASKS = pictures((3, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((IMAGES, None), {}, ValueError, "needs one class.*Received: none"),
+        ((IMAGES, LABELS * 0), {}, ValueError, "one only"),
+        ((IMAGES, LABELS + 0.5), {}, ValueError, "compares classes"),
+        ((IMAGES, np.ones((6, 3))), {}, ValueError, r"labels\.shape=\(6, 3\)"),
+        ((IMAGES, LABELS[:4]), {}, ValueError, "one per image"),
+        ((IMAGES, LABELS, MASKS[:4]), {}, ValueError, r"masks\.shape=\(4, 24, 32\)"),
+        ((IMAGES, LABELS, MASKS[:, :9]), {}, ValueError, r"\(6, 9, 32\)"),
+        ((IMAGES,), {}, TypeError, "1 entries"),
+        (IMAGES, {}, TypeError, "need labels"),
+        ((IMAGES, LABELS), {"masks": MASKS.tolist()}, ValueError, "go with the donors"),
+        ((IMAGES, LABELS), {"nuisances": ("tint",)}, ValueError, r"\('tint',\)"),
+        ((IMAGES, LABELS), {"nuisances": "cast"}, ValueError, "'cast'"),
+        ((IMAGES, LABELS), {"nuisances": ()}, ValueError, r"nuisances=\(\)"),
+        ((IMAGES, LABELS), {"every": 0}, ValueError, "every=0"),
+        ((IMAGES, LABELS), {"threshold": 20}, ValueError, "threshold=20"),
+        (
+            (IMAGES, LABELS),
+            {"masks": None, "nuisances": ("background",)},
+            ValueError,
+            "Nothing can be tested: {'background': 'no masks'}",
+        ),
+        (Probes(IMAGES, LABELS), {"preprocess": abs}, ValueError, "of their own"),
+    ],
+)
+def test_bad_input_is_named(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        Shortcuts(arguments, **options)
