@@ -36,7 +36,16 @@ __all__ = ["Explanation", "Probes", "SaliencyCallback", "Target", "explain", "me
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_WHERE[name]}")
+    try:
+        module = import_module(f"{__name__}.{_WHERE[name]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "tensorboard":
+            raise
+        raise ModuleNotFoundError(
+            f"keras_saliency.{name} writes TensorBoard's event files, and TensorBoard is not "
+            "installed (TensorFlow no longer brings it along): pip install tensorboard",
+            name=error.name,
+        ) from error
     return module if name == _WHERE[name] else getattr(module, name)
 
 

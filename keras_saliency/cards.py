@@ -4,11 +4,11 @@ import functools
 import textwrap
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_saliency import render
+from keras_saliency.opencv import cv2
 
 CARD_WIDTH = 350  # of TensorBoard's image cards, which scale by nearest neighbour
 _TALLEST = 1.5  # times the width of a card; taller pictures are made narrower

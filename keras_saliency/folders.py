@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from keras_saliency.arrays import Array
+from keras_saliency.opencv import cv2
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _MASK_ENDING = ".mask.png"

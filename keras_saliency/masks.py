@@ -6,10 +6,10 @@ in the picture. Masks of the user's own always win.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from keras_saliency.arrays import Array
+from keras_saliency.opencv import cv2
 
 # Lengths are shares of the picture's shorter side; at 64 px the rim is 4 px wide.
 _RIM = 1 / 16

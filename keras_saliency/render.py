@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
+
+from keras_saliency.opencv import cv2
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from keras_saliency.arrays import Array
 from keras_saliency.masks import dilate
+from keras_saliency.opencv import cv2
 
 Need = Literal["masks", "colour", "spots"]
 

@@ -128,7 +128,8 @@ def encode_jpeg(image: np.ndarray) -> bytes:
         data = encode_jpeg(np.zeros((20, 30, 3), np.uint8))
         ```
     """
-    import cv2  # here, so that reading this module stays quick and free of OpenCV
+    # Imported here, so that reading this module stays quick and free of OpenCV.
+    from keras_saliency.opencv import cv2
 
     if image.dtype != np.uint8:
         raise TypeError(f"a picture must be uint8. Received: image.dtype={image.dtype}")

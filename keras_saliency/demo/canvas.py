@@ -7,9 +7,10 @@ import colorsys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from keras_saliency.opencv import cv2
 
 Floats = NDArray[np.float32]
 Points = NDArray[np.float64]

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from keras_saliency.demo.canvas import (
@@ -18,6 +17,7 @@ from keras_saliency.demo.canvas import (
     hsv,
     paint,
 )
+from keras_saliency.opencv import cv2
 
 BACKGROUND_NAMES = ("grass", "snow")
 
