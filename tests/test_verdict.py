@@ -1,0 +1,371 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from keras_saliency.shortcuts import Shortcuts
+from keras_saliency.verdict import Alarm, Assessor, Verdict, donor_gap
+
+SIZE = (24, 40)
+BOX = (slice(8, 16), slice(12, 22))  # The object of most pictures here.
+EVERYTHING = ("background", "cast", "texture", "frame", "position", "mark", "object", "scale")
+
+
+def flat_pictures(grounds, objects=None, per_class=110, seed=0):
+    """Squares on flat grounds; `grounds` and `objects` give a colour per class."""
+    labels = np.tile(np.arange(len(grounds)), per_class)
+    images = np.empty((len(labels), *SIZE, 3), np.uint8)
+    images[:] = np.array(grounds)[labels][:, None, None]
+    objects = [(90, 90, 90)] * len(grounds) if objects is None else objects
+    images[:, *BOX] = np.array(objects)[labels][:, None, None]
+    masks = np.zeros((len(labels), *SIZE), np.float32)
+    masks[:, *BOX] = 1
+    return images, labels, masks
+
+
+def two_classes(second):
+    """Probabilities of two classes, given that of the second."""
+    return np.stack([1 - second, second], axis=1)
+
+
+def assess(data, model, nuisances=EVERYTHING, peaks=None, **options):
+    assessor = Assessor(Shortcuts(data, nuisances=nuisances, **options), model, peaks)
+    assessor.evaluate(0)
+    return assessor.evaluate(1)
+
+
+def gaps_of(verdict):
+    return {name: gap for name, (gap, _) in verdict.gaps.items()}
+
+
+def test_a_model_of_the_grounds_colour_is_caught_with_its_gap():
+    # The second class has probability 0.2 on the ground of the first, and 0.8 on its own.
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+    gaps = gaps_of(verdict)
+    assert gaps.pop("background") == pytest.approx(0.6, abs=1e-6)
+    assert verdict.gaps["background"][1] == pytest.approx(0, abs=1e-6)
+    # The cast of the flat ground carries some of it along; nothing else does.
+    cast = gaps.pop("cast")
+    assert 0.2 < cast < 0.6
+    assert max(map(abs, gaps.values())) < 0.02
+    assert verdict.alarm
+    assert verdict.reliance == pytest.approx(0.6, abs=1e-6)
+
+
+def test_the_alarm_has_words():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background", "frame"])
+    assert verdict.text == "relies on the background (gap 0.60 +- 0.00) since epoch 1"
+    assert (verdict.cause, verdict.since) == ("background", "epoch 1")
+    assert verdict.per_class == pytest.approx({0: 0.6, 1: 0.6})
+
+
+def test_a_model_that_looks_at_the_object_alone_is_left_in_peace():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)], [(90, 51, 90), (90, 204, 90)])
+    verdict = assess(
+        data,
+        lambda x: two_classes(x[:, 12, 16, 1] / 255),
+        ("background", "texture", "frame", "position", "object"),
+    )
+    gaps = gaps_of(verdict)
+    assert gaps.pop("object") == pytest.approx(0.6)
+    assert gaps == pytest.approx(dict.fromkeys(gaps, 0), abs=0.01)
+    assert not verdict.alarm
+    assert verdict.text == "no evidence of background, texture, frame, position"
+
+
+def test_a_cast_is_caught_and_named_and_not_the_background():
+    # Grey objects and grounds under a reddish or bluish light, seen in the object alone.
+    red, blue = np.array([1.6, 1, 0.625]), np.array([0.625, 1, 1.6])
+    data = flat_pictures([100 * red, 100 * blue], [60 * red, 60 * blue])
+
+    def model(x):
+        ratio = np.log(x[:, 12, 16, 2] / x[:, 12, 16, 0])  # 2 log 1.6 in blue light.
+        return two_classes(1 / (1 + np.exp(-2 * ratio)))
+
+    verdict = assess(data, model, ("background", "cast", "texture", "frame"))
+    gaps = gaps_of(verdict)
+    odds = 1.6**4
+    assert gaps.pop("cast") == pytest.approx((odds - 1) / (odds + 1), abs=0.01)
+    assert gaps == pytest.approx(dict.fromkeys(gaps, 0), abs=0.01)
+    assert verdict.cause == "cast"
+
+
+def test_a_frame_is_named_although_the_background_carries_it_along():
+    images, labels, masks = flat_pictures([(80, 80, 80)] * 2)
+    images[:, 0] = (30 + 180 * labels)[:, None, None]
+    verdict = assess(
+        (images, labels, masks), lambda x: two_classes((x[:, 0, :, 0] > 100).mean(1) * 0.9)
+    )
+    assert gaps_of(verdict)["frame"] == pytest.approx(0.9)
+    assert gaps_of(verdict)["background"] == pytest.approx(0.9)
+    assert verdict.cause == "frame"
+
+
+def test_a_texture_is_caught():
+    images, labels, masks = flat_pictures([(128, 128, 128)] * 2)
+    noise = np.random.default_rng(0).normal(0, 25, images.shape)
+    noisy = (images + noise * labels[:, None, None, None]).clip(0, 255).astype(np.uint8)
+    steps = lambda x: np.abs(np.diff(x[:, :, 24:], axis=2)).mean((1, 2, 3))  # noqa: E731
+    verdict = assess(
+        (noisy, labels, masks),
+        lambda x: two_classes((steps(x) > 10).astype(float)),
+        ("cast", "texture", "frame"),
+    )
+    assert gaps_of(verdict)["texture"] == pytest.approx(1)
+    assert verdict.cause == "texture"
+
+
+def test_a_place_is_caught():
+    images, labels, masks = flat_pictures([(80, 80, 80)] * 2)
+    right = labels == 1
+    images[right], masks[right] = (np.roll(a[right], 15, axis=2) for a in (images, masks))
+
+    def model(x):  # Where the bright columns are: 16.5 and 31.5 of 39.
+        bright = np.maximum(x[..., 0] - 85, 0).sum(1)
+        return two_classes((bright * np.arange(40)).sum(1) / bright.sum(1) / 40)
+
+    verdict = assess((images, labels, masks), model)
+    assert gaps_of(verdict)["position"] == pytest.approx(15 / 40, abs=0.01)
+    assert gaps_of(verdict)["background"] == pytest.approx(0, abs=0.01)
+    assert verdict.cause == "position"
+
+
+def test_a_mark_is_caught_where_the_maps_point_at_it():
+    images, labels, masks = flat_pictures([(80, 80, 80)] * 2)
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(9, 15, len(images)), rng.integers(13, 21, len(images))
+    images[np.arange(len(images)), rows, columns] = np.where(labels, 255, 90)[:, None]
+    data = images, labels, masks
+
+    def model(x):
+        return two_classes((x[..., 0].max((1, 2)) > 200).astype(float))
+
+    verdict = assess(data, model, peaks=lambda x, y: x[..., 0])
+    assert gaps_of(verdict)["mark"] == pytest.approx(1)
+    assert gaps_of(verdict)["background"] == pytest.approx(0)
+    assert verdict.cause == "mark"
+    assert "relies on a spot of 0.6 % of the picture" in verdict.text
+    # The intervention says whether; it is the map that says where.
+    elsewhere = assess(data, model, ("mark", "frame"), peaks=lambda x, y: -x[..., 0] % 80)
+    assert abs(gaps_of(elsewhere)["mark"]) < 0.6
+    without = assess(data, model, ("mark", "frame"))
+    assert without.text == "no evidence of frame; not tested: mark (no maps)"
+
+
+def test_peaks_are_asked_for_the_pictures_own_labels():
+    images, labels, masks = flat_pictures([(30, 30, 30), (150, 150, 150)])
+    asked = []
+
+    def peaks(x, y):
+        asked.extend(zip(x[:, 0, 0, 0], y, strict=True))
+        return x[..., 0]
+
+    assess((images, labels, masks), lambda x: two_classes(x[:, 0, 0, 0] / 255), ["mark"], peaks)
+    assert set(asked) == {(30, 0), (150, 1)}
+
+
+def test_only_the_confident_half_of_the_donors_of_each_class_is_drawn():
+    # Half of each class lacks its ground's colour, and the model is unsure of these.
+    images, labels, masks = flat_pictures([(60, 0, 60), (60, 250, 60)])
+    plain = np.arange(len(labels)) // 2 % 2 == 0
+    images[plain] = (60, 125, 60)
+    images[:, *BOX] = 90
+    verdict = assess(
+        (images, labels, masks), lambda x: two_classes(x[:, 5, 20, 1] / 250), ["background"]
+    )
+    assert gaps_of(verdict)["background"] == pytest.approx(1, abs=0.1)
+
+
+def test_one_sigmoid_output_is_two_classes():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    for shape in ((-1, 1), (-1,)):
+        verdict = assess(data, lambda x, s=shape: (x[:, 5, 20, 1] / 255).reshape(s))
+        assert gaps_of(verdict)["background"] == pytest.approx(0.6, abs=1e-6)
+
+
+def test_more_classes_name_the_one_that_follows_most():
+    data = flat_pictures([(0, 60, 60), (100, 60, 60), (200, 60, 60)])
+
+    def model(x):  # Classes 1 and 2 follow the ground, 1 only by half.
+        red = np.rint(x[:, 5, 20, 0] / 100).astype(int)
+        return np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]])[red]
+
+    shortcuts = Shortcuts(data, nuisances=["background"])
+    assessor = Assessor(shortcuts, model, class_names=["cat", "dog", "emu"])
+    assessor.evaluate(0)
+    verdict = assessor.evaluate(1)
+    assert verdict.per_class[2] == pytest.approx(1)
+    assert verdict.per_class[1] == pytest.approx(0.5)
+    assert 0.5 < verdict.per_class[0] < 1
+    assert "most in emu (1.00), then cat (0." in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("steps", "threshold", "expected"),
+    [
+        ([0.3, 0.3, 0.3], 0.2, [None, 0, 0]),
+        ([0.3, 0.1, 0.3], 0.2, [None, None, None]),
+        ([0.0, 0.3, 0.3, 0.15, 0.11, 0.09, 0.3], 0.2, [None, None, 1, 1, 1, None, None]),
+        ([0.3, 0.3, 0.05, 0.3, 0.3], 0.2, [None, 0, None, None, 3]),
+        ([0.3, 0.3, 0.3], 0.4, [None, None, None]),
+        ([0.5, 0.5, 0.21, 0.19], 0.4, [None, 0, 0, None]),
+    ],
+)
+def test_alarms_start_after_two_evaluations_and_end_at_half(steps, threshold, expected):
+    alarm = Alarm(threshold)
+    found = []
+    for step, gap in enumerate(steps):
+        alarm.update([(0.0, 0.0), (gap, 0.01)], f"{step}")
+        found.append(int(alarm.since) if alarm.is_on else None)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "others", "rings"), [(0.11, 0, True), (0.14, 0, False), (0.11, 5, False)]
+)
+def test_an_alarm_needs_a_gap_beyond_its_error_and_more_so_among_several(error, others, rings):
+    alarm = Alarm(0.2)
+    for step in range(3):
+        alarm.update([(0.25, error), *[(0.0, 0.01)] * others], f"{step}")
+    assert alarm.is_on == rings
+
+
+def test_the_first_evaluation_above_and_weak_signs_have_words_of_their_own():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    strength = {"of": 1.0}
+
+    def model(x):
+        return two_classes(0.5 + strength["of"] * (x[:, 5, 20, 1] / 255 - 0.5))
+
+    assessor = Assessor(Shortcuts(data, nuisances=["background"]), model)
+    first = assessor.evaluate(0, "batch 200")
+    assert first.text.startswith("may rely on the background (gap 0.60")
+    assert (first.alarm, first.cause, first.since) == (False, None, None)
+    assert assessor.evaluate(1).since == "batch 200"
+    strength["of"] = 0.25
+    assert assessor.evaluate(2).alarm
+    strength["of"] = 0.1
+    assert assessor.evaluate(3).text == "no evidence of background"
+    strength["of"] = 0.25
+    weak = assessor.evaluate(4)
+    assert weak.text == (
+        "weak signs of reliance on the background (gap 0.15 +- 0.00), too weak for an alarm"
+    )
+
+
+def simulated(rng, receivers, donors, spread):
+    """Probabilities whose parts belong to receivers, to shared donors, and to pairs."""
+    of_receiver, of_donor, of_pair = spread
+    drawn = np.stack(
+        [
+            [rng.choice(donors, 4, replace=False) + side * donors for side in (0, 1)]
+            for _ in range(receivers)
+        ]
+    )
+    found = 0.5 + rng.normal(0, 0.1, (receivers, 1, 1)) + np.zeros(drawn.shape)
+    found[:, 0] += 0.3 + rng.normal(0, of_receiver, (receivers, 1))
+    found += rng.normal(0, of_donor, 2 * donors)[drawn]
+    return found + rng.normal(0, of_pair, drawn.shape), drawn
+
+
+@pytest.mark.parametrize(
+    "spread", [(0.3, 0.0, 0.0), (0.0, 0.3, 0.0), (0.0, 0.0, 0.3), (0.2, 0.2, 0.2)]
+)
+@pytest.mark.parametrize("donors", [16, 64])
+def test_the_standard_error_is_the_spread_of_the_gap(spread, donors):
+    rng = np.random.default_rng(0)
+    results = []
+    for _ in range(300):
+        found, drawn = simulated(rng, 64, donors, spread)
+        results.append(donor_gap(found[:, 0], found[:, 1], drawn))
+    gaps, errors = np.array(results).T
+    assert gaps.mean() == pytest.approx(0.3, abs=0.02)
+    assert np.sqrt((errors**2).mean()) == pytest.approx(gaps.std(), rel=0.2)
+
+
+def test_each_evaluation_draws_anew_but_the_same_every_time():
+    rng = np.random.default_rng(0)
+    images, labels, masks = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    images[..., 1] = rng.integers(0, 256, len(images))[:, None, None]
+    images[:, *BOX] = 90
+    shortcuts = Shortcuts((images, labels, masks), nuisances=["background"])
+
+    def gap(step):
+        assessor = Assessor(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+        return gaps_of(assessor.evaluate(step))["background"]
+
+    assert gap(3) == gap(3)
+    assert len({gap(step) for step in (-1, 0, 1, 2)}) == 4
+
+
+def test_sheets_show_the_same_receivers_and_what_the_model_says_of_them():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    shortcuts = Shortcuts(data, nuisances=["background", "object"])
+    assessor = Assessor(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+    first, second = assessor.evaluate(0).sheets, assessor.evaluate(1).sheets
+    assert set(first) == {"background", "object"}
+    sheet = first["background"]
+    assert sheet.pictures.dtype == np.uint8
+    assert sheet.pictures.shape == (4, 3, *SIZE, 3)
+    np.testing.assert_array_equal(sheet.pictures[:, 0], second["background"].pictures[:, 0])
+    assert sheet.labels.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(sheet.probabilities, [[0.8, 0.8, 0.2]] * 4, atol=1e-6)
+    shown = two_classes(sheet.pictures[:, :, 5, 20, 1].reshape(-1) / 255)
+    own = shown[np.arange(12), np.repeat(sheet.labels, 3)].reshape(4, 3)
+    np.testing.assert_allclose(sheet.probabilities, own, atol=1e-6)
+
+
+def test_grey_pictures_and_preprocess_reach_the_model_as_in_training():
+    images, labels, masks = flat_pictures([(51, 51, 51), (204, 204, 204)])
+    seen = []
+
+    def model(x):
+        seen.append(x.shape[1:])
+        return two_classes(x[:, 5, 20, 0] + 0.5)
+
+    verdict = assess((images[..., :1], labels, masks), model, preprocess=lambda x: x / 255 - 0.5)
+    assert set(seen) == {(*SIZE, 1)}
+    assert gaps_of(verdict)["background"] == pytest.approx(0.6, abs=1e-6)
+    assert "not tested: cast (1 channels instead of three), mark (no maps)" in verdict.text
+    assert verdict.sheets["background"].pictures.shape[-1] == 3
+
+
+def test_made_masks_are_said():
+    images, labels, _ = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    verdict = assess((images, labels), lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background"])
+    assert verdict.masks_from == "border colours"
+    assert verdict.text.endswith("since epoch 1; masks made by a program")
+
+
+def test_without_enough_donors_or_anything_to_test_there_is_no_verdict():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        few = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)], per_class=25))
+    verdict = Assessor(few, lambda x: 1 / 0).evaluate(0)
+    assert verdict == Verdict("can't say: 9 donors a class, 64 needed", reliance=verdict.reliance)
+    assert np.isnan(verdict.reliance)
+    enough = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)]), nuisances=["mark"])
+    assert Assessor(enough, lambda x: 1 / 0).evaluate(0).text == (
+        "can't say: not tested: mark (no maps)"
+    )
+
+
+def test_a_model_that_diverged_has_no_verdict():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    verdict = assess(data, lambda x: np.full((len(x), 2), np.nan))
+    assert verdict.text == "can't say: the model's outputs are not finite"
+
+
+@pytest.mark.parametrize(
+    "outputs", [lambda x: np.full((len(x), 2), 3.0), lambda x: np.ones((len(x), 2)) * -1]
+)
+def test_logits_are_refused(outputs):
+    with pytest.raises(ValueError, match="needs probabilities"):
+        assess(flat_pictures([(60, 51, 60), (60, 204, 60)]), outputs)
+
+
+def test_labels_beyond_the_outputs_are_refused():
+    with pytest.raises(ValueError, match="classes 0 to 2"):
+        assess(flat_pictures([(60, 51, 60)] * 3), lambda x: np.full((len(x), 2), 0.5))
