@@ -319,6 +319,13 @@ def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
 
 def _check_size(model: keras.Model, images: np.ndarray) -> None:
     """Compare the images with the model's input, where the model knows it."""
+    inputs = getattr(model, "inputs", None) or ()
+    if len(inputs) > 1:
+        raise ValueError(
+            "A model with one input, the images, is needed. Received: "
+            f"model={model.name!r} with inputs of shapes {', '.join(str(i.shape) for i in inputs)}."
+            " Wrap it in a model that fills in the others."
+        )
     try:
         wanted = model.input_shape
     except (AttributeError, ValueError):

@@ -6,19 +6,16 @@ cloned, cut or rewired, and nothing is left behind.
 
 from __future__ import annotations
 
-import functools
 import math
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
-from keras_saliency import autodiff
+from keras_saliency.recording import Probabilities, Recording, Run, probabilities, standing_in
 
-Probabilities = Literal["softmax", "sigmoid"]
 LayerChoice: TypeAlias = str | tuple[str | int, ...] | keras.layers.Layer | None
 
 # A layer of these kinds adds nothing of its own to look at: its map is its input's, coarser.
@@ -29,54 +26,6 @@ _PASSES_ON = frozenset(
     | {f"{kind}{d}D" for d in (1, 2, 3) for kind in ("SpatialDropout", "ZeroPadding", "Cropping")}
     | {f"UpSampling{d}D" for d in (1, 2, 3)}
 )
-_PROBABILITIES: dict[str, Probabilities] = {
-    "softmax": "softmax",
-    "softmax_v2": "softmax",  # what TensorFlow calls tf.nn.softmax
-    "sigmoid": "sigmoid",
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of one layer, as seen while a forward pass was recorded.
-
-    `takes` and `gives` number the tensors of the pass, so that equal numbers are the same tensor.
-    `activation` is `"softmax"` or `"sigmoid"` where that is what the layer does last.
-    """
-
-    layer: keras.layers.Layer
-    path: tuple[str, ...]
-    number: int
-    within: tuple[keras.layers.Layer, ...]
-    takes: int | None
-    gives: int | None
-    shape: tuple[int, ...]
-    dtype: str
-    activation: Probabilities | None
-
-    @property
-    def name(self) -> str:
-        """The path as it is printed and may be given: `"mobilenetv2/out_relu"`."""
-        return "/".join(self.path)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """The runs of a forward pass in the order in which they ended, and what came out."""
-
-    runs: tuple[Run, ...]
-    input_rank: int
-    output: int | None
-    output_shape: tuple[int, ...]
-    output_dtype: str
-
-    def producer(self, tensor: int | None) -> Run | None:
-        """Return the run that made a tensor: the innermost, since it ended first."""
-        return next((r for r in self.runs if tensor is not None and r.gives == tensor), None)
-
-    def is_alias(self, run: Run) -> bool:
-        """Tell whether a run only handed on what a run before it, or its input, had made."""
-        return run.gives == run.takes or self.producer(run.gives) is not run
 
 
 @dataclass(frozen=True)
@@ -106,78 +55,6 @@ class Seen:
 
     outputs: list[Any] = field(default_factory=list)
     logits: list[Any] = field(default_factory=list)
-
-
-def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Recording:
-    """Trace `forward(*tensors)`, which calls `model`, and note every run of every layer."""
-    runs: list[Run] = []
-    found: list[Recording] = []
-    stack: list[keras.layers.Layer] = []
-    counts: dict[int, int] = {}
-    tensors: dict[int, tuple[int, Any]] = {}  # held while numbering, so that no id comes twice
-    activated: set[int | None] = set()
-
-    def number(value: Any) -> int | None:
-        if not keras.ops.is_tensor(value):
-            return None
-        return tensors.setdefault(id(value), (len(tensors), value))[0]
-
-    def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            run = counts.get(id(layer), 0)
-            counts[id(layer)] = run + 1
-            stack.append(layer)
-            try:
-                output = original(*args, **kwargs)
-            finally:
-                stack.pop()
-            single = keras.ops.is_tensor(output)
-            runs.append(
-                Run(
-                    layer,
-                    (*(outer.name for outer in stack[1:]), layer.name),
-                    run,
-                    tuple(stack),
-                    number(args[0]) if args else None,
-                    number(output),
-                    tuple(output.shape) if single else (),
-                    keras.backend.standardize_dtype(output.dtype) if single else "",
-                    _probabilities(layer) if single and number(output) in activated else None,
-                )
-            )
-            return output
-
-        return call
-
-    def activating(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
-        def activation(*args: Any, **kwargs: Any) -> Any:
-            output = original(*args, **kwargs)
-            activated.add(number(output))
-            return output
-
-        return activation
-
-    def look(*inputs: Any) -> None:
-        for notes in (runs, stack, counts, tensors, activated):
-            notes.clear()
-        with ExitStack() as stands:
-            for layer in model._flatten_layers(include_self=True):
-                stands.enter_context(_standing_in(layer, noting))
-                if _probabilities(layer):
-                    stands.enter_context(_standing_in(layer, activating, "activation"))
-            output = forward(*inputs)
-        found.append(
-            Recording(
-                tuple(r for r in runs if r.layer is not model),
-                len(arrays[0].shape),
-                number(output),
-                tuple(output.shape),
-                keras.backend.standardize_dtype(output.dtype),
-            )
-        )
-
-    autodiff.traced(look, model, *arrays)
-    return found[-1]
 
 
 @contextmanager
@@ -219,10 +96,10 @@ def reached(
 
     with ExitStack() as stands:
         if place is not None:
-            stands.enter_context(_standing_in(place.layer, looking))
+            stands.enter_context(standing_in(place.layer, looking))
         if logits is not None:
             name = "activation" if logits.fused else None
-            stands.enter_context(_standing_in(logits.layer, noting, name))
+            stands.enter_context(standing_in(logits.layer, noting, name))
         yield seen
 
 
@@ -308,37 +185,6 @@ def pooled_head(recording: Recording) -> tuple[keras.layers.Layer, Run | None] |
     return output.layer, recording.producer(pool.takes)
 
 
-@contextmanager
-def _standing_in(
-    layer: keras.layers.Layer,
-    stand: Callable[[keras.layers.Layer, Callable[..., Any]], Callable[..., Any]],
-    attribute: str | None = None,
-) -> Iterator[None]:
-    """Put `stand(layer, original)` in the place of what a layer runs, for this thread only."""
-    if attribute is None:
-        quantized = getattr(layer, "quantization_mode", None) is not None
-        attribute = "quantized_call" if quantized else "call"
-    original = getattr(layer, attribute)
-    owner = threading.get_ident()
-    replacement = stand(layer, original)
-
-    @functools.wraps(original)
-    def ours_or_theirs(*args: Any, **kwargs: Any) -> Any:
-        here = threading.get_ident() == owner
-        return (replacement if here else original)(*args, **kwargs)
-
-    had, before = attribute in layer.__dict__, layer.__dict__.get(attribute)
-    # Keras tracks what `setattr` puts on a layer; the instance's dictionary is not watched.
-    layer.__dict__[attribute] = ours_or_theirs
-    try:
-        yield
-    finally:
-        if had:
-            layer.__dict__[attribute] = before
-        else:
-            del layer.__dict__[attribute]
-
-
 def _is_grid(run: Run, rank: int) -> bool:
     return len(run.shape) == rank
 
@@ -376,12 +222,7 @@ def _only_passes_on(layer: keras.layers.Layer) -> bool:
     kind = type(layer).__name__
     if kind in _PASSES_ON or "Pooling" in kind or kind.startswith("Random"):
         return True
-    return kind == "Activation" and _probabilities(layer) is not None
-
-
-def _probabilities(layer: keras.layers.Layer) -> Probabilities | None:
-    """Return which probabilities a layer's own activation makes, if any."""
-    return _PROBABILITIES.get(getattr(layer.__dict__.get("activation"), "__name__", ""))
+    return kind == "Activation" and probabilities(layer) is not None
 
 
 def _place(run: Run) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,13 +18,12 @@ from keras_saliency.layers import (
     LayerChoice,
     LogitPlace,
     Place,
-    Recording,
     choose,
     logits_behind,
     pooled_head,
     reached,
-    record,
 )
+from keras_saliency.recording import Recording, record
 from keras_saliency.targets import Aim, Head, Target, aim, read_head
 
 Method = Callable[["ScoredModel", Any], Any]
@@ -70,7 +70,7 @@ class ScoredModel:
         self._asked: set[str] = set()
         self._rehearsing = False
         # Small gradients vanish in float16; a power of two is taken out again without a trace.
-        self._loss_scale = 1024.0 if setting.model.compute_dtype == "float16" else 1.0
+        self._loss_scale = 1024.0 if _uses_float16(setting.model) else 1.0
 
     def scores(self, images: Any, rows: Any = None) -> Any:
         """Return the score of each image, (batch,)."""
@@ -243,10 +243,7 @@ def settle(
     Raises:
         ValueError: A layer or target that does not fit the model.
     """
-
-    def forward(images: Any) -> Any:
-        return model(images, training=False)
-
+    forward = functools.partial(_output, model)
     recording = record(model, forward, images[:1])
     logits = logits_behind(recording)
 
@@ -269,10 +266,22 @@ def settle(
     )
 
 
+def _output(model: keras.Model, images: Any) -> Any:
+    """Call a model as it is used, not trained, and return its only output."""
+    outputs = keras.tree.flatten(model(images, training=False))
+    if len(outputs) != 1:
+        raise ValueError(
+            f"A model with one output is needed. Received: model={model.name!r} with "
+            f"{len(outputs)} outputs. Explain a keras.Model(model.input, output) of one of them."
+        )
+    return outputs[0]
+
+
 @contextmanager
 def untouched(model: keras.Model) -> Iterator[None]:
     """Put back, after a pass, what a layer's Python code or its tracing may have moved."""
     before = [(layer, dict(layer.__dict__)) for layer in model._flatten_layers()]
+    lists = [(v, list(v)) for _, held in before for v in held.values() if isinstance(v, list)]
     drawn, drawn_numpy = random.getstate(), np.random.get_state()
     try:
         yield
@@ -283,6 +292,9 @@ def untouched(model: keras.Model) -> Iterator[None]:
             for name in layer.__dict__.keys() - attributes.keys():
                 del layer.__dict__[name]
             layer.__dict__.update(attributes)
+        for value, held in lists:
+            # Past Keras's own lists, which note what is added: nothing in them is new.
+            list.__setitem__(value, slice(None), held)
 
 
 def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
@@ -306,7 +318,7 @@ def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[
                 return output + points.get("layer_gradients", 0.0)
 
             with reached(place, setting.logits, changed) as seen:
-                outputs = setting.model(points.get("input_gradients", images), training=False)
+                outputs = _output(setting.model, points.get("input_gradients", images))
             logits = seen.logits[setting.logits.run] if setting.logits else None
             scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
             rest = {"scores": scores, "classes": classes, "outputs": outputs}
@@ -363,6 +375,10 @@ def _pooled_kernel(setting: Setting) -> Any:
             f"of='logits'. Received: of={setting.aim.of!r}. Use 'hires_cam' for other targets."
         )
     return ops.cast(dense.kernel, "float32")
+
+
+def _uses_float16(model: keras.Model) -> bool:
+    return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
 
 
 def _all_finite(answers: dict[str, Any]) -> bool:

@@ -1,0 +1,431 @@
+"""explain(): kinds of models, batches, that nothing is left behind, and what it refuses."""
+
+import functools
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as kl
+
+from keras_saliency import Probes, Target, explain, methods
+from keras_saliency.explainer import Explainer
+
+BACKEND = keras.backend.backend()
+SIZE = (9, 12, 3)
+
+
+def forward(model, images):
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+def mean_activation(model, images):
+    return keras.ops.mean(model.activations(images), axis=-1)
+
+
+def failing(model, images):
+    model.input_gradients(images)
+    raise RuntimeError("on purpose")
+
+
+# Batches.
+
+
+@pytest.mark.parametrize("method", ["saliency", "grad_cam", "hires_cam"])
+def test_many_images_are_explained_as_one_by_one(classifier, photos, method):
+    """33 images in batches of at most 8; what is predicted differs between them."""
+    model = classifier(pooled=False)
+    images = photos(33) * np.linspace(0, 1, 33, dtype="float32")[:, None, None, None]
+    together = explain(model, images, method, batch_size=8)
+    alone = [explain(model, image[None], method) for image in images[[0, 7, 8, 32]]]
+    for index, single in zip((0, 7, 8, 32), alone, strict=True):
+        peak = max(np.abs(single.maps).max(), 1e-6)
+        np.testing.assert_allclose(together.maps[index], single.maps[0], atol=1e-6 * peak + 1e-7)
+        np.testing.assert_allclose(together.scores[index], single.scores[0], rtol=1e-5)
+        np.testing.assert_allclose(together.outputs[index], single.outputs[0], atol=1e-6)
+        assert together.targets[index] == single.targets[0]
+    assert together.maps.shape[0] == together.scores.shape[0] == 33
+
+
+def test_no_batch_is_larger_than_asked_for(classifier, photos):
+    sizes = []
+
+    def noting(model, images):
+        sizes.append(images.shape[0])
+        return model.input_gradients(images)[..., 0]
+
+    explain(classifier(), photos(11), noting, batch_size=4)
+    assert max(sizes) == 4
+
+
+def test_a_map_ignores_its_company(classifier, photos):
+    """A neighbour with gradients a thousand times as large changes nothing."""
+    model, images = classifier("linear", pooled=False), photos(2)
+    weights = np.array([[1.0, 0, 0, 0], [1.0, 0, 0, 0]])
+    calm = explain(model, images, "saliency", target=weights).maps
+    loud = explain(model, images, "saliency", target=weights * [[1], [1000]]).maps
+    np.testing.assert_allclose(loud[0], calm[0], rtol=1e-6)
+    np.testing.assert_allclose(loud[1], 1000 * calm[1], rtol=1e-5)
+
+
+# Kinds of models, with the same weights.
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.low = kl.Conv2D(5, 3, activation="softplus")
+        self.rest = Rest()
+
+    def call(self, inputs):
+        return self.rest(self.low(inputs))
+
+
+class Rest(kl.Layer):
+    def __init__(self):
+        super().__init__()
+        self.top = kl.Conv2D(6, 3, strides=2, activation="gelu", name="top")
+        self.head = kl.Dense(4, activation="softmax")
+
+    def call(self, inputs):
+        return self.head(keras.ops.mean(self.top(inputs), axis=(1, 2)))
+
+
+def sequential(functional):
+    return keras.Sequential([keras.Input(SIZE), *functional.layers[1:]])
+
+
+def sequential_around(functional):
+    backbone = keras.Model(functional.input, functional.get_layer("top").output)
+    return keras.Sequential([keras.Input(SIZE), backbone, *functional.layers[-2:]])
+
+
+def subclassed(functional):
+    model = Subclassed()
+    model(np.zeros((1, *SIZE), "float32"))
+    model.set_weights(functional.get_weights())
+    return model
+
+
+def eager(functional):
+    functional.compile(loss="sparse_categorical_crossentropy", run_eagerly=True)
+    return functional
+
+
+def of_a_dictionary(functional):
+    return keras.Model(functional.input, {"only": functional.output})
+
+
+KINDS = [sequential, sequential_around, subclassed, eager, of_a_dictionary]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_gives_the_same_maps(classifier, photos, kind):
+    images = photos(3)
+    model = kind(classifier())
+    for method in ("saliency", "layer_cam"):
+        wanted = explain(classifier(), images, method, target=[0, 2, 3])
+        found = explain(model, images, method, target=[0, 2, 3])
+        np.testing.assert_allclose(found.maps, wanted.maps, atol=1e-6 * wanted.maps.max())
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
+        np.testing.assert_allclose(found.outputs, wanted.outputs, rtol=1e-5)
+
+
+def test_a_model_that_was_never_called_is_built(photos):
+    model = Subclassed()
+    found = explain(model, photos(2), "grad_cam", target=1)
+    assert found.layer == f"{model.rest.name}/top"
+    assert model.built
+    np.testing.assert_allclose(found.outputs, forward(model, photos(2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", [m for m in methods.available() if m != "cam"])
+@pytest.mark.parametrize("strength", [1e-3, 1.0, 300.0])
+def test_mixed_precision_gives_the_maps_of_float32(classifier, photos, method, strength):
+    """Gradients would underflow or overflow float16 if the score were not scaled."""
+    if BACKEND == "torch":
+        pytest.skip("torch has no float16 convolution on a CPU")
+    images, size = photos(2, (41, 47, 3)), (41, 47, 3)
+    found, wanted = (
+        explain(model, images, method, target=target, layer="low")
+        for model in (
+            scaled(classifier(size=size, dtype="mixed_float16"), strength),
+            scaled(classifier(size=size), strength),
+        )
+        for target in ([1, 2],)
+    )
+    assert np.isfinite(found.maps).all()
+    np.testing.assert_allclose(found.maps, wanted.maps, atol=0.05 * wanted.maps.max())
+
+
+def scaled(model, strength):
+    """Make the head's weights, and so all gradients of logits, larger or smaller."""
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([np.abs(kernel) * strength, bias])
+    return model
+
+
+def test_cam_of_mixed_precision_with_a_head_in_float32(photos):
+    layers = [
+        kl.Conv2D(4, 3, activation="relu", name="top", dtype="mixed_float16"),
+        kl.GlobalAveragePooling2D(dtype="mixed_float16"),
+        kl.Dense(3, activation="softmax", dtype="float32"),
+    ]
+    model = keras.Sequential([keras.Input(SIZE), *layers])
+    if BACKEND == "torch":
+        pytest.skip("torch has no float16 convolution on a CPU")
+    found = explain(model, photos(2), "cam", target=2)
+    features = forward(layers[0], photos(2)).astype("float32")
+    wanted = features @ layers[2].get_weights()[0][:, 2]
+    np.testing.assert_allclose(found.maps, wanted, atol=2e-3 * np.abs(wanted).max())
+
+
+# Nothing is left behind.
+
+
+class Restless(kl.Layer):
+    """Draws and counts whenever it is called, at inference too."""
+
+    def __init__(self):
+        super().__init__()
+        self.noise = keras.random.SeedGenerator(3)
+        self.calls = 0
+
+    def build(self, shape):
+        self.counter = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        self.calls += 1
+        self.counter.assign_add(1.0)
+        drawn = keras.random.normal(keras.ops.shape(inputs), seed=self.noise)
+        self.add_loss(keras.ops.mean(drawn))
+        return inputs + 0.1 * drawn
+
+
+def restless_model():
+    keras.utils.set_random_seed(0)
+    layers = [
+        kl.Conv2D(4, 3, name="conv"),
+        kl.BatchNormalization(),
+        kl.ReLU(name="relu"),
+        Restless(),
+        kl.Dropout(0.4),
+        kl.GlobalAveragePooling2D(),
+        kl.Dense(3, activation="softmax"),
+    ]
+    model = keras.Sequential([keras.Input(SIZE), *layers])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def state(model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v.value).copy() for v in variables]
+
+
+def explain_everything(model, images):
+    for method in ("saliency", "grad_cam"):
+        explain(model, images, method, target=0)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        explain(model, images, failing, target=0)
+    with pytest.raises(ValueError, match="not in the model"):
+        explain(model, images, "grad_cam", layer="nowhere")
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_training_goes_on_as_if_nothing_had_been_explained(photos, run_eagerly):
+    """Weights, statistics, optimizer, seeds and counters are the same bit for bit."""
+    ended = []
+    for explained in (False, True):
+        model = restless_model()
+        model.run_eagerly = run_eagerly
+        images = photos(6)
+        for step in range(4):
+            model.train_on_batch(images, np.arange(6) % 3)
+            if explained and step in (1, 3):
+                before, calls = state(model), model.layers[3].calls
+                explain_everything(model, images)
+                after = state(model)
+                assert all(np.array_equal(b, a) for b, a in zip(before, after, strict=True))
+                assert model.layers[3].calls == calls
+        ended.append(state(model))
+    assert all(np.array_equal(a, b) for a, b in zip(*ended, strict=True))
+
+
+def test_random_streams_go_on_as_if_nothing_had_been_explained(photos):
+    def draw(explained):
+        model = restless_model()
+        if explained:
+            explain_everything(model, photos(2))
+        drawn = [random.random(), np.random.random(), forward(keras.random.uniform, (2,))]
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            drawn.append(tf.random.uniform((2,)).numpy())
+        return np.concatenate([np.ravel(d) for d in drawn])
+
+    def forward(function, shape):
+        return keras.ops.convert_to_numpy(function(shape))
+
+    np.testing.assert_array_equal(draw(True), draw(False))
+
+
+def test_what_is_not_our_doing_stays_readable(photos):
+    """The losses that the last training step collected are still there."""
+    model = restless_model()
+    model(photos(1), training=True)
+    before = [float(loss) for loss in model.losses]
+    explain(model, photos(1), "grad_cam")
+    assert [float(loss) for loss in model.losses] == before
+
+
+# Looking again.
+
+
+def explainer(model, images, chosen, target=0, layer=None):
+    return Explainer(model, Probes(images), chosen, Target(target), layer, 32)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="torch runs Python code each time")
+def test_the_second_look_traces_nothing_and_sees_the_new_weights(photos):
+    traces = []
+
+    class Noting(kl.Layer):
+        def call(self, inputs):
+            traces.append(1)
+            return 1.0 * inputs
+
+    model = keras.Sequential(
+        [keras.Input((5, 7, 1)), Noting(), kl.Flatten(), kl.Dense(2, use_bias=False)]
+    )
+    watch = explainer(model, photos(5, (5, 7, 1)), ["saliency", "gradient_x_input"], target=1)
+    counts = []
+    for seed in range(4):
+        weights = np.random.default_rng(seed).normal(size=(35, 2)).astype("float32")
+        model.layers[-1].kernel.assign(weights)
+        found = watch.look().maps["saliency"]
+        counts.append(len(traces))
+        wanted = np.abs(weights[:, 1]).reshape(5, 7)
+        np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), rtol=1e-5)
+    assert counts == [counts[0]] * 4
+
+
+def test_many_methods_at_once_give_what_each_gives_alone(classifier, photos):
+    model, images = classifier(), photos(3)
+    look = explainer(model, images, methods.available(), target=2).look()
+    assert not look.errors
+    for name in methods.available():
+        alone = explain(model, images, name, target=2).maps
+        np.testing.assert_allclose(look.maps[name], alone, atol=1e-6 * max(1, alone.max()))
+
+
+def test_a_method_that_fails_leaves_the_others_alone(classifier, photos):
+    calls = []
+
+    def fails_later(model, images):
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("on purpose")
+        return model.input_gradients(images)[..., 0]
+
+    look = explainer(classifier(), photos(3), ["saliency", fails_later]).look()
+    assert list(look.maps) == ["saliency"]
+    assert str(look.errors["fails_later"]) == "on purpose"
+
+
+def test_layer_is_named_only_if_it_is_asked_for(classifier, photos):
+    assert explain(classifier(), photos(1), "saliency").layer is None
+    assert explain(classifier(), photos(1), "grad_cam").layer == "top"
+    assert explain(classifier(), photos(1), "grad_cam", layer="low").layer == "low"
+
+
+def test_own_methods_go_by_their_names(classifier, photos):
+    model, images = classifier(), photos(2)
+    norm = functools.partial(methods.get("saliency"), channels="l2")
+    found = explain(model, images, norm, target=1)
+    assert found.method == "saliency"
+    assert (found.maps >= explain(model, images, "saliency", target=1).maps).all()
+    found = explain(model, images, mean_activation, layer="low")
+    assert found.method == "mean_activation"
+    low = forward(keras.Model(model.input, model.get_layer("low").output), images)
+    np.testing.assert_allclose(found.maps, low.mean(axis=-1), rtol=1e-5)
+
+
+# What does not fit.
+
+
+def test_images_of_another_size(classifier, photos):
+    with pytest.raises(
+        ValueError, match=r"\(None, 9, 12, 3\)\. Received: images\.shape=\(2, 12, 9, 3\)\. Resize"
+    ):
+        explain(classifier(), photos(2, (12, 9, 3)))
+    with pytest.raises(ValueError, match=r"Received: images\.shape=\(2, 9, 12, 1\)"):
+        explain(classifier(), photos(2, (9, 12, 1)))
+
+
+def test_unknown_method(classifier, photos):
+    with pytest.raises(ValueError, match=r"Unknown method 'gradcam'\. Did you mean 'grad_cam'"):
+        explain(classifier(), photos(1), "gradcam")
+    with pytest.raises(TypeError, match="Received: None"):
+        explain(classifier(), photos(1), None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shape"),
+    [
+        (lambda model, images: model.input_gradients(images), r"\(3, 9, 12, 3\)"),
+        (lambda model, images: model.input_gradients(images)[:2, ..., 0], r"\(2, 9, 12\)"),
+        (lambda model, images: model.scores(images), r"\(3,\)"),
+    ],
+)
+def test_a_method_that_returns_no_maps(classifier, photos, wrong, shape):
+    with pytest.raises(ValueError, match=rf"one map per image, \(3, h, w\)\. Received: .*{shape}"):
+        explain(classifier(), photos(3), wrong)
+
+
+def test_cam_needs_its_head_layer_and_target(classifier, photos):
+    with pytest.raises(ValueError, match=r"pooling and one dense layer.*'grad_cam' or 'hires_cam'"):
+        explain(classifier(pooled=False), photos(1), "cam")
+    with pytest.raises(ValueError, match=r"layer='top'\. Received: layer='low'"):
+        explain(classifier(), photos(1), "cam", layer="low")
+    for target in ({"target": np.ones(4)}, {"of": "probability"}):
+        with pytest.raises(ValueError, match=r"'cam' explains the logit of one class"):
+            explain(classifier(), photos(1), "cam", **target)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_batch_size_is_a_whole_number_from_1(classifier, photos, size):
+    with pytest.raises(ValueError, match=f"from 1. Received: batch_size={size}"):
+        explain(classifier(), photos(1), batch_size=size)
+
+
+def test_methods_need_names_of_their_own(classifier, photos):
+    norm = functools.partial(methods.get("saliency"), channels="l2")
+    with pytest.raises(ValueError, match="Received: saliency more than once"):
+        explainer(classifier(), photos(1), ["saliency", norm])
+    with pytest.raises(ValueError, match="at least one method"):
+        explainer(classifier(), photos(1), [])
+
+
+def test_several_outputs_or_inputs(classifier, photos):
+    one = classifier()
+    several = keras.Model(one.input, {"a": one.output, "b": one.get_layer("pool").output})
+    with pytest.raises(
+        ValueError, match=r"one output is needed.*2 outputs\. Explain a keras\.Model"
+    ):
+        explain(several, photos(1))
+    other = keras.Input((2,))
+    several = keras.Model([one.input, other], one.output)
+    with pytest.raises(
+        ValueError, match=r"one input.*inputs of shapes \(None, 9, 12, 3\), \(None, 2\)"
+    ):
+        explain(several, photos(1))
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX gives zeros where there is no gradient")
+def test_images_without_a_gradient(photos):
+    layers = [kl.Lambda(keras.ops.stop_gradient), kl.Conv2D(2, 3, name="conv")]
+    model = keras.Sequential([keras.Input(SIZE), *layers, kl.Flatten(), kl.Dense(2)])
+    with pytest.raises(ValueError, match=r"no gradient at the images.*'grad_cam'"):
+        explain(model, photos(1), "saliency")
+    assert explain(model, photos(1), "hires_cam").maps.shape == (1, 7, 10)
