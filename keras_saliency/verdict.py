@@ -46,7 +46,8 @@ class Verdict:
 
     Attributes:
         text: The verdict in words.
-        reliance: The largest gap that counts for the alarm; `nan` where there is no verdict.
+        reliance: The largest gap as it counts for the alarm (that of the mark counts by half);
+            `nan` where there is no verdict.
         gaps: `{nuisance: (gap, standard error)}`, from the narrowest to the broadest.
         alarm: Whether the model relies on a nuisance: above the threshold and twice its error in
             two evaluations running, until below half of the threshold.
@@ -155,7 +156,7 @@ class Assessor:
                 n: "no maps" for n in shortcuts.nuisances if "spots" in NUISANCES[n].needs
             }
         self._tested = [n for n in shortcuts.nuisances if n not in self._not_tested]
-        self._alarming = [n for n in self._tested if NUISANCES[n].alarms]
+        self._alarming = [n for n in self._tested if NUISANCES[n].counts]
         self._alarm = Alarm(shortcuts.threshold)
 
     def evaluate(self, step: int, when: str | None = None) -> Verdict:
@@ -228,17 +229,21 @@ class Assessor:
 
     def _judge(self, trials: dict[str, _Trial], when: str) -> Verdict:
         gaps = {name: trial.gap() for name, trial in trials.items()}
-        counted = {name: gaps[name] for name in self._alarming}
+        counted = {
+            name: (gaps[name][0] * NUISANCES[name].counts, gaps[name][1] * NUISANCES[name].counts)
+            for name in self._alarming
+        }
         self._alarm.update(list(counted.values()), when)
         reliance = max(gap for gap, _ in counted.values())
-        leading = next(n for n in NUISANCES if n in counted and counted[n][0] >= _MOST * reliance)
+        least = min(_MOST * reliance, reliance)  # It may be below zero.
+        leading = next(n for n in NUISANCES if n in counted and counted[n][0] >= least)
         labels = self._shortcuts.receivers.labels
         per_class = {
             int(label): trials[leading].gap(labels == label)[0] for label in np.unique(labels)
         }
         alarm = self._alarm.is_on
         return Verdict(
-            text=self._words(leading, gaps[leading], per_class),
+            text=self._words(leading, gaps[leading], reliance, per_class),
             reliance=reliance,
             gaps=gaps,
             alarm=alarm,
@@ -249,7 +254,13 @@ class Assessor:
             sheets=self._sheets(trials),
         )
 
-    def _words(self, leading: str, gap: tuple[float, float], per_class: dict[int, float]) -> str:
+    def _words(
+        self,
+        leading: str,
+        gap: tuple[float, float],
+        reliance: float,
+        per_class: dict[int, float],
+    ) -> str:
         measured = f"{NUISANCES[leading].words} (gap {gap[0]:.2f} +- {gap[1]:.2f})"
         if self._alarm.is_on:
             said = [
@@ -258,7 +269,7 @@ class Assessor:
             ]
         elif self._alarm.since is not None:
             said = [f"may rely on {measured}; the next evaluation will tell"]
-        elif gap[0] >= _CLEARED * self._alarm.threshold:
+        elif reliance >= _CLEARED * self._alarm.threshold:
             said = [f"weak signs of reliance on {measured}, too weak for an alarm"]
         else:
             said = [f"no evidence of {', '.join(self._alarming)}"]

@@ -146,12 +146,39 @@ def test_a_mark_is_caught_where_the_maps_point_at_it():
     assert gaps_of(verdict)["mark"] == pytest.approx(1)
     assert gaps_of(verdict)["background"] == pytest.approx(0)
     assert verdict.cause == "mark"
-    assert "relies on a spot of 0.6 % of the picture" in verdict.text
+    assert "relies on a spot of 0.6 % of the picture (gap 1.00" in verdict.text
+    assert verdict.reliance == pytest.approx(0.5)  # An honest detail has such a gap, too.
     # The intervention says whether; it is the map that says where.
     elsewhere = assess(data, model, ("mark", "frame"), peaks=lambda x, y: -x[..., 0] % 80)
     assert abs(gaps_of(elsewhere)["mark"]) < 0.6
     without = assess(data, model, ("mark", "frame"))
     assert without.text == "no evidence of frame; not tested: mark (no maps)"
+
+
+def test_gaps_below_zero_are_no_evidence():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    turns = iter([1] + [-1] * 1000)  # The donors are asked first, then the twins.
+
+    def model(x):
+        return two_classes(0.5 + next(turns) * (x[:, 5, 20, 1] / 255 - 0.5))
+
+    assessor = Assessor(Shortcuts(data, nuisances=["background"]), model)
+    verdict = assessor.evaluate(0)
+    assert verdict.reliance == pytest.approx(-0.6, abs=1e-6)
+    assert verdict.text == "no evidence of background"
+
+
+def test_object_and_scale_are_measured_but_never_alarm():
+    grounds, objects = [(60, 60, 60)] * 2, [(30, 30, 30), (220, 220, 220)]
+    data = flat_pictures(grounds, objects)
+    verdict = assess(
+        data,
+        lambda x: two_classes((x[:, 12, 16, 1] > 100).astype(float)),
+        ("object", "scale", "frame"),
+    )
+    assert gaps_of(verdict) == pytest.approx({"object": 1, "scale": 0, "frame": 0})
+    assert verdict.reliance == 0
+    assert verdict.text == "no evidence of frame"
 
 
 def test_peaks_are_asked_for_the_pictures_own_labels():
