@@ -19,9 +19,8 @@ from keras_saliency.opencv import cv2
 
 Need = Literal["masks", "colour", "spots"]
 
-MARK_AREA = (
-    0.006  # Of the picture: 5 x 5 of 64 x 64 px. At 4 % most honest features look like marks.
-)
+# Of the picture: 5 x 5 of 64 x 64 px. At 4 % most honest features look like marks.
+MARK_AREA = 0.006
 _FRAME = 1 / 16  # Of the shorter side. Twice as much lets the donor's object in.
 _INPAINT_RADIUS = 3
 _TELEA = cv2.INPAINT_TELEA
