@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
     parser.add_argument("--correlation", type=float, default=0.95, help="of drawn ground and class")
     parser.add_argument("--images", type=int, default=2000, help="how many are drawn")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log-dir", default="logs")
     args = parser.parse_args()

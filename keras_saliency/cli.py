@@ -75,13 +75,13 @@ def _add_demo(commands: Any) -> None:
     option("--log-dir", default="logs", metavar="DIR", help="where TensorBoard looks (%(default)s)")
     option(
         "--correlation",
-        type=float,
+        type=_share,
         default=0.95,
         metavar="SHARE",
         help="of pictures whose ground, grass or snow, goes with the animal (%(default)s)",
     )
     option("--images", type=_count, default=2000, metavar="N", help="to train on (%(default)s)")
-    option("--epochs", type=_count, default=6, metavar="N", help="(%(default)s)")
+    option("--epochs", type=_count, default=5, metavar="N", help="(%(default)s)")
     option("--seed", type=int, default=0, metavar="N", help="decides everything (%(default)s)")
     parser.set_defaults(run=_demo)
 
@@ -320,15 +320,19 @@ def _target(text: str) -> str | int:
 
 
 def _share(text: str) -> float:
-    if not 0 <= (share := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1. Received: {text}")
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1. Received: {text}")
     return share
 
 
 def _count(text: str) -> int:
-    if (count := int(text)) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1. Received: {text}")
-    return count
+    return int(text)
 
 
 def _one_line(error: Exception) -> str:

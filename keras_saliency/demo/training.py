@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,24 +102,26 @@ def own_pictures(folder: str | Path, size: tuple[int, int] = (64, 64), seed: int
 def small_cnn(size: tuple[int, int], classes: int) -> keras.Model:
     """Build a small convolutional network for RGB pictures with values from 0 to 255."""
     layers = keras.layers
-    blocks = [
-        layer
-        for filters in (16, 32, 64, 64)
-        for layer in (
-            layers.Conv2D(filters, 3, padding="same", activation="relu"),
+    return keras.Sequential(
+        [
+            keras.Input((*size, 3)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(16, 3, activation="relu"),
             layers.MaxPooling2D(),
-        )
-    ]
-    head = [layers.GlobalAveragePooling2D(), layers.Dense(classes, activation="softmax")]
-    scale = layers.Rescaling(1 / 127.5, offset=-1)
-    return keras.Sequential([keras.Input((*size, 3)), scale, *blocks, *head])
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
 
 
 def train(
     pictures: Pictures,
     log_dir: str | Path,
     *,
-    epochs: int = 6,
+    epochs: int = 5,
     seed: int = 0,
     verbose: int | str = "auto",
 ) -> keras.Model:
@@ -162,9 +166,17 @@ def summary(model: keras.Model, probes: Probes, log_dir: str | Path) -> str:
     """
     return (
         f"{_where_it_looks(model, probes)}\nSee for yourself:\n\n"
-        f"    tensorboard --logdir {log_dir}\n\n"
+        f"    {_tensorboard()} --logdir {log_dir}\n\n"
         "then open http://localhost:6006, Images: one card a probe, one step an epoch."
     )
+
+
+def _tensorboard() -> str:
+    """Return what to type, also where the environment is not activated."""
+    if shutil.which("tensorboard"):
+        return "tensorboard"
+    beside = Path(sys.executable).with_name("tensorboard")
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def _where_it_looks(model: keras.Model, probes: Probes) -> str:
