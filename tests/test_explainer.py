@@ -143,8 +143,6 @@ def test_a_model_that_was_never_called_is_built(photos):
 @pytest.mark.parametrize("strength", [1e-3, 1.0, 300.0])
 def test_mixed_precision_gives_the_maps_of_float32(classifier, photos, method, strength):
     """Gradients would underflow or overflow float16 if the score were not scaled."""
-    if BACKEND == "torch":
-        pytest.skip("torch has no float16 convolution on a CPU")
     images, size = photos(2, (41, 47, 3)), (41, 47, 3)
     found, wanted = (
         explain(model, images, method, target=target, layer="low")
@@ -172,8 +170,6 @@ def test_cam_of_mixed_precision_with_a_head_in_float32(photos):
         kl.Dense(3, activation="softmax", dtype="float32"),
     ]
     model = keras.Sequential([keras.Input(SIZE), *layers])
-    if BACKEND == "torch":
-        pytest.skip("torch has no float16 convolution on a CPU")
     found = explain(model, photos(2), "cam", target=2)
     features = forward(layers[0], photos(2)).astype("float32")
     wanted = features @ layers[2].get_weights()[0][:, 2]

@@ -401,3 +401,15 @@ def test_a_model_without_any_map(photos):
     found = explain(model, photos(1, (4, 6, 3)), "saliency")
     assert found.maps.any()
     assert found.layer is None
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_an_int8_layer_is_reached_by_what_it_runs(photos):
+    layers = [kl.Dense(5, activation="relu", name="mixed"), kl.Flatten(), kl.Dense(3, "softmax")]
+    model, images = chain((6, 9, 3), *layers), photos(2, (6, 9, 3))
+    exact = explain(model, images, "hires_cam", target=1)
+    model.quantize("int8")
+    found = explain(model, images, "hires_cam", target=1)
+    assert (found.layer, found.of) == ("mixed", "logits")
+    np.testing.assert_allclose(found.maps, exact.maps, atol=0.05 * exact.maps.max())
+    assert (found.maps != exact.maps).any()
