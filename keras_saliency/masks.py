@@ -16,6 +16,7 @@ _RIM = 1 / 16
 _BLUR = 1 / 64  # of the colours, against noise
 _SMOOTH = 1.5 / 64  # of the distances, so that an object becomes one piece
 _CENTRE = 0.2  # how much less the corners count
+_SIDE = 96  # Larger pictures are shrunk to this shorter side: blurred as they are, none is lost.
 _AREA = (0.10, 0.35)  # the least and the most of the picture that may be object
 _LAB_NOISE = 2.0  # a difference of colour that means nothing
 # A made mask looks wrong where its largest piece is less than this share of what stands out, or
@@ -34,8 +35,8 @@ def make_masks(display: Array) -> Array:
         display: uint8 `(batch, height, width, 3)`, RGB.
 
     Returns:
-        float32 `(batch, height, width)`, 1 on the object and 0 elsewhere; all 0 where a picture is
-        of one colour.
+        float32 `(batch, height, width)` in [0, 1], 1 on the object; all 0 where a picture is of one
+        colour.
 
     Raises:
         TypeError: If the pictures are not uint8.
@@ -48,7 +49,13 @@ def make_masks(display: Array) -> Array:
         1.0
     """
     _check_pictures(display)
-    return np.stack([_largest_piece(_stands_out(picture)) for picture in display])
+    size = display.shape[2:0:-1]
+    return np.stack(
+        [
+            cv2.resize(_largest_piece(_stands_out(picture)), size, interpolation=cv2.INTER_LINEAR)
+            for picture in display
+        ]
+    )
 
 
 def look_wrong(display: Array, masks: Array) -> Array:
@@ -75,8 +82,8 @@ def look_wrong(display: Array, masks: Array) -> Array:
     on_outline = np.concatenate(
         [masks[:, 0], masks[:, -1], masks[:, 1:-1, 0], masks[:, 1:-1, -1]], axis=1
     ).mean(axis=1)
-    area = masks.sum((1, 2))
-    standing_out = np.array([_stands_out(picture).sum() for picture in display])
+    area = masks.mean((1, 2))
+    standing_out = np.array([_stands_out(picture).mean() for picture in display])
     return (area == 0) | (area < _LARGEST_PIECE * standing_out) | (on_outline > _OUTLINE)
 
 
@@ -117,8 +124,10 @@ def dilate(masks: Array) -> Array:
 
 
 def _stands_out(picture: Array) -> Array:
-    """Which pixels are far from the colours of the rim; uint8 0 or 1."""
-    height, width = picture.shape[:2]
+    """Which pixels are far from the colours of the rim; uint8 0 or 1, shrunk if it is large."""
+    shrink = min(1, _SIDE / min(picture.shape[:2]))
+    height, width = (max(1, round(shrink * length)) for length in picture.shape[:2])
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     side = min(height, width)
     lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
     lab = cv2.GaussianBlur(lab, (0, 0), _BLUR * side)

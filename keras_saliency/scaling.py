@@ -38,7 +38,7 @@ class Scaling:
     def to_input(self, pixels: Array) -> Array:
         """Make the model's input, float32, of pixels `(batch, height, width, channels)`."""
         ordered = pixels[..., ::-1] if self.flipped else pixels
-        scale, offset = (np.array(values, np.float32) for values in (self.scale, self.offset))
+        scale, offset = self._factors()
         scaled = (ordered * scale + offset).astype(np.float32)
         if self.preprocess is None:
             return scaled
@@ -46,9 +46,14 @@ class Scaling:
 
     def to_pixels(self, inputs: Array) -> Array:
         """Undo it, but for `preprocess`: uint8 `(batch, height, width, channels)`."""
-        pixels = (inputs - np.array(self.offset)) / self.scale
+        scale, offset = self._factors()
+        pixels = (inputs - offset) / scale
         ordered = pixels[..., ::-1] if self.flipped else pixels
         return np.rint(np.clip(ordered, 0, 255)).astype(np.uint8)
+
+    def _factors(self) -> tuple[Array, Array]:
+        """Scale and offset in float32: whole training sets pass through here."""
+        return np.array(self.scale, np.float32), np.array(self.offset, np.float32)
 
 
 # What preprocessing does to ImageNet's pixels in the manner of Caffe and of torchvision.

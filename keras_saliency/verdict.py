@@ -17,7 +17,7 @@ _DRAWS = 4  # donors of the receiver's class, and as many of others
 _AT_ONCE = 128  # twins composed at a time
 _SHOWN = 4  # receivers whose twins are shown
 _CLEARED = 0.5  # of the threshold: below it an alarm ends
-_MOST = 0.7  # of the largest gap: what explains so much of it is the cause
+_MOST = 0.85  # of the largest gap: what explains so much of it is the cause
 _CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
 
 
@@ -235,7 +235,7 @@ class Assessor:
         }
         self._alarm.update(list(counted.values()), when)
         reliance = max(gap for gap, _ in counted.values())
-        least = min(_MOST * reliance, reliance)  # It may be below zero.
+        least = min(_MOST * reliance, reliance)  # The gaps may be below zero.
         leading = next(n for n in NUISANCES if n in counted and counted[n][0] >= least)
         labels = self._shortcuts.receivers.labels
         per_class = {
