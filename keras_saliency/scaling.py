@@ -39,7 +39,7 @@ class Scaling:
         """Make the model's input, float32, of pixels `(batch, height, width, channels)`."""
         ordered = pixels[..., ::-1] if self.flipped else pixels
         scale, offset = self._factors()
-        scaled = (ordered * scale + offset).astype(np.float32)
+        scaled = (ordered * scale + offset).astype(np.float32, copy=False)
         if self.preprocess is None:
             return scaled
         return as_array(self.preprocess(scaled), "preprocess(images)").astype(np.float32)

@@ -190,8 +190,8 @@ def swap_frame(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Arr
 @_nuisance("cast", "the colour cast", "colour")
 def swap_cast(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The receiver's channels scaled to the donor's balance of colours."""
-    gain = np.exp(donors.casts[j] - receivers.casts[i])[:, None, None]
-    return np.clip(receivers.pixels[i] * gain, 0, 255).astype(np.float32)
+    gain = np.exp(donors.casts[j] - receivers.casts[i])[:, None, None].astype(np.float32)
+    return np.clip(receivers.pixels[i] * gain, 0, 255)
 
 
 @_nuisance("texture", "the fine texture")

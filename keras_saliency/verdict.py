@@ -14,7 +14,8 @@ from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.twins import NUISANCES, find_spots
 
 _DRAWS = 4  # donors of the receiver's class, and as many of others
-_AT_ONCE = 128  # twins composed at a time
+_ASKED = 128  # twins the model gets at a time
+_COMPOSED = 16  # and composed at a time: to reserve much memory takes longer than to compute
 _SHOWN = 4  # receivers whose twins are shown
 _CLEARED = 0.5  # of the threshold: below it an alarm ends
 _MOST = 0.85  # of the largest gap: what explains so much of it is the cause
@@ -179,17 +180,17 @@ class Assessor:
             return Verdict(f"can't say: {self._untested()}")
         rng = np.random.default_rng([0, step % 2**32])
         donors = shortcuts.donors
-        confident = _confident(self._ask(donors.pixels, donors.labels), donors.labels)
+        known = self._ask(shortcuts.to_input(donors.pixels), donors.labels)
+        confident = _confident(known, donors.labels)
         self._find_spots(confident)
         trials = {name: self._try(name, confident, rng) for name in self._tested}
         if not all(np.isfinite(trial.probabilities).all() for trial in trials.values()):
             return Verdict("can't say: the model's outputs are not finite")
         return self._judge(trials, when or f"epoch {step + 1}")
 
-    def _ask(self, pixels: Array, labels: Array) -> Array:
-        """The probability of each picture's label, float64 `(n,)`."""
-        found = np.asarray(self._probabilities(self._shortcuts.to_input(pixels)), np.float64)
-        found = found.reshape(len(pixels), -1)
+    def _ask(self, inputs: Array, labels: Array) -> Array:
+        """The probability of each input's label, float64 `(n,)`."""
+        found = np.asarray(self._probabilities(inputs), np.float64).reshape(len(inputs), -1)
         if found.shape[1] == 1:
             found = np.concatenate([1 - found, found], axis=1)
         if labels.max() >= found.shape[1] or found.min() < -1e-3 or found.max() > 1 + 1e-3:
@@ -221,10 +222,12 @@ class Assessor:
         drawn = _draw(receivers.labels, donors.labels, confident, rng)
         i, j = np.repeat(np.arange(len(receivers)), 2 * _DRAWS), drawn.reshape(-1)
         found = []
-        for start in range(0, len(i), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            twins = NUISANCES[name].twins(receivers, donors, i[part], j[part])
-            found.append(self._ask(twins, receivers.labels[i[part]]))
+        for part in _parts(len(i), _ASKED):
+            inputs = [
+                self._shortcuts.to_input(NUISANCES[name].twins(receivers, donors, i[few], j[few]))
+                for few in _parts(part.stop, _COMPOSED, part.start)
+            ]
+            found.append(self._ask(np.concatenate(inputs), receivers.labels[i[part]]))
         return _Trial(drawn, np.concatenate(found).reshape(drawn.shape))
 
     def _judge(self, trials: dict[str, _Trial], when: str) -> Verdict:
@@ -296,7 +299,7 @@ class Assessor:
         order = np.argsort(receivers.labels, kind="stable")
         shown = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).astype(int)]
         originals, labels = receivers.pixels[shown], receivers.labels[shown]
-        before = self._ask(originals, labels)
+        before = self._ask(self._shortcuts.to_input(originals), labels)
         sheets = {}
         for name, trial in trials.items():
             pictures = [originals]
@@ -360,6 +363,11 @@ def _draw(receivers: Array, donors: Array, allowed: Array, rng: np.random.Genera
     lots = rng.random(same.shape)
     sides = [np.where(side, lots, 2).argsort(axis=1)[:, :_DRAWS] for side in (same, ~same)]
     return allowed[np.stack(sides, axis=1)]
+
+
+def _parts(stop: int, length: int, start: int = 0) -> list[slice]:
+    """Cut a range into slices of one length, the last one perhaps shorter."""
+    return [slice(k, min(k + length, stop)) for k in range(start, stop, length)]
 
 
 def _worst(per_class: dict[str, float]) -> list[str]:
