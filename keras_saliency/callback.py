@@ -138,7 +138,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             on_fault=self._warn,
         )
         self._last = self._best = None
-        self._batch = int(self.model.optimizer.iterations) if self._counts_batches else 0
+        self._momentum, self._begun_at = _fresh_momentum(self.model), self._iterations()
+        self._batch = self._begun_at
         if not continued:
             before = self._batch if self._counts_batches else epoch - 1
             when = "before training" if epoch == 0 else f"epoch {epoch}"
@@ -168,6 +169,9 @@ class SaliencyCallback(keras.callbacks.Callback):
         carried = {} if self._has_tensorboard() else {k: float(v) for k, v in logs.items()}
         probes, head = self._probes, self._explainer.head
         said = read_predictions(head, look.outputs, probes.labels, probes.class_names)
+        # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
+        if self._momentum ** (self._iterations() - self._begun_at) > 0.1:
+            when += " (batch norm not settled)"
         self._last = Snapshot(
             step=step,
             when=when,
@@ -203,6 +207,9 @@ class SaliencyCallback(keras.callbacks.Callback):
                 self._look(step, when, None)
             elif self._best is not None and self._recorder is not None:
                 self._recorder.record(replace(self._best, step=step, when=when, logs={}))
+
+    def _iterations(self) -> int:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _stoppers(self) -> list[keras.callbacks.EarlyStopping]:
         kind = keras.callbacks.EarlyStopping
@@ -268,6 +275,18 @@ def _siblings(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callba
             return list(listed)
         frame = frame.f_back
     return [callback]
+
+
+def _fresh_momentum(model: keras.Model) -> float:
+    """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
+    found = [0.0]
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.built:
+            mean = keras.ops.convert_to_numpy(layer.moving_mean)
+            spread = keras.ops.convert_to_numpy(layer.moving_variance)
+            if not mean.any() and (spread == 1).all():
+                found.append(layer.momentum)
+    return max(found)
 
 
 def _read_every(every: int | str) -> tuple[int, bool]:

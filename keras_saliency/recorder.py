@@ -316,7 +316,7 @@ class _FilmStrips:
             cards.cell(picture, map_, signed=signed)
             for picture, map_ in zip(self._pictures, each, strict=True)
         ]
-        label = when.removesuffix(" training")  # a column is narrow
+        label = when.split(" (")[0].removesuffix(" training")  # a column is narrow
         columns = self._frames.setdefault(method, _Frames()).add(label, np.stack(cells))
         title = f"{_words(method)} · {self._note}"
         return cards.film_strip(self._pictures, self._names, columns, title=title)
