@@ -91,8 +91,12 @@ def train(pictures: Pictures, args: argparse.Namespace) -> keras.Model:
 
 
 def compile_at(model: keras.Model, learning_rate: float) -> None:
-    optimizer = keras.optimizers.Adam(learning_rate)
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(learning_rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA would compile for longer than so short a training lasts
+    )
 
 
 def norms(backbone: keras.Model) -> list[keras.layers.Layer]:
