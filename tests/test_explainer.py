@@ -13,6 +13,10 @@ from keras_saliency.explainer import Explainer
 
 BACKEND = keras.backend.backend()
 SIZE = (9, 12, 3)
+BY_GRADIENTS = (
+    *("saliency", "gradient_x_input", "cam", "grad_cam", "hires_cam", "layer_cam"),
+    *("xgrad_cam", "grad_cam_plus_plus"),
+)
 
 
 def forward(model, images):
@@ -139,7 +143,7 @@ def test_a_model_that_was_never_called_is_built(photos):
     np.testing.assert_allclose(found.outputs, forward(model, photos(2)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", [m for m in methods.available() if m != "cam"])
+@pytest.mark.parametrize("method", [m for m in BY_GRADIENTS if m != "cam"])
 @pytest.mark.parametrize("strength", [1e-3, 1.0, 300.0])
 def test_mixed_precision_gives_the_maps_of_float32(classifier, photos, method, strength):
     """Gradients would underflow or overflow float16 if the score were not scaled."""
@@ -193,6 +197,7 @@ class Restless(kl.Layer):
     def call(self, inputs):
         self.calls += 1
         self.counter.assign_add(1.0)
+        random.random(), np.random.random()  # as augmentation written in Python does
         drawn = keras.random.normal(keras.ops.shape(inputs), seed=self.noise)
         self.add_loss(keras.ops.mean(drawn))
         return inputs + 0.1 * drawn
@@ -308,9 +313,9 @@ def test_the_second_look_traces_nothing_and_sees_the_new_weights(photos):
 
 def test_many_methods_at_once_give_what_each_gives_alone(classifier, photos):
     model, images = classifier(), photos(3)
-    look = explainer(model, images, methods.available(), target=2).look()
+    look = explainer(model, images, BY_GRADIENTS, target=2).look()
     assert not look.errors
-    for name in methods.available():
+    for name in BY_GRADIENTS:
         alone = explain(model, images, name, target=2).maps
         np.testing.assert_allclose(look.maps[name], alone, atol=1e-6 * max(1, alone.max()))
 

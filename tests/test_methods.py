@@ -358,7 +358,7 @@ def taped(model, images, layer):
 
 @ON_TENSORFLOW
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("method", methods.available())
+@pytest.mark.parametrize("method", PLAIN)
 def test_plain_tape_agrees(classifier, photos, method, seed):
     pooled = method == "cam"
     model, images = classifier("softmax", seed=seed, pooled=pooled), photos(4, seed=seed)
@@ -383,7 +383,7 @@ def test_get_returns_a_callable_as_it_is():
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"Unknown method 'Grad-CAM'\. Did you mean 'grad_cam'"):
         methods.get("Grad-CAM")
-    with pytest.raises(ValueError, match=r"Unknown method 'zzz'\. Available: cam, grad_cam"):
+    with pytest.raises(ValueError, match=r"Unknown method 'zzz'\. Available: .*cam, .*grad_cam"):
         methods.get("zzz")
 
 
