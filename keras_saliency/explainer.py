@@ -13,7 +13,9 @@ from keras import ops
 from keras_saliency import methods as all_methods
 from keras_saliency import render
 from keras_saliency.layers import LayerChoice, Place
+from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
+from keras_saliency.progress import Progress
 from keras_saliency.scored_model import Method, ScoredModel, settle, untouched
 from keras_saliency.targets import Head, Of, Target, What
 
@@ -161,6 +163,11 @@ class Explainer:
             self._questions = self._scored.questions(list(self._methods.values()), self._images[:1])
 
     @property
+    def setting(self) -> Setting:
+        """What was settled for the model and the probes."""
+        return self._setting
+
+    @property
     def head(self) -> Head:
         """How the model's outputs are read."""
         return self._setting.head
@@ -176,8 +183,18 @@ class Explainer:
         asks = self._questions & {"activations", "layer_gradients"}
         return self._setting.place if asks else None
 
-    def look(self) -> Look:
-        """Explain all images with the model's weights of now, and leave no trace in the model."""
+    @property
+    def copies(self) -> dict[str, int]:
+        """How many changed copies of each image a method sends through the model, by name."""
+        return dict(zip(self._methods, self._scored.copies_asked, strict=True))
+
+    def look(self, *, show_progress: bool = False) -> Look:
+        """Explain all images with the model's weights of now, and leave no trace in the model.
+
+        With `show_progress`, a bar appears on the screen if this lasts.
+        """
+        batches = -(-len(self._images) // self._size)
+        self._scored.progress = Progress(batches) if show_progress else None
         maps: dict[str, list[np.ndarray]] = {name: [] for name in self._methods}
         errors: dict[str, Exception] = {}
         facts: list[dict[str, np.ndarray]] = []
@@ -252,7 +269,7 @@ def explain(
             "ks.Probes(images, labels), a class index, or target='predicted'."
         )
     explainer = Explainer(model, probes, [method], settled, layer, batch_size)
-    look = explainer.look()
+    look = explainer.look(show_progress=keras.config.is_interactive_logging_enabled())
     for error in look.errors.values():
         raise error
     (name, maps), *_ = look.maps.items()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,32 +14,12 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import autodiff
-from keras_saliency.layers import (
-    LayerChoice,
-    LogitPlace,
-    Place,
-    choose,
-    logits_behind,
-    pooled_head,
-    reached,
-)
-from keras_saliency.recording import Recording, record
-from keras_saliency.targets import Aim, Head, Target, aim, read_head
+from keras_saliency.layers import LayerChoice, choose, logits_behind, pooled_head
+from keras_saliency.passes import Setting, attention_shape, output_of, question_function
+from keras_saliency.recording import record
+from keras_saliency.targets import Target, against_similar, aim, read_head
 
 Method = Callable[["ScoredModel", Any], Any]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is settled once for a model and its probes, before anything is computed."""
-
-    model: keras.Model
-    recording: Recording
-    head: Head
-    aim: Aim
-    logits: LogitPlace | None
-    place: Place | None
-    no_place: str
 
 
 class ScoredModel:
@@ -56,14 +36,19 @@ class ScoredModel:
         of: What the scores are computed of: `"logits"`, `"probability"`, `"log_probability"`, or
             `"value"` for a regression.
         batch_size: At most so many images go through the model at once.
+        progress: Told of the passes over copies of the images, `(done, all)`, or None.
+        copies_asked: Of each method rehearsed, how many copies of each image it asks about.
     """
 
     def __init__(self, setting: Setting, batch_size: int) -> None:
         self.of = setting.aim.of
         self.batch_size = batch_size
+        self.progress: Callable[[int, int], None] | None = None
+        self.copies_asked: list[int] = []
         self._setting = setting
         self._passes: dict[frozenset[str], Callable[..., Any]] = {}
         self._elsewhere: dict[Any, ScoredModel] = {}
+        self._copies: ScoredModel | None = None
         self._images: Any = None
         self._detail: Any = None
         self._answers: dict[str, Any] = {}
@@ -92,6 +77,14 @@ class ScoredModel:
         """Return the gradient of the score at the layer's output, (batch, h, w, channels)."""
         return self._answer("layer_gradients", images, rows)
 
+    def attentions(self, images: Any, rows: Any = None) -> Any:
+        """Return self-attention, (batch, layers, tokens, tokens), averaged over heads.
+
+        Raises:
+            ValueError: The model has no self-attention over all tokens of an image.
+        """
+        return self._answer("attentions", images, rows)
+
     def gated_scores(self, images: Any, gates: Any, rows: Any = None) -> Any:
         """Return scores (batch,), the layer's channels multiplied by `gates` (batch, channels)."""
         return self._others("scores", images, rows, gates)
@@ -113,24 +106,68 @@ class ScoredModel:
         key = layer if isinstance(layer, (str, tuple)) else id(layer)
         if key not in self._elsewhere:
             place = choose(self._setting.recording, self._setting.model, layer)
-            there = ScoredModel(replace(self._setting, place=place), self.batch_size)
-            self._elsewhere[key] = there
-        there = self._elsewhere[key]
-        there._images, there._detail = self._images, self._detail
-        there._answers, there._rehearsing = {}, self._rehearsing
-        return there
+            self._elsewhere[key] = ScoredModel(replace(self._setting, place=place), self.batch_size)
+        return self._here_too(self._elsewhere[key])
+
+    def against_similar(self, count: int, strength: float) -> ScoredModel:
+        """Return the same model, its score less that of the classes that score most alike.
+
+        Args:
+            count: How many classes, those whose scores are nearest to that of the class explained.
+            strength: The share of their mean score that is taken off.
+
+        Raises:
+            ValueError: The target is no class, or the model knows no other.
+        """
+        key = (None, count, strength)
+        if key not in self._elsewhere:
+            aim = against_similar(self._setting.aim, self._setting.head, count, strength)
+            self._elsewhere[key] = ScoredModel(replace(self._setting, aim=aim), self.batch_size)
+        return self._here_too(self._elsewhere[key])
+
+    def counted(self, passes: int, copies: int) -> Iterator[int]:
+        """Count passes over copies, so many of each image, and tell `progress` after each."""
+        if self._rehearsing:
+            raise _OtherImages(copies)
+        if self._copies is not None:
+            self._copies._asked.clear()
+        for done in range(passes):
+            yield done
+            if self.progress is not None:
+                self.progress(done + 1, passes)
+
+    def turned_to(self, copies: Any, rows: np.ndarray) -> tuple[ScoredModel, Any]:
+        """Return the same model and target, its batch these copies, and their tensor.
+
+        What is asked about the copies is learnt from chunk to chunk, so that one pass answers it.
+
+        Args:
+            copies: (n, height, width, channels), at most `batch_size`.
+            rows: (n,), which image of the batch each is a copy of.
+        """
+        if self._copies is None:
+            self._copies = ScoredModel(self._setting, self.batch_size)
+            self._copies._passes = self._passes
+        there = self._copies
+        there._images = ops.convert_to_tensor(copies, "float32")
+        there._detail, there._answers = ops.take(self._detail, rows, axis=0), {}
+        return there, there._images
 
     def questions(self, methods: Sequence[Method], images: np.ndarray) -> frozenset[str]:
         """Find what methods ask about the images themselves, so that one pass can answer all.
 
         They are asked with zeros for answers; one that turns to other images has said enough.
         """
-        self._rehearsing = True
+        self._rehearsing, self.copies_asked = True, []
         asked: set[str] = set()
         for method in methods:
             self.attend(images, np.zeros(len(images)), frozenset())
-            with suppress(_OtherImages):
+            copies = 0
+            try:
                 method(self, self._images)
+            except _OtherImages as others:
+                copies = others.copies
+            self.copies_asked.append(copies)
             asked |= self._asked
         self._rehearsing = False
         self.forget()
@@ -151,7 +188,7 @@ class ScoredModel:
     def forget(self) -> None:
         """Let go of the batch and of the answers about it."""
         self._images, self._detail, self._answers = None, None, {}
-        for there in self._elsewhere.values():
+        for there in (*self._elsewhere.values(), *filter(None, [self._copies])):
             there.forget()
 
     def facts(self) -> dict[str, np.ndarray]:
@@ -161,6 +198,12 @@ class ScoredModel:
             for name in ("scores", "classes", "outputs")
         }
 
+    def _here_too(self, there: ScoredModel) -> ScoredModel:
+        """Turn another view of the model to the batch that is attended to here."""
+        there._images, there._detail = self._images, self._detail
+        there._answers, there._rehearsing = {}, self._rehearsing
+        return there
+
     def _answer(self, question: str, images: Any, rows: Any = None) -> Any:
         if question in ("activations", "layer_gradients") and self._setting.place is None:
             raise ValueError(self._setting.no_place)
@@ -168,15 +211,16 @@ class ScoredModel:
             return self._others(question, images, rows)
         self._asked.add(question)
         if question not in self._answers and self._rehearsing:
-            self._answers |= self._zeros()
+            self._answers |= self._attention_zeros() if question == "attentions" else self._zeros()
         elif question not in self._answers:
-            self._answers |= self._pass(frozenset({question}), images, self._detail)
+            missing = frozenset(self._asked - self._answers.keys())
+            self._answers |= self._pass(missing, images, self._detail)
         return self._answers[question]
 
     def _others(self, question: str, images: Any, rows: Any, gates: Any = None) -> Any:
         """Answer about images that are not the batch's, in chunks of one size."""
         if self._rehearsing:
-            raise _OtherImages
+            raise _OtherImages(0 if rows is None else len(rows))
         images = ops.convert_to_tensor(images, "float32")
         count = images.shape[0]
         rows = np.arange(count) if rows is None else np.asarray(rows)
@@ -203,11 +247,14 @@ class ScoredModel:
             "layer_gradients": layer,
         }
 
+    def _attention_zeros(self) -> dict[str, Any]:
+        return {"attentions": ops.zeros(attention_shape(self._setting.model, self._images))}
+
     def _pass(self, questions: frozenset[str], *inputs: Any) -> dict[str, Any]:
         """Run one compiled pass that answers just these questions."""
         if questions not in self._passes:
             self._passes[questions] = autodiff.compiled(
-                _question_function(self._setting, questions), self._setting.model
+                question_function(self._setting, questions), self._setting.model
             )
         while True:
             scale = ops.convert_to_tensor(self._loss_scale, "float32")
@@ -219,6 +266,10 @@ class ScoredModel:
 
 class _OtherImages(BaseException):
     """Ends the rehearsal of a method that asks about images of its own making."""
+
+    def __init__(self, copies: int) -> None:
+        super().__init__()
+        self.copies = copies
 
 
 def settle(
@@ -243,7 +294,7 @@ def settle(
     Raises:
         ValueError: A layer or target that does not fit the model.
     """
-    forward = functools.partial(_output, model)
+    forward = functools.partial(output_of, model)
     recording = record(model, forward, images[:1])
     logits = logits_behind(recording)
 
@@ -266,17 +317,6 @@ def settle(
     )
 
 
-def _output(model: keras.Model, images: Any) -> Any:
-    """Call a model as it is used, not trained, and return its only output."""
-    outputs = keras.tree.flatten(model(images, training=False))
-    if len(outputs) != 1:
-        raise ValueError(
-            f"A model with one output is needed. Received: model={model.name!r} with "
-            f"{len(outputs)} outputs. Explain a keras.Model(model.input, output) of one of them."
-        )
-    return outputs[0]
-
-
 @contextmanager
 def untouched(model: keras.Model) -> Iterator[None]:
     """Put back, after a pass, what a layer's Python code or its tracing may have moved."""
@@ -295,63 +335,6 @@ def untouched(model: keras.Model) -> Iterator[None]:
         for value, held in lists:
             # Past Keras's own lists, which note what is added: nothing in them is new.
             list.__setitem__(value, slice(None), held)
-
-
-def _question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
-    """Write the function of one pass: the forward pass, and a backward pass if one is needed."""
-
-    def answer(scale: Any, images: Any, detail: Any, gates: Any = None) -> dict[str, Any]:
-        points: dict[str, Any] = {}
-        looks = gates is not None or questions & {"activations", "layer_gradients"}
-        place = setting.place if looks else None
-        if "input_gradients" in questions:
-            points["input_gradients"] = images
-        if place is not None and "layer_gradients" in questions:
-            # What is added to the layer's output has the gradient of the layer's output.
-            shape = (place.shape[0] * images.shape[0], *place.shape[1:])
-            points["layer_gradients"] = ops.zeros(shape, place.dtype)
-
-        def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            def changed(output: Any) -> Any:
-                if gates is not None:
-                    output = output * _spread(ops.cast(gates, output.dtype), len(output.shape))
-                return output + points.get("layer_gradients", 0.0)
-
-            with reached(place, setting.logits, changed) as seen:
-                outputs = _output(setting.model, points.get("input_gradients", images))
-            logits = seen.logits[setting.logits.run] if setting.logits else None
-            scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
-            rest = {"scores": scores, "classes": classes, "outputs": outputs}
-            if place is not None:
-                rest["activations"] = ops.cast(seen.outputs[0], "float32")
-            return scores * scale, rest
-
-        if not points:
-            return scored({})[1]
-        _, rest, gradients = autodiff.gradients(scored, points)
-        return rest | {name: _connected(name, gradients[name], setting) / scale for name in points}
-
-    return answer
-
-
-def _spread(gates: Any, rank: int) -> Any:
-    """Reshape (batch, channels) so that it broadcasts over the places of a layer's output."""
-    return ops.reshape(gates, (gates.shape[0], *[1] * (rank - 2), gates.shape[1]))
-
-
-def _connected(question: str, gradient: Any, setting: Setting) -> Any:
-    """Return a gradient in float32, or say that the score does not depend on the point."""
-    if gradient is not None:
-        return ops.cast(gradient, "float32")
-    if question == "layer_gradients" and setting.place is not None:
-        raise ValueError(
-            f"The score does not depend on layer {setting.place.name!r}, so it has no gradient "
-            "there. Name a layer on the way to the explained output with layer=."
-        )
-    raise ValueError(
-        "The score has no gradient at the images: the model turns them into integers, or stops "
-        "the gradient. Methods that ask for the layer alone ('grad_cam') still work."
-    )
 
 
 def _pooled_kernel(setting: Setting) -> Any:

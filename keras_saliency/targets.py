@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -241,6 +241,16 @@ def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Ai
     return Aim(of, _weights(array, head, count), False, _weighing(of))
 
 
+def against_similar(aim: Aim, head: Head, count: int, strength: float) -> Aim:
+    """Take off the score of a class that of the `count` classes that score most alike."""
+    if not aim.classes or head.classes < 2:
+        raise ValueError(
+            "'finer_cam' compares classes: target 'label', 'predicted' or class indices. Received: "
+            f"another target, or a model whose output has shape {head.shape}. Use 'grad_cam'."
+        )
+    return replace(aim, _score=_less_similar(aim.of, min(count, head.classes - 1), strength))
+
+
 def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
     """Return labels that fit a head, or raise a ValueError that says what would."""
     if labels.ndim == 2:
@@ -251,6 +261,18 @@ def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
             )
         return labels
     return labels if head.kind == "values" else _classes(labels, head, "labels")
+
+
+def _less_similar(of: Of, count: int, strength: float) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
+        quantity = _over_positions(head.by_class(outputs, logits, of))
+        chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
+        own = ops.sum(quantity * chosen, axis=-1)
+        _, similar = ops.top_k(-ops.abs(quantity - own[:, None]) - 1e9 * chosen, count)
+        others = ops.mean(ops.take_along_axis(quantity, similar, axis=-1), axis=-1)
+        return own - strength * others, classes
+
+    return score
 
 
 def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:

@@ -1,0 +1,115 @@
+"""One pass through a model: the forward pass, and the backward pass if it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_saliency import autodiff
+from keras_saliency.attention import met_attention, self_attention
+from keras_saliency.layers import LogitPlace, Place, reached
+from keras_saliency.recording import Recording
+from keras_saliency.targets import Aim, Head
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is settled once for a model and its probes, before anything is computed."""
+
+    model: keras.Model
+    recording: Recording
+    head: Head
+    aim: Aim
+    logits: LogitPlace | None
+    place: Place | None
+    no_place: str
+
+
+def output_of(model: keras.Model, images: Any) -> Any:
+    """Call a model as it is used, not trained, and return its only output."""
+    outputs = keras.tree.flatten(model(images, training=False))
+    if len(outputs) != 1:
+        raise ValueError(
+            f"A model with one output is needed. Received: model={model.name!r} with "
+            f"{len(outputs)} outputs. Explain a keras.Model(model.input, output) of one of them."
+        )
+    return outputs[0]
+
+
+def question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
+    """Write the function of one pass: the forward pass, and a backward pass if one is needed."""
+
+    def answer(scale: Any, images: Any, detail: Any, gates: Any = None) -> dict[str, Any]:
+        points: dict[str, Any] = {}
+        looks = gates is not None or questions & {"activations", "layer_gradients"}
+        place = setting.place if looks else None
+        attends = "attentions" in questions
+        if "input_gradients" in questions:
+            points["input_gradients"] = images
+        if place is not None and "layer_gradients" in questions:
+            # What is added to the layer's output has the gradient of the layer's output.
+            shape = (place.shape[0] * images.shape[0], *place.shape[1:])
+            points["layer_gradients"] = ops.zeros(shape, place.dtype)
+
+        def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            def changed(output: Any) -> Any:
+                if gates is not None:
+                    output = output * _spread(ops.cast(gates, output.dtype), len(output.shape))
+                return output + points.get("layer_gradients", 0.0)
+
+            attention: Any = met_attention(setting.model) if attends else nullcontext([])
+            with reached(place, setting.logits, changed) as seen, attention as met:
+                outputs = output_of(setting.model, points.get("input_gradients", images))
+            logits = seen.logits[setting.logits.run] if setting.logits else None
+            scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
+            rest = {"scores": scores, "classes": classes, "outputs": outputs}
+            if place is not None:
+                rest["activations"] = ops.cast(seen.outputs[0], "float32")
+            if attends:
+                rest["attentions"] = self_attention(met, images.shape[0], setting.model.name)
+            return scores * scale, rest
+
+        if not points:
+            return scored({})[1]
+        _, rest, gradients = autodiff.gradients(scored, points)
+        return rest | {name: _connected(name, gradients[name], setting) / scale for name in points}
+
+    return answer
+
+
+def attention_shape(model: keras.Model, images: Any) -> tuple[int, ...]:
+    """Find the shape of the model's stacked self-attention without computing it."""
+    shapes: list[tuple[int, ...]] = []
+
+    def look(images: Any) -> None:
+        with met_attention(model) as met:
+            output_of(model, images)
+        shapes.append(tuple(self_attention(met, images.shape[0], model.name).shape))
+
+    autodiff.traced(look, model, ops.convert_to_numpy(images))
+    return shapes[-1]
+
+
+def _spread(gates: Any, rank: int) -> Any:
+    """Reshape (batch, channels) so that it broadcasts over the places of a layer's output."""
+    return ops.reshape(gates, (gates.shape[0], *[1] * (rank - 2), gates.shape[1]))
+
+
+def _connected(question: str, gradient: Any, setting: Setting) -> Any:
+    """Return a gradient in float32, or say that the score does not depend on the point."""
+    if gradient is not None:
+        return ops.cast(gradient, "float32")
+    if question == "layer_gradients" and setting.place is not None:
+        raise ValueError(
+            f"The score does not depend on layer {setting.place.name!r}, so it has no gradient "
+            "there. Name a layer on the way to the explained output with layer=."
+        )
+    raise ValueError(
+        "The score has no gradient at the images: the model turns them into integers, or stops "
+        "the gradient. Methods that ask for the layer alone ('grad_cam') still work."
+    )
