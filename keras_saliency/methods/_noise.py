@@ -1,0 +1,65 @@
+"""What a gradient does under noise: the sums that SmoothGrad and its relatives share."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from keras import ops
+
+from keras_saliency import methods
+from keras_saliency.methods._copies import each_copy, seeded
+from keras_saliency.methods._options import check_count, check_seed, check_share
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def moments(
+    model: ScoredModel,
+    images: Any,
+    base: str | methods.Method | None,
+    samples: int,
+    noise: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and mean square, over noisy copies of each image, of what `base` gives.
+
+    Without a base that is the gradient at the image, (batch, height, width, channels), signed;
+    else the maps of the base, (batch, h, w).
+    """
+    check_count("samples", samples)
+    check_share("noise", noise, high=math.inf)
+    check_seed(seed)
+    clean = ops.convert_to_numpy(images)
+    axes = tuple(range(1, clean.ndim))
+    deviations = noise * (clean.max(axis=axes) - clean.min(axis=axes))
+
+    @functools.lru_cache(maxsize=2)
+    def drawn(sample: int) -> np.ndarray:
+        return seeded(seed, sample).normal(size=clean.shape[1:])
+
+    def noisy(row: int, sample: int) -> np.ndarray:
+        return clean[row] + deviations[row] * drawn(sample)
+
+    method = _gradients if base is None else methods.get(base)
+    means = [np.zeros(())] * len(clean)
+    squares = list(means)
+    for row, _, found in each_copy(
+        model, images, samples, noisy, lambda there, copies, _: method(there, copies)
+    ):
+        means[row] = means[row] + found / samples
+        squares[row] = squares[row] + np.square(found) / samples
+    return np.stack(means), np.stack(squares)
+
+
+def as_maps(values: np.ndarray, base: Any) -> Any:
+    """Return maps (batch, h, w): of gradients, the largest size over the channels."""
+    maps = np.abs(values).max(axis=-1) if base is None else values
+    return ops.convert_to_tensor(maps, "float32")
+
+
+def _gradients(model: ScoredModel, images: Any) -> Any:
+    return model.input_gradients(images)

@@ -1,0 +1,86 @@
+"""Expected gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from keras import ops
+
+from keras_saliency.methods._copies import along_path
+from keras_saliency.methods._options import check_count, check_seed
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def expected_gradients(
+    model: ScoredModel,
+    images: Any,
+    *,
+    baselines: Any = None,
+    samples: int = 100,
+    seed: int = 0,
+) -> Any:
+    """Compute expected gradients (GradientSHAP): integrated gradients over many baselines.
+
+        M_ij = sum_c E_{b, a} (x_ijc - b_ijc) * dS / dx_ijc (b + a (x - b)),    a ~ U(0, 1)
+
+    Erion et al. 2021, "Improving performance of deep learning models with axiomatic attribution
+    priors and expected gradients", arXiv:1906.10670. The map sums, about, to S(x) - E S(b).
+
+    Args:
+        model: The scored model.
+        images: (batch, height, width, channels).
+        baselines: (n, height, width, channels), images to begin from; in the paper, images of the
+            training data. None takes plain ones, each in a colour of the image itself.
+        samples: How many points are looked at, each on the way from another baseline. The
+            baselines take turns; `a` is drawn once in each of `samples` equal parts of 0 to 1.
+        seed: Draws the points and the order of the baselines, the same for every image.
+
+    Returns:
+        Maps (batch, height, width), signed, in units of the score.
+
+    Raises:
+        ValueError: Baselines that are no images of this size, or an option out of its range.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Flatten(),
+        ...                         keras.layers.Dense(2)])
+        >>> ks.explain(net, np.ones((1, 4, 6, 3)), "expected_gradients").maps.shape
+        (1, 4, 6)
+    """
+    check_count("samples", samples)
+    check_seed(seed)
+    ends = ops.convert_to_numpy(images).astype("float64")
+    given = None if baselines is None else _checked(baselines, ends.shape[1:])
+    random = np.random.default_rng(seed)
+    places = (random.permutation(samples) + random.random(samples)) / samples
+    pixels = math.prod(ends.shape[1:-1])
+    count = pixels if given is None else len(given)
+    turns = np.resize(random.permutation(count), samples)
+
+    def begin(row: int, sample: int) -> np.ndarray:
+        if given is not None:
+            return given[turns[sample]]
+        return ends[row].reshape(pixels, -1)[turns[sample]]
+
+    def point(row: int, sample: int) -> np.ndarray:
+        return begin(row, sample) + places[sample] * (ends[row] - begin(row, sample))
+
+    def step(row: int, sample: int) -> np.ndarray:
+        return (ends[row] - begin(row, sample)) / samples
+
+    return along_path(model, images, samples, point, step)
+
+
+def _checked(baselines: Any, shape: tuple[int, ...]) -> np.ndarray:
+    given = np.asarray(ops.convert_to_numpy(baselines))
+    if given.ndim != len(shape) + 1 or given.shape[1:] != shape or not len(given):
+        raise ValueError(
+            f"baselines must be images of shape (n, {', '.join(map(str, shape))}). "
+            f"Received: baselines.shape={given.shape}"
+        )
+    return given.astype("float64")

@@ -1,0 +1,66 @@
+"""Integrated gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from keras import ops
+
+from keras_saliency.methods._copies import along_path
+from keras_saliency.methods._grids import Baseline, baselines
+from keras_saliency.methods._options import check_count
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def integrated_gradients(
+    model: ScoredModel,
+    images: Any,
+    *,
+    baseline: Baseline = "zeros",
+    steps: int = 128,
+) -> Any:
+    """Compute integrated gradients: the gradient along the way from a baseline to the image.
+
+        M_ij = sum_c (x_ijc - b_ijc) * integral_0^1 dS / dx_ijc (b + a (x - b)) da
+
+    Sundararajan, Taly, Yan 2017, "Axiomatic attribution for deep networks", arXiv:1703.01365. The
+    integral is a Gauss-Legendre sum. Completeness: the map sums to S(x) - S(b).
+
+    Args:
+        model: The scored model.
+        images: (batch, height, width, channels).
+        baseline: b, what stands for nothing: `"zeros"`, `"mean"` (the image's mean colour),
+            `"blur"` (the image, strongly blurred), a number, one for each channel, or an image.
+            What has the baseline's value gets no attribution.
+        steps: How many points of the way are looked at (the paper: 20 to 300). With 128 the sum
+            was right to a thousandth for trained networks, also for those of ReLUs, whose
+            gradients jump; smooth ones need no more than 16.
+
+    Returns:
+        Maps (batch, height, width), signed, in units of the score.
+
+    Raises:
+        ValueError: An unknown baseline, one that does not fit the images, or `steps` below 1.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Flatten(),
+        ...                         keras.layers.Dense(2)])
+        >>> ks.explain(net, np.ones((1, 4, 6, 3)), "integrated_gradients").maps.shape
+        (1, 4, 6)
+    """
+    check_count("steps", steps)
+    ends = ops.convert_to_numpy(images).astype("float64")
+    begins = baselines(ends, baseline)
+    ways = ends - begins
+    places, weights = np.polynomial.legendre.leggauss(steps)  # on -1 to 1, whose length is 2
+
+    def point(row: int, sample: int) -> np.ndarray:
+        return begins[row] + 0.5 * (1.0 + places[sample]) * ways[row]
+
+    return along_path(
+        model, images, steps, point, lambda row, sample: 0.5 * weights[sample] * ways[row]
+    )
