@@ -29,7 +29,7 @@ def heat(correlation: float, seed: int) -> dict[str, float]:
     # Both models are asked about the demo's own probes, those of the correlated pictures.
     probes = drawn_pictures(max(CORRELATIONS), seed=seed).probes
     with tempfile.TemporaryDirectory() as logs:
-        model = train(pictures, logs, seed=seed, verbose=0)
+        model, _ = train(pictures, logs, seed=seed, verbose=0)
     maps = {m: ks.explain(model, probes, m, target="label").maps for m in METHODS}
     found = {m: float(np.nanmean(enrichment(maps[m], 1 - probes.masks))) for m in METHODS}
     return found | {"most possible": float(np.mean(1 / (1 - probes.masks).mean(axis=(1, 2))))}

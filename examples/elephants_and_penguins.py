@@ -33,9 +33,9 @@ def main() -> None:
     else:
         print(f"Drawing {args.images} elephants and penguins ...", flush=True)
         pictures = drawn_pictures(args.correlation, args.images, args.seed)
-    model = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
+    model, verdict = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
 
-    print(summary(model, pictures.probes, args.log_dir))
+    print(summary(model, pictures.probes, args.log_dir, verdict))
     print(f"Done in {time.perf_counter() - start:.0f} s.")
 
 

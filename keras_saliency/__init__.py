@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from keras_saliency.callback import SaliencyCallback
     from keras_saliency.explainer import Explanation, explain
     from keras_saliency.probes import Probes
+    from keras_saliency.shortcuts import Shortcuts
     from keras_saliency.targets import Target
 
 _WHERE = {
     "Explanation": "explainer",
     "Probes": "probes",
     "SaliencyCallback": "callback",
+    "Shortcuts": "shortcuts",
     "Target": "targets",
     "explain": "explainer",
     "methods": "methods",
 }
 
-__all__ = ["Explanation", "Probes", "SaliencyCallback", "Target", "explain", "methods"]
+__all__ = ["Explanation", "Probes", "SaliencyCallback", "Shortcuts", "Target", "explain", "methods"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,20 +8,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import keras
 
+from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.board.events import EventWriter, new_run
+from keras_saliency.cards import mask_sheet
 from keras_saliency.explainer import Explainer, Look, name_methods
 from keras_saliency.layers import LayerChoice
 from keras_saliency.notices import warn_user
 from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
 from keras_saliency.recorder import Recorder, Snapshot
+from keras_saliency.scaling import rgb
 from keras_saliency.scored_model import Method
+from keras_saliency.shortcuts import Shortcuts
+from keras_saliency.siblings import Siblings
 from keras_saliency.targets import Target, What
+from keras_saliency.verdict import Assessor, Verdict
 
 logger = logging.getLogger("keras_saliency")
 
@@ -46,6 +51,11 @@ class SaliencyCallback(keras.callbacks.Callback):
         target: What is explained: `"label"` (without labels, the prediction), `"predicted"`,
             `"contrast"`, a class index, one per probe, an array of output weights, a callable, or
             a `Target`, which also says of what: logits, probability or log probability.
+        shortcuts: `Shortcuts`, or the training data itself (a dataset, or `(images, labels)`, read
+            now), for a verdict after every epoch: what the model relies on, and since when. It goes
+            to TensorBoard, to `verdict`, and into `logs` as `shortcut_reliance` and
+            `shortcut_<nuisance>`. Callbacks that use those stand after this one in the list and
+            need `mode="min"`: `EarlyStopping("shortcut_reliance", mode="min")`.
         every: Look after every so many epochs, or, as in `"200 batches"`, batches; these have the
             global batch for their step and a run of their own.
         batch_size: At most so many probes in one pass.
@@ -73,6 +83,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         *,
         layer: LayerChoice = None,
         target: Target | What = "label",
+        shortcuts: Any = None,
         every: int | str = 1,
         batch_size: int = 32,
         strict: bool = False,
@@ -84,6 +95,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._methods = methods
         self._layer = layer
         self._target = Target.of_any(target)
+        self._shortcuts = None if shortcuts is None else Shortcuts.of(shortcuts)
+        self.verdict: Verdict | None = None
         self._every, self._counts_batches = _read_every(every)
         self._batch_size = batch_size
         self._strict = strict
@@ -98,7 +111,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check everything that can be wrong, before anything is trained."""
         self._close()
-        self._siblings = _siblings(self)
+        self._siblings = Siblings(self)
         self._probes = self._load_probes()
         self._explainer = self._settle()
         self._say_what_is_looked_at()
@@ -109,8 +122,9 @@ class SaliencyCallback(keras.callbacks.Callback):
         if self._recorder is None:
             self._begin(epoch)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the probes, if it is time."""
+        self._assess(epoch, logs)
         if not self._counts_batches and (epoch + 1) % self._every == 0:
             self._look(epoch, f"epoch {epoch + 1}", logs)
 
@@ -140,10 +154,26 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._last = self._best = None
         self._momentum, self._begun_at = _fresh_momentum(self.model), self._iterations()
         self._batch = self._begun_at
+        self._assessor = self._begin_assessing(epoch)
         if not continued:
             before = self._batch if self._counts_batches else epoch - 1
             when = "before training" if epoch == 0 else f"epoch {epoch}"
             self._record(before, when, first, {})
+
+    def _begin_assessing(self, epoch: int) -> Assessor | None:
+        """Connect the shortcuts with the model, and show the masks that are in use."""
+        self.verdict = None
+        if self._shortcuts is None:
+            self._say("gives no verdict on shortcuts without shortcuts=, the training data")
+            return None
+        donors = self._shortcuts.donors
+        if self._recorder is not None and donors.masks is not None and len(donors):
+            title = f"masks of donors: {self._shortcuts.masks_from}"
+            sheet = mask_sheet(rgb(donors.pixels), donors.masks, title=title)
+            self._recorder.record_pictures({"shortcut-masks/donors": sheet}, epoch - 1)
+        asked = AssessedModel(self._explainer.setting, self._batch_size)
+        names = self._probes.class_names
+        return Assessor(self._shortcuts, asked.probabilities, asked.spots, names)
 
     def _first_look(self) -> Look:
         """Look for the first time, when a method that fails is still an error."""
@@ -152,6 +182,26 @@ class SaliencyCallback(keras.callbacks.Callback):
             error.add_note(f"While computing {name!r}; nothing has been trained.")
             raise error
         return look
+
+    def _assess(self, epoch: int, logs: dict[str, Any] | None) -> None:
+        """Ask what the model relies on, if it is time, and put the numbers into `logs`."""
+        if self._assessor is None or self._shortcuts is None:
+            return
+        if self.verdict is None or (epoch + 1) % self._shortcuts.every == 0:
+            try:
+                verdict = self._assessor.evaluate(epoch)
+            except Exception as error:
+                self._fault("verdict", f"there is no verdict of epoch {epoch + 1} ({error})", error)
+                verdict = Verdict(f"can't say: {error}")
+            if verdict.alarm and not (self.verdict and self.verdict.alarm):
+                warn_user(f"keras_saliency: the model {verdict.text}")
+            self.verdict = verdict
+            if self._recorder is not None:
+                self._recorder.record_verdict(verdict, f"epoch {epoch + 1}", epoch)
+        if logs is not None:
+            logs["shortcut_reliance"] = self.verdict.reliance
+            for name in self._shortcuts.nuisances:
+                logs[f"shortcut_{name}"] = self.verdict.gaps.get(name, (float("nan"),))[0]
 
     def _look(self, step: int, when: str, logs: Mapping[str, Any] | None) -> None:
         """Look during training, when nothing of ours may stop it."""
@@ -166,7 +216,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _record(self, step: int, when: str, look: Look, logs: Mapping[str, Any]) -> None:
         if self._recorder is None:
             return
-        carried = {} if self._has_tensorboard() else {k: float(v) for k, v in logs.items()}
+        carried = {} if self._siblings.have_tensorboard() else _carried(logs)
         probes, head = self._probes, self._explainer.head
         said = read_predictions(head, look.outputs, probes.labels, probes.class_names)
         # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
@@ -188,8 +238,8 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def _remember_the_best(self) -> None:
         """Hold on to the set of the epoch whose weights `EarlyStopping` would bring back."""
-        for stopper in self._stoppers():
-            if self._last is not None and stopper.best_epoch == self._last.step:
+        for restorer in self._restorers():
+            if self._last is not None and restorer.best_epoch == self._last.step:
                 self._best = self._last
 
     def _show_what_is_kept(self) -> None:
@@ -198,27 +248,21 @@ class SaliencyCallback(keras.callbacks.Callback):
         It does so in its own `on_train_end`: before ours, or after it.
         """
         self._remember_the_best()
-        for stopper in self._stoppers():
+        for restorer in self._restorers():
             last = self._last
-            if last is None or stopper.best_weights is None or stopper.best_epoch == last.step:
+            if last is None or restorer.best_weights is None or restorer.best_epoch == last.step:
                 continue
-            step, when = last.step + 1, f"kept: epoch {stopper.best_epoch + 1}"
-            if self._siblings.index(stopper) < self._siblings.index(self):
+            step, when = last.step + 1, f"kept: epoch {restorer.best_epoch + 1}"
+            if self._siblings.comes_before(restorer):
                 self._look(step, when, None)
             elif self._best is not None and self._recorder is not None:
                 self._recorder.record(replace(self._best, step=step, when=when, logs={}))
 
+    def _restorers(self) -> list[keras.callbacks.EarlyStopping]:
+        return [] if self._recorder is None or self._counts_batches else self._siblings.restorers()
+
     def _iterations(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-
-    def _stoppers(self) -> list[keras.callbacks.EarlyStopping]:
-        kind = keras.callbacks.EarlyStopping
-        if self._recorder is None or self._counts_batches:
-            return []
-        return [s for s in self._siblings if isinstance(s, kind) and s.restore_best_weights]
-
-    def _has_tensorboard(self) -> bool:
-        return any(isinstance(s, keras.callbacks.TensorBoard) for s in self._siblings)
 
     def _load_probes(self) -> Probes:
         if isinstance(self._given, Probes):
@@ -266,17 +310,6 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._recorder = None
 
 
-def _siblings(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
-    """Find the callbacks of this training in their order, which Keras offers no way to ask for."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        listed = getattr(frame.f_locals.get("self"), "callbacks", None)
-        if isinstance(listed, list) and any(one is callback for one in listed):
-            return list(listed)
-        frame = frame.f_back
-    return [callback]
-
-
 def _fresh_momentum(model: keras.Model) -> float:
     """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
     found = [0.0]
@@ -287,6 +320,11 @@ def _fresh_momentum(model: keras.Model) -> float:
             if not mean.any() and (spread == 1).all():
                 found.append(layer.momentum)
     return max(found)
+
+
+def _carried(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Take Keras's own numbers; those of the verdict have curves of their own."""
+    return {k: float(v) for k, v in logs.items() if not k.startswith("shortcut_")}
 
 
 def _read_every(every: int | str) -> tuple[int, bool]:

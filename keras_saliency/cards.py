@@ -19,6 +19,8 @@ _VERDICTS = {True: ("✓ ", (0, 112, 60)), False: ("✗ ", (190, 30, 45)), None:
 
 _GAP = 2  # between the pictures of a film strip
 _NAME_WIDTH = 116
+_TWIN_WIDTH = 120  # three beside each other make a card
+_MASKS = 32  # on a sheet
 _CELL_WIDTH = 64  # at least, for the label above a narrow picture
 
 
@@ -262,6 +264,76 @@ def film_strip(
     for j, name in enumerate(names):
         y = top + step_y * j + height / 2
         draw.text((left - 6, y), _ellipsised(name, font, _NAME_WIDTH), _INK, font, "rm")
+    return np.asarray(image)
+
+
+def twin_sheet(pictures: np.ndarray, probabilities: np.ndarray, *, title: str) -> np.ndarray:
+    """Draw receivers beside their twins, with the probability of their class under each.
+
+    Args:
+        pictures: uint8 `(receivers, 3, height, width, 3)`: the receiver, its twin with a donor of
+            its own class, and its twin with a donor of another class.
+        probabilities: `(receivers, 3)` in [0, 1].
+        title: What was swapped, and when.
+
+    Returns:
+        uint8 `(any, any, 3)`.
+
+    Example:
+        ```python
+        twin_sheet(np.zeros((4, 3, 72, 96, 3), np.uint8), np.ones((4, 3)), title="background")
+        ```
+    """
+    cells = [thumbnails(row, _TWIN_WIDTH) for row in pictures]
+    height, width = cells[0].shape[1:3]
+    step_x, step_y, top = _TWIN_WIDTH + 6, height + 24, 46
+    image = Image.new("RGB", (3 * step_x + 6, top + step_y * len(cells)), _PAPER)
+    draw = ImageDraw.Draw(image)
+    bold, font = _font(13, bold=True), _font(11)
+    draw.text((6, 13), _ellipsised(title, bold, image.width - 12), _INK, bold, "lm")
+    for i, heading in enumerate(("as it is", "from its own class", "from another class")):
+        middle = 6 + i * step_x + _TWIN_WIDTH / 2
+        draw.text((middle, 35), _ellipsised(heading, font, _TWIN_WIDTH), _FAINT, font, "mm")
+        for j, row in enumerate(cells):
+            y = top + j * step_y
+            image.paste(Image.fromarray(row[i]), (int(middle - width / 2), y))
+            chance = f"p = {probabilities[j, i]:.2f}"
+            draw.text((middle, y + height + 10), chance, _INK, font, "mm")
+    return np.asarray(image)
+
+
+def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.ndarray:
+    """Draw masks on their pictures: the object in colour, what is outside in pale grey.
+
+    Args:
+        pictures: uint8 `(batch, height, width, 3)`; 32 of them are drawn, evenly spread.
+        masks: `(batch, height, width)` in [0, 1].
+        title: Whose masks they are, and who made them.
+
+    Returns:
+        uint8 `(any, any, 3)`.
+
+    Example:
+        ```python
+        mask_sheet(np.zeros((9, 72, 96, 3), np.uint8), np.ones((9, 72, 96)), title="donors")
+        ```
+    """
+    chosen = np.linspace(0, len(pictures) - 1, min(_MASKS, len(pictures))).astype(int)
+    pictures, masks = pictures[chosen], masks[chosen, ..., None]
+    pale = np.stack([render.grey(picture) for picture in pictures]) * 0.35 + 160
+    cells = thumbnails((masks * pictures + (1 - masks) * pale).round().astype(np.uint8), 80)
+    height, width = cells.shape[1:3]
+    columns = min(len(cells), 8)
+    rows = -(-len(cells) // columns)
+    size = (max(columns * (width + _GAP) + 12, 340), 30 + rows * (height + _GAP) + 6)
+    image = Image.new("RGB", size, _PAPER)
+    bold = _font(13, bold=True)
+    heading = _ellipsised(title, bold, size[0] - 12)
+    ImageDraw.Draw(image).text((6, 13), heading, _INK, bold, "lm")
+    for i, picture in enumerate(cells):
+        row, column = divmod(i, columns)
+        corner = (6 + column * (width + _GAP), 30 + row * (height + _GAP))
+        image.paste(Image.fromarray(picture), corner)
     return np.asarray(image)
 
 

@@ -138,8 +138,8 @@ def _demo(args: argparse.Namespace) -> None:
 
     print(f"Drawing {args.images} elephants and penguins ...", flush=True)
     pictures = drawn_pictures(args.correlation, args.images, args.seed)
-    model = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
-    print(summary(model, pictures.probes, args.log_dir))
+    model, verdict = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
+    print(summary(model, pictures.probes, args.log_dir, verdict))
 
 
 def _explain(args: argparse.Namespace) -> None:

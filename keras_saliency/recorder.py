@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_saliency import cards
 from keras_saliency.board.events import EventWriter, safe_tag
+from keras_saliency.verdict import Verdict
 
 _WAITING = 4  # snapshots with pictures that may wait to be drawn
 _PATIENCE_S = 2.0  # how long training waits for room among them
@@ -134,6 +135,20 @@ class Recorder:
             scalars = self._scalars(snapshot)
             self._queue.put(lambda: self._write_numbers(scalars, snapshot.step))
 
+    def record_verdict(self, verdict: Verdict, when: str, step: int) -> None:
+        """Hand over a verdict, its numbers, words and twins; this never raises.
+
+        Args:
+            verdict: What the model relies on.
+            when: The moment in words.
+            step: The same as a step.
+        """
+        self._hand_over(lambda: self._write_verdict(verdict, when, step), "the verdict")
+
+    def record_pictures(self, pictures: dict[str, np.ndarray], step: int) -> None:
+        """Hand over pictures that are drawn already, uint8 by tag; this never raises."""
+        self._hand_over(lambda: self._writer.images(pictures, step), "pictures")
+
     def flush(self, timeout: float) -> bool:
         """Wait until all that was handed over is written.
 
@@ -164,6 +179,30 @@ class Recorder:
                 return
         with self._guard("close the event file"):
             self._writer.close()
+
+    def _hand_over(self, job: Callable[[], None], what: str) -> None:
+        def guarded() -> None:
+            with self._guard(f"write {what}"):
+                job()
+                self._writer.flush()
+
+        with self._guard(f"hand over {what}"):
+            if self._thread is None:
+                self._start()
+            self._queue.put(guarded)
+
+    def _write_verdict(self, verdict: Verdict, when: str, step: int) -> None:
+        scalars = {f"shortcut/{safe_tag(name)}": gap for name, (gap, _) in verdict.gaps.items()}
+        self._writer.scalars({"shortcut/reliance": verdict.reliance} | scalars, step)
+        self._writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
+        sheets = {
+            f"shortcut-twins/{safe_tag(name)}": cards.twin_sheet(
+                sheet.pictures, sheet.probabilities, title=f"{name} of a donor · {when}"
+            )
+            for name, sheet in verdict.sheets.items()
+        }
+        if sheets:
+            self._writer.images(sheets, step)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)

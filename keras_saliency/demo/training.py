@@ -16,6 +16,7 @@ from keras_saliency.demo.scene import scenes
 from keras_saliency.explainer import explain
 from keras_saliency.focus import enrichment
 from keras_saliency.probes import Probes
+from keras_saliency.verdict import Verdict
 
 PROBES = 16
 
@@ -124,8 +125,8 @@ def train(
     epochs: int = 5,
     seed: int = 0,
     verbose: int | str = "auto",
-) -> keras.Model:
-    """Train a small CNN and watch what it looks at.
+) -> tuple[keras.Model, Verdict | None]:
+    """Train a small CNN, watch what it looks at, and ask what it relies on.
 
     Args:
         pictures: What it is trained on, and the probes.
@@ -135,37 +136,43 @@ def train(
         verbose: As in `model.fit`.
 
     Returns:
-        The trained model.
+        The trained model, and the verdict of the last epoch.
     """
     keras.utils.set_random_seed(seed)
     size = pictures.images.shape[1:3]
     model = small_cnn(size, len(pictures.probes.class_names or ()))
     optimizer = keras.optimizers.Adam(2e-3)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    training = (pictures.images, pictures.labels)
+    watch = SaliencyCallback(pictures.probes, log_dir, shortcuts=training)
     model.fit(
         pictures.images,
         pictures.labels,
         batch_size=32,
         epochs=epochs,
         verbose=verbose,
-        callbacks=[SaliencyCallback(pictures.probes, log_dir)],
+        callbacks=[watch],
     )
-    return model
+    return model, watch.verdict
 
 
-def summary(model: keras.Model, probes: Probes, log_dir: str | Path) -> str:
+def summary(
+    model: keras.Model, probes: Probes, log_dir: str | Path, verdict: Verdict | None = None
+) -> str:
     """Say where a trained model looks, and how to see it.
 
     Args:
         model: The trained model.
         probes: The watched pictures; where they look is told if they have masks.
         log_dir: Where TensorBoard looks for runs.
+        verdict: What it relies on, if that was asked.
 
     Returns:
         A few lines for a terminal.
     """
+    judged = f"Verdict: {verdict.text}.\n\n" if verdict else ""
     return (
-        f"{_where_it_looks(model, probes)}\nSee for yourself:\n\n"
+        f"{_where_it_looks(model, probes)}\n{judged}See for yourself:\n\n"
         f"    {_tensorboard()} --logdir {log_dir}\n\n"
         "then open http://localhost:6006, Images: one card a probe, one step an epoch."
     )

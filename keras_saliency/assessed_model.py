@@ -1,0 +1,73 @@
+"""What the verdict asks a model about images that are not the probes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from keras import ops
+
+from keras_saliency import autodiff
+from keras_saliency.methods.smooth_grad import smooth_grad
+from keras_saliency.passes import Setting, output_of
+from keras_saliency.scored_model import ScoredModel, untouched
+from keras_saliency.targets import Target, aim
+
+_AT_ONCE = 128
+_SAMPLES = 8  # noisy copies an image: enough to find its peak, at a tenth of the usual cost
+
+
+class AssessedModel:
+    """A model reduced to probabilities of classes, and to where it decides for a label.
+
+    Args:
+        setting: What was settled for the model, of whose target only the output is kept.
+        batch_size: At most so many images in one pass with gradients.
+
+    Raises:
+        ValueError: A model that gives no probabilities of classes.
+    """
+
+    def __init__(self, setting: Setting, batch_size: int) -> None:
+        if setting.head.kind == "values":
+            raise ValueError(
+                "shortcuts= needs a model that gives probabilities of classes. Received: "
+                f"model={setting.model.name!r}, a model for values (regression). Leave it out."
+            )
+        labelled = aim(Target("label"), setting.head, np.zeros(1, "int64"), 1)
+        self._setting = replace(setting, aim=labelled)
+        self._scored = ScoredModel(self._setting, batch_size)
+        self._batch_size = batch_size
+        forward = functools.partial(output_of, setting.model)
+        self._forward = autodiff.compiled(forward, setting.model)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Compute the probability of each class, (n, classes), in forward passes only."""
+        found = []
+        with untouched(self._setting.model):
+            for rows in _chunks(len(images), _AT_ONCE):
+                outputs = self._forward(ops.convert_to_tensor(images[rows], "float32"))
+                found.append(ops.convert_to_numpy(outputs))
+        outputs = np.concatenate(found)[: len(images)]
+        return np.asarray(self._setting.head.probabilities(outputs))
+
+    def spots(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Compute maps (n, height, width) whose peak is where the decision for a label is made."""
+        found = []
+        with untouched(self._setting.model):
+            for rows in _chunks(len(images), self._batch_size):
+                batch = self._scored.attend(
+                    np.asarray(images[rows], "float32"), labels[rows].astype("int32"), frozenset()
+                )
+                maps = smooth_grad(self._scored, batch, samples=_SAMPLES)
+                found.append(ops.convert_to_numpy(maps))
+            self._scored.forget()
+        return np.concatenate(found)[: len(images)]
+
+
+def _chunks(count: int, size: int) -> Iterator[np.ndarray]:
+    """Yield rows in chunks of one size, the last filled up, so that one trace serves all."""
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1)
