@@ -168,6 +168,11 @@ def test_last_feature_map_of_small_models(photos, wanted):
     assert picked(model, photos(1, model.input_shape[1:])) == wanted.strip()
 
 
+def test_an_inside_of_attention_is_not_offered(photos):
+    with pytest.raises(ValueError, match=r"last ones: 'stem', 'attention', 'residual'\."):
+        explain(attention(), photos(1, (6, 7, 3)), "grad_cam", layer="nowhere")
+
+
 def test_after_the_relu_grad_cam_is_cam_and_before_it_is_not(photos):
     model, images = conv_bn_relu(), photos(2, (8, 11, 3)) - 0.5
     kernel = np.linspace(-1, 1, 12).reshape(4, 3)

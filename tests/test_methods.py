@@ -411,6 +411,27 @@ def test_own_method_asks_about_other_images(classifier, photos):
     close_to_peak(found, wanted, 1e-5)
 
 
+def test_own_method_asks_about_more_copies_than_go_through_at_once(classifier, photos):
+    """Three copies of each of two images, four at a time, scored for the class of their image."""
+
+    def three(images):
+        return np.repeat(np.asarray(images), 3, axis=0)
+
+    brightness = np.array([1.0, 0.5, 0.2], "float32")[:, None, None, None]
+
+    def copies(model, images):
+        count = images.shape[0]
+        darker = keras.ops.repeat(images, 3, axis=0) * np.tile(brightness, (count, 1, 1, 1))
+        found = model.input_gradients(darker, three(range(count)))[..., 0]
+        return keras.ops.sum(keras.ops.reshape(found, (count, 3, *found.shape[1:])), axis=1)
+
+    model, images, classes = classifier(pooled=False), photos(2), [3, 1]
+    found = explain(model, images, copies, target=classes, batch_size=4).maps
+    given = three(images) * np.tile(brightness, (2, 1, 1, 1))
+    each = explain(model, given, gradient, target=three(classes)).maps
+    close_to_peak(found, each.reshape(2, 3, *each.shape[1:]).sum(axis=1), 1e-5)
+
+
 def test_own_method_sees_scores_and_classes(classifier, photos):
     def told(model, images):
         ones = keras.ops.ones(images.shape[:3])
