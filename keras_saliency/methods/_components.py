@@ -1,0 +1,26 @@
+"""The first principal component of feature maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+def first_component(features: np.ndarray, guide: np.ndarray) -> Any:
+    """Project features on their first right singular vector.
+
+    Args:
+        features: (batch, h, w, channels).
+        guide: (batch, h, w), with which the result's product gets to be positive.
+
+    Returns:
+        (batch, h, w) float32.
+    """
+    table = features.astype("float64").reshape(len(features), -1, features.shape[-1])
+    _, _, directions = np.linalg.svd(table, full_matrices=False)
+    maps = np.einsum("npk,nk->np", table, directions[:, 0])
+    products = np.einsum("np,np->n", maps, guide.astype("float64").reshape(maps.shape))
+    maps *= np.where(products < 0, -1.0, 1.0)[:, None]
+    return ops.convert_to_tensor(maps.reshape(guide.shape), "float32")

@@ -1,0 +1,39 @@
+"""Eigen-Grad-CAM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras import ops
+
+from keras_saliency.methods._components import first_component
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def eigen_grad_cam(model: ScoredModel, images: Any) -> Any:
+    """Compute Eigen-Grad-CAM: the first principal component of output times gradient.
+
+        M = B v_1,    B = A * dS / dA = U S V^T with one row a place and one column a channel
+
+    `eigen_cam` made to depend on the class, as in the pytorch-grad-cam library of Gildenblat et
+    al. 2021. A component has no sign of its own: it gets that which makes the product of the
+    map with the map of `hires_cam`, each place's share in the score, positive.
+
+    Args:
+        model: The scored model.
+        images: (batch, height, width, channels).
+
+    Returns:
+        Maps (batch, h, w) of the layer's grid, signed.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
+        ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> ks.explain(net, np.ones((1, 8, 12, 3)), "eigen_grad_cam").maps.shape
+        (1, 6, 10)
+    """
+    shares = ops.convert_to_numpy(model.activations(images) * model.layer_gradients(images))
+    return first_component(shares, shares.sum(axis=-1))
