@@ -1,0 +1,106 @@
+"""Attention rollout."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from keras import ops
+
+from keras_saliency.methods._options import check_share
+
+MOST_BEFORE = 2  # tokens before the patches: one of the class, and one of a distilled teacher
+
+if TYPE_CHECKING:
+    from keras_saliency.scored_model import ScoredModel
+
+
+def attention_rollout(
+    model: ScoredModel,
+    images: Any,
+    *,
+    token: Literal["class", "mean"] | None = None,
+    grid: tuple[int, ...] | None = None,
+    residual: float = 0.5,
+) -> Any:
+    """Compute attention rollout: how much of each patch reaches the output of a transformer.
+
+        R = B_L ... B_2 B_1,    B_l = r I + (1 - r) A_l,    A_l: attention, the mean of its heads
+
+    Abnar and Zuidema 2020, "Quantifying attention flow in transformers", arXiv:2005.00928. It
+    follows attention alone: the map is the same for every class.
+
+    Args:
+        model: The scored model, with self-attention in Keras's own attention layers.
+        images: (batch, height, width, channels).
+        token: Whose row of R is shown: that of the `"class"` token, the first one, or the
+            `"mean"` over the patches. None takes the class token where there are more tokens than
+            patches.
+        grid: Patches along each axis; None finds the grid of square patches that cover the image,
+            with up to two tokens before them.
+        residual: r, the share of a token that passes each layer by.
+
+    Returns:
+        Maps (batch, h, w) of the grid of patches, not negative: shares of what arrives.
+
+    Raises:
+        ValueError: A model without such attention, tokens that make no grid, or another option
+            out of its range.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> pixels = keras.Input((8, 12, 3))
+        >>> tokens = keras.layers.Reshape((6, 5))(keras.layers.Conv2D(5, 4, strides=4)(pixels))
+        >>> tokens = keras.layers.MultiHeadAttention(2, 4)(tokens, tokens)
+        >>> scores = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(tokens))
+        >>> net = keras.Model(pixels, scores)
+        >>> ks.explain(net, np.ones((1, 8, 12, 3)), "attention_rollout").maps.shape
+        (1, 2, 3)
+    """
+    if token not in (None, "class", "mean"):
+        raise ValueError(f"token must be 'class', 'mean' or None. Received: token={token!r}")
+    check_share("residual", residual)
+    attention = model.attentions(images)
+    count = attention.shape[-1]
+    size = _grid(count, tuple(images.shape[1:-1])) if grid is None else _checked(grid, count)
+    first = count - math.prod(size)
+    if token == "class" and not first:
+        raise ValueError(
+            f"token='class' needs a token before the patches. Received: {count} tokens for a "
+            f"grid of {size}. Use token='mean'."
+        )
+    rollout = ops.eye(count)
+    for layer in range(attention.shape[1]):
+        passing = residual * ops.eye(count) + (1.0 - residual) * attention[:, layer]
+        rollout = ops.matmul(passing, rollout)
+    by_class = token == "class" or (token is None and first > 0)
+    rows = rollout[:, 0] if by_class else ops.mean(rollout[:, first:], axis=1)
+    return ops.reshape(rows[:, first:], (-1, *size))
+
+
+def _grid(count: int, image: tuple[int, ...]) -> tuple[int, ...]:
+    """Find the grid of square patches of an image that `count` tokens make."""
+    whole, cut = set(), set()  # whether patches fill the image, or leave a margin
+    for patch in range(1, min(image) + 1):
+        size = tuple(length // patch for length in image)
+        if 0 <= count - math.prod(size) <= MOST_BEFORE:
+            (cut if any(length % patch for length in image) else whole).add(size)
+    found = sorted(whole or cut)
+    if len(found) == 1:
+        return found[0]
+    raise ValueError(
+        f"The tokens make {'no' if not found else 'more than one'} grid of square patches of the "
+        f"image. Received: {count} tokens for images of {image}"
+        f"{''.join(f', as in grid={size}' for size in found)}. Give grid=, the patches along each "
+        "axis; tokens before them are dropped."
+    )
+
+
+def _checked(grid: Any, count: int) -> tuple[int, ...]:
+    fits = isinstance(grid, (tuple, list)) and all(isinstance(n, int) and n > 0 for n in grid)
+    if not fits or math.prod(grid) > count:
+        raise ValueError(
+            f"grid must hold the patches along each axis, at most {count} in all, the number of "
+            f"tokens. Received: grid={grid!r}"
+        )
+    return tuple(grid)

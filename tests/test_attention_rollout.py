@@ -1,0 +1,258 @@
+"""Attention rollout against the attention layers themselves, in every kind of transformer."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as kl
+
+from keras_saliency import Probes, Target, explain, methods
+from keras_saliency.explainer import Explainer
+
+SIZE = (12, 18, 3)  # patches of 6: a grid of 2 x 3
+TOKENS, WIDTH = 6, 8
+
+
+def rollout(**options):
+    return functools.partial(methods.get("attention_rollout"), **options)
+
+
+class Leading(kl.Layer):
+    """Puts learnt tokens before the patches."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def build(self, shape):
+        self.tokens = self.add_weight(shape=(1, self.count, shape[-1]), initializer="normal")
+
+    def call(self, inputs):
+        shape = (keras.ops.shape(inputs)[0], self.count, inputs.shape[-1])
+        return keras.ops.concatenate([keras.ops.broadcast_to(self.tokens, shape), inputs], axis=1)
+
+
+class Block(kl.Layer):
+    def __init__(self, attention, **options):
+        super().__init__(**options)
+        self.norm = kl.LayerNormalization()
+        self.attention = attention
+
+    def call(self, inputs):
+        x = self.norm(inputs)
+        return inputs + self.attention(x, x)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, leading):
+        super().__init__()
+        self.patches = kl.Conv2D(WIDTH, 6, strides=6)
+        self.leading = Leading(leading) if leading else kl.Identity()
+        self.blocks = [Block(kl.MultiHeadAttention(2, 4)) for _ in range(2)]
+        self.head = kl.Dense(3)
+
+    def call(self, images):
+        x = self.patches(images)
+        x = self.leading(keras.ops.reshape(x, (-1, TOKENS, WIDTH)))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(keras.ops.mean(x, axis=1))
+
+
+def functional(leading, size=SIZE):
+    inputs = keras.Input(size)
+    x = kl.Reshape((TOKENS, WIDTH))(kl.Conv2D(WIDTH, 6, strides=6)(inputs))
+    x = Leading(leading)(x) if leading else x
+    for _ in range(2):
+        y = kl.LayerNormalization()(x)
+        x = kl.Add()([x, kl.MultiHeadAttention(2, 4)(y, y)])
+    return keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
+
+
+def nested(leading):
+    inputs = keras.Input(SIZE)
+    return keras.Model(inputs, functional(leading)(kl.Rescaling(1.0)(inputs)))
+
+
+def subclassed(leading):
+    model = Subclassed(leading)
+    model(np.zeros((1, *SIZE), "float32"))
+    return model
+
+
+def strong(model):
+    """Give a model weights that make its attention far from even, the same for every kind."""
+    random = np.random.default_rng(2)
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape) * 0.8)
+    return model
+
+
+def slow(model, images, leading, row, residual=0.5):
+    """Work out the rollout in numpy, from the weights of a functional model."""
+    conv, norms, attentions = (
+        [layer for layer in model.layers if isinstance(layer, kind)]
+        for kind in (kl.Conv2D, kl.LayerNormalization, kl.MultiHeadAttention)
+    )
+    x = keras.ops.convert_to_numpy(conv[0](images)).reshape(len(images), TOKENS, WIDTH)
+    if leading:
+        tokens = next(layer for layer in model.layers if isinstance(layer, Leading)).tokens
+        tokens = np.tile(keras.ops.convert_to_numpy(tokens), (len(images), 1, 1))
+        x = np.concatenate([tokens, x], axis=1)
+    count = x.shape[1]
+    rolled = np.tile(np.eye(count), (len(images), 1, 1))
+    for norm, attention in zip(norms, attentions, strict=True):
+        y = keras.ops.convert_to_numpy(norm(x))
+        query, key = (
+            np.einsum("ntc,chk->nhtk", y, keras.ops.convert_to_numpy(dense.kernel))
+            + keras.ops.convert_to_numpy(dense.bias)[None, :, None]
+            for dense in (attention.query_dense, attention.key_dense)
+        )
+        scores = np.exp(query @ key.swapaxes(2, 3) / 2)  # the root of a key's 4 values
+        scores = (scores / scores.sum(axis=-1, keepdims=True)).mean(axis=1)
+        rolled = (residual * np.eye(count) + (1 - residual) * scores) @ rolled
+        x = x + keras.ops.convert_to_numpy(attention(y, y))
+    rows = rolled[:, 0] if row == "class" else rolled[:, leading:].mean(axis=1)
+    return rows[:, leading:].reshape(-1, 2, 3)
+
+
+KINDS = {"functional": functional, "nested": nested, "subclassed": subclassed}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("leading", "row"), [(0, "mean"), (1, "class"), (2, "class")])
+def test_rollout_of_every_kind_of_transformer(photos, kind, leading, row):
+    images = photos(3, SIZE)
+    wanted = slow(strong(functional(leading)), images, leading, row)
+    assert np.ptp(wanted) > 0.1
+    model = strong(KINDS[kind](leading))
+    outputs = keras.ops.convert_to_numpy(model(images))
+    found = explain(model, images, rollout(), batch_size=2)
+    np.testing.assert_allclose(found.maps, wanted, atol=1e-5)
+    np.testing.assert_allclose(found.outputs, outputs, atol=1e-5)
+    after = keras.ops.convert_to_numpy(model(images))
+    np.testing.assert_array_equal(after, outputs)
+
+
+def test_the_row_of_the_class_token_or_the_mean_over_patches(photos):
+    model, images = strong(functional(1)), photos(2, SIZE)
+    for row in ("class", "mean"):
+        found = explain(model, images, rollout(token=row)).maps
+        np.testing.assert_allclose(found, slow(model, images, 1, row), atol=1e-5)
+
+
+@pytest.mark.parametrize("residual", [0.0, 0.3])
+def test_the_residual_is_what_passes_a_layer_by(photos, residual):
+    model, images = strong(functional(1)), photos(2, SIZE)
+    found = explain(model, images, rollout(residual=residual)).maps
+    np.testing.assert_allclose(found, slow(model, images, 1, "class", residual), atol=1e-5)
+
+
+def test_if_everything_passes_by_nothing_is_mixed(photos):
+    model, images = strong(functional(1)), photos(2, SIZE)
+    assert not explain(model, images, rollout(residual=1.0)).maps.any()
+    mean = explain(model, images, rollout(residual=1.0, token="mean")).maps
+    np.testing.assert_allclose(mean, 1 / TOKENS, rtol=1e-6)
+
+
+def test_shares_of_all_tokens_sum_to_one(photos):
+    found = explain(strong(functional(0)), photos(3, SIZE), "attention_rollout").maps
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), 1.0, rtol=1e-5)
+
+
+def test_the_map_is_the_same_for_every_class_and_in_any_company(photos):
+    model, images = strong(functional(1)), photos(5, SIZE)
+    found = explain(model, images, rollout(), target=0, batch_size=2).maps
+    other = explain(model, images[3:4], rollout(), target=2).maps
+    np.testing.assert_allclose(other[0], found[3], atol=1e-6)
+
+
+def test_a_grid_that_cannot_be_found_is_given(photos):
+    model, images = strong(functional(4)), photos(2, SIZE)
+    with pytest.raises(ValueError, match=r"no grid.*10 tokens for images of \(12, 18\)\. Give"):
+        explain(model, images, rollout())
+    found = explain(model, images, rollout(grid=(2, 3))).maps
+    np.testing.assert_allclose(found, slow(model, images, 4, "class"), atol=1e-5)
+
+
+def test_patches_may_leave_a_margin_of_the_image(photos):
+    size = (13, 20, 3)
+    model, images = strong(functional(1, size)), photos(2, size)
+    found = explain(model, images, rollout()).maps
+    np.testing.assert_allclose(found, slow(model, images, 1, "class"), atol=1e-5)
+    # 8 tokens are 2 x 4 patches of 5 pixels, or 2 x 3 of 6 pixels after two others.
+    with pytest.raises(ValueError, match=r"more than one.*\(2, 3\), as in grid=\(2, 4\)"):
+        explain(functional(2, size), images, rollout())
+
+
+def test_scores_that_a_model_asks_for_itself_still_reach_it(photos):
+    class Asking(kl.Layer):
+        def __init__(self):
+            super().__init__()
+            self.attention = kl.MultiHeadAttention(2, 4)
+
+        def call(self, inputs):
+            output, scores = self.attention(inputs, inputs, return_attention_scores=True)
+            return output * keras.ops.mean(scores)
+
+    inputs = keras.Input(SIZE)
+    x = Asking()(kl.Reshape((TOKENS, WIDTH))(kl.Conv2D(WIDTH, 6, strides=6)(inputs)))
+    model = keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
+    assert explain(model, photos(2, SIZE), rollout()).maps.shape == (2, 2, 3)
+
+
+def test_the_plain_attention_layer_is_met_too(photos):
+    inputs = keras.Input(SIZE)
+    x = kl.Reshape((TOKENS, WIDTH))(kl.Conv2D(WIDTH, 6, strides=6)(inputs))
+    y = kl.Attention(name="attention")([x, x])
+    model = strong(keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(y))))
+    tokens = keras.ops.convert_to_numpy(model.layers[1](photos(1, SIZE))).reshape(TOKENS, WIDTH)
+    scores = np.exp(tokens @ tokens.T - (tokens @ tokens.T).max(axis=1, keepdims=True))
+    wanted = 0.5 / TOKENS + 0.5 * (scores / scores.sum(axis=1, keepdims=True)).mean(axis=0)
+    found = explain(model, photos(1, SIZE), rollout()).maps
+    np.testing.assert_allclose(found[0].ravel(), wanted, rtol=1e-4)
+
+
+def windowed():
+    """Build a model whose attention stays within two windows of three patches."""
+    inputs = keras.Input(SIZE)
+    x = kl.Conv2D(WIDTH, 6, strides=6)(inputs)
+    x = keras.ops.reshape(x, (-1, 3, WIDTH))
+    x = keras.ops.reshape(kl.MultiHeadAttention(2, 4)(x, x), (-1, TOKENS, WIDTH))
+    return keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
+
+
+def plain():
+    """Build a model without any attention."""
+    x = kl.Flatten()(inputs := keras.Input(SIZE))
+    return keras.Model(inputs, kl.Dense(3)(x))
+
+
+def across():
+    """Build a model in which one learnt query looks at all patches."""
+    inputs = keras.Input(SIZE)
+    x = kl.Reshape((TOKENS, WIDTH))(kl.Conv2D(WIDTH, 6, strides=6)(inputs))
+    x = kl.MultiHeadAttention(2, 4)(kl.Cropping1D((0, TOKENS - 1))(x), x)
+    return keras.Model(inputs, kl.Dense(3)(kl.Flatten()(x)))
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "said"),
+    [
+        (plain, {}, r"needs self-attention in keras\.layers.*no such layer runs.*Use 'grad_cam'"),
+        (across, {}, "attention only runs between two sequences"),
+        (windowed, {}, "within windows"),
+        (functional, {"token": "first"}, "token must be 'class', 'mean' or None"),
+        (functional, {"token": "class"}, "needs a token before the patches"),
+        (functional, {"residual": 1.2}, "residual must be a number from 0 to 1"),
+        (functional, {"grid": (3, 3)}, "grid must hold the patches"),
+        (functional, {"grid": 6}, "grid must hold the patches"),
+    ],
+)
+def test_what_cannot_be_rolled_out_is_said_before_anything_is_computed(
+    photos, build, options, said
+):
+    model = build(0) if build is functional else build()
+    with pytest.raises(ValueError, match=said):
+        Explainer(model, Probes(photos(2, SIZE)), [rollout(**options)], Target(1), None, 32)
