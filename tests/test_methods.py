@@ -421,7 +421,7 @@ def test_own_method_asks_about_more_copies_than_go_through_at_once(classifier, p
 
     def copies(model, images):
         count = images.shape[0]
-        darker = keras.ops.repeat(images, 3, axis=0) * np.tile(brightness, (count, 1, 1, 1))
+        darker = keras.ops.repeat(images, 3, axis=0) * keras.ops.tile(brightness, (count, 1, 1, 1))
         found = model.input_gradients(darker, three(range(count)))[..., 0]
         return keras.ops.sum(keras.ops.reshape(found, (count, 3, *found.shape[1:])), axis=1)
 
