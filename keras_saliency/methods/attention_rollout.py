@@ -80,7 +80,8 @@ def attention_rollout(
 
 def _grid(count: int, image: tuple[int, ...]) -> tuple[int, ...]:
     """Find the grid of square patches of an image that `count` tokens make."""
-    whole, cut = set(), set()  # whether patches fill the image, or leave a margin
+    whole: set[tuple[int, ...]] = set()
+    cut: set[tuple[int, ...]] = set()  # patches that leave a margin of the image
     for patch in range(1, min(image) + 1):
         size = tuple(length // patch for length in image)
         if 0 <= count - math.prod(size) <= MOST_BEFORE:
