@@ -1,0 +1,178 @@
+"""The verdict inside `model.fit`: in `logs`, in TensorBoard, and as a warning."""
+
+import csv
+import re
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import keras_saliency as ks
+
+SIZE = (24, 31)
+
+
+def scenes(count=240, shortcut=True, seed=0):
+    """Draw a disc or a square; with a shortcut the ground's colour goes with the class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    ground = labels if shortcut else rng.integers(0, 2, count)
+    colours = np.array([[40, 120, 50], [200, 205, 220]])[ground]
+    images = colours[:, None, None] + rng.normal(0, 8, (count, *SIZE, 3))
+    masks = np.zeros((count, *SIZE), "float32")
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    for i in range(count):
+        y, x = rng.integers(9, SIZE[0] - 9), rng.integers(9, SIZE[1] - 9)
+        apart = np.stack([abs(rows - y), abs(columns - x)])
+        inside = apart.max(0) <= 5 if labels[i] else (apart**2).sum(0) <= 36
+        masks[i], images[i][inside] = inside, rng.integers(60, 180, 3)
+    return np.clip(images, 0, 255).astype("uint8"), labels, masks
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((*SIZE, 3)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    return model
+
+
+def train(folder, shortcuts, after=(), epochs=4, shortcut=True, **options):
+    images, labels, _ = scenes(shortcut=shortcut)
+    watch = ks.SaliencyCallback((images[:3], labels[:3]), folder, shortcuts=shortcuts, **options)
+    history = network().fit(
+        images, labels, epochs=epochs, batch_size=40, verbose=0, callbacks=[watch, *after]
+    )
+    return watch, history.history
+
+
+def events(folder):
+    found = EventAccumulator(str(folder / "saliency"), size_guidance={"tensors": 0})
+    found.Reload()
+    return found
+
+
+def test_a_model_of_the_ground_is_told(tmp_path):
+    with pytest.warns(UserWarning, match="relies on the background") as told:
+        watch, history = train(tmp_path, scenes())
+    assert len([one for one in told if "relies on" in str(one.message)]) == 1
+    verdict = watch.verdict
+    assert verdict.alarm
+    assert verdict.cause == "background"
+    assert verdict.masks_from == "given"
+    assert re.fullmatch(
+        r"relies on the background \(gap [01]\.\d\d \+- 0\.\d\d\) since epoch [12]", verdict.text
+    )
+    assert history["shortcut_background"][-1] == pytest.approx(verdict.gaps["background"][0])
+    assert history["shortcut_reliance"][-1] > 0.5
+    found = events(tmp_path)
+    tags = set(found.Tags()["tensors"])
+    assert {"shortcut/reliance", "shortcut/background", "shortcut/verdict"} <= tags
+    assert {"shortcut-twins/background", "shortcut-masks/donors"} <= tags
+    assert [e.step for e in found.Tensors("shortcut/verdict")] == [0, 1, 2, 3]
+    text = found.Tensors("shortcut/verdict")[-1].tensor_proto.string_val[0].decode()
+    assert verdict.text in text
+
+
+def test_images_and_labels_are_enough(tmp_path):
+    with pytest.warns(UserWarning, match="relies on the background"):
+        watch, _ = train(tmp_path, scenes()[:2])
+    assert watch.verdict.masks_from == "border colours"
+    assert "masks made by a program" in watch.verdict.text
+
+
+def test_a_model_that_can_not_use_the_ground_is_not_accused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # so that an alarm at any epoch fails
+        watch, history = train(tmp_path, scenes(shortcut=False), shortcut=False)
+    assert not watch.verdict.alarm
+    assert history["shortcut_reliance"][-1] < 0.2
+
+
+def test_callbacks_that_stand_after_see_the_numbers(tmp_path):
+    """A network of the ground never gets better than its first epochs, so training stops."""
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    stop = keras.callbacks.EarlyStopping("shortcut_reliance", mode="min", patience=2)
+    save = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.keras", monitor="shortcut_reliance", mode="min", save_best_only=True
+    )
+    with pytest.warns(UserWarning, match="relies on"):
+        _, history = train(tmp_path, scenes(), after=[log, stop, save], epochs=12)
+    assert len(history["loss"]) < 12
+    with open(tmp_path / "log.csv") as lines:
+        rows = list(csv.DictReader(lines))
+    read = [float(row["shortcut_reliance"]) for row in rows]
+    assert read == pytest.approx(history["shortcut_reliance"], rel=1e-5)
+    assert (tmp_path / "best.keras").is_file()
+
+
+def test_between_evaluations_the_last_value_is_repeated(tmp_path):
+    shortcuts = ks.Shortcuts(scenes(), every=3, nuisances=["background"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, history = train(tmp_path, shortcuts, epochs=5)
+    first, second, third, fourth, fifth = history["shortcut_background"]
+    assert first == second
+    assert third != second
+    assert third == fourth == fifth
+    assert [e.step for e in events(tmp_path).Tensors("shortcut/background")] == [0, 2]
+
+
+def test_too_few_donors_are_told_before_training_and_abstain(tmp_path):
+    images, labels, _ = scenes(60)
+    with pytest.warns(UserWarning, match="donors a class"):
+        watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=(images, labels))
+    history = network().fit(images, labels, epochs=2, verbose=0, callbacks=[watch]).history
+    assert watch.verdict.text.startswith("can't say")
+    assert np.isnan(history["shortcut_reliance"]).all()
+
+
+def test_without_shortcuts_one_line_says_how_to_get_a_verdict(tmp_path, capsys):
+    images, labels, _ = scenes(20)
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path)
+    network().fit(images, labels, epochs=2, verbose=2, callbacks=[watch])
+    assert capsys.readouterr().out.count("shortcuts=") == 1
+    assert watch.verdict is None
+
+
+def test_the_training_does_not_notice_the_verdict(tmp_path):
+    def weights(shortcuts):
+        images, labels, _ = scenes()
+        model = network()
+        callbacks = []
+        if shortcuts is not None:
+            probes = (images[:2], labels[:2])
+            callbacks = [ks.SaliencyCallback(probes, tmp_path, shortcuts=shortcuts)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(images, labels, epochs=2, verbose=0, callbacks=callbacks)
+        return [*model.get_weights(), np.random.random(), keras.random.uniform(())]
+
+    for one, other in zip(weights(None), weights(scenes()), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_regression_is_refused_before_training(tmp_path):
+    images, labels, _ = scenes()
+    model = keras.Sequential(
+        [
+            keras.Input((*SIZE, 3)),
+            layers.Conv2D(2, 3),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse")
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=(images, labels))
+    with pytest.raises(ValueError, match="regression"):
+        model.fit(images, labels, verbose=0, callbacks=[watch])
