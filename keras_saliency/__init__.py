@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_saliency import methods
+    from keras_saliency import faithfulness, methods
     from keras_saliency.callback import SaliencyCallback
     from keras_saliency.explainer import Explanation, explain
     from keras_saliency.probes import Probes
@@ -29,10 +29,20 @@ _WHERE = {
     "Shortcuts": "shortcuts",
     "Target": "targets",
     "explain": "explainer",
+    "faithfulness": "faithfulness",
     "methods": "methods",
 }
 
-__all__ = ["Explanation", "Probes", "SaliencyCallback", "Shortcuts", "Target", "explain", "methods"]
+__all__ = [
+    "Explanation",
+    "Probes",
+    "SaliencyCallback",
+    "Shortcuts",
+    "Target",
+    "explain",
+    "faithfulness",
+    "methods",
+]
 
 
 def __getattr__(name: str) -> Any:
