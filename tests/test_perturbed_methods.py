@@ -99,7 +99,7 @@ def test_the_same_weights_give_the_same_map_at_every_look(classifier, photos, me
 
 @pytest.mark.parametrize("method", FEW)
 def test_no_pass_is_larger_than_the_batch_size(photos, method):
-    """What is traced is what runs: every shape of batch is traced once."""
+    """Where passes are traced, whole chunks of copies are traced once, however many there are."""
     sizes = []
 
     class Noting(keras.layers.Layer):
@@ -111,9 +111,10 @@ def test_no_pass_is_larger_than_the_batch_size(photos, method):
     model = keras.Sequential([keras.Input((9, 12, 3)), Noting(), *layers, keras.layers.Dense(2)])
     sizes.clear()
     explain(model, photos(3), with_options(method, **FEW[method]), target=1, batch_size=4)
-    assert max(size for size in sizes if size is not None) == 4
-    # One to record the model, one for the images themselves, one for whole chunks of copies.
-    assert len([size for size in sizes if size == 4]) == 1
+    assert max(size for size in sizes if size is not None) <= 4
+    assert 4 in sizes
+    if keras.backend.backend() != "torch":
+        assert sizes.count(4) == 1
 
 
 @pytest.mark.parametrize(
