@@ -12,12 +12,13 @@ from keras import ops
 
 from keras_saliency import methods as all_methods
 from keras_saliency import render
+from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
 from keras_saliency.progress import Progress
 from keras_saliency.scored_model import Method, ScoredModel, settle, untouched
-from keras_saliency.targets import Head, Of, Target, What
+from keras_saliency.targets import Target, What
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,9 +12,10 @@ from keras import ops
 
 from keras_saliency import autodiff
 from keras_saliency.attention import met_attention, self_attention
+from keras_saliency.heads import Head
 from keras_saliency.layers import LogitPlace, Place, reached
 from keras_saliency.recording import Recording
-from keras_saliency.targets import Aim, Head
+from keras_saliency.targets import Aim
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_saliency.targets import Head
+from keras_saliency.heads import Head
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import autodiff
+from keras_saliency.heads import read_head
 from keras_saliency.layers import LayerChoice, choose, logits_behind, pooled_head
 from keras_saliency.passes import Setting, attention_shape, output_of, question_function
 from keras_saliency.recording import record
-from keras_saliency.targets import Target, against_similar, aim, read_head
+from keras_saliency.targets import Target, against_similar, aim
 
 Method = Callable[["ScoredModel", Any], Any]
 

@@ -11,10 +11,11 @@ from keras import ops
 
 from keras_saliency.arrays import Array, as_array, check_finite
 from keras_saliency.explainer import explain
+from keras_saliency.heads import Of
 from keras_saliency.methods._grids import resized
 from keras_saliency.probes import Probes
 from keras_saliency.scored_model import ScoredModel, settle, untouched
-from keras_saliency.targets import Of, Target, What
+from keras_saliency.targets import Target, What
 
 Scores = Callable[[Any], Any]
 

@@ -1,0 +1,146 @@
+"""How a model's outputs are read: classes or values, and where the logits are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+Of = Literal["logits", "probability", "log_probability", "value"]
+
+_REGRESSIONS = ("mean", "mse", "mae", "mape", "msle", "huber", "cosh", "poisson", "cosine", "crps")
+_SMALLEST = 1e-30  # keeps the logarithm of a probability of exactly 0 finite in float32
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a model's outputs are to be read.
+
+    Attributes:
+        kind: `"softmax"` (classes exclude each other), `"sigmoid"` (they don't, or there is one
+            unit for two classes) or `"values"` (no classes: regression).
+        logits: Where logits come from: `"reached"` behind a fused activation, `"outputs"` where
+            the model gives them itself, or None where they can't be had.
+        shape: Shape of the output without the batch.
+    """
+
+    kind: Literal["softmax", "sigmoid", "values"]
+    logits: Literal["reached", "outputs"] | None
+    shape: tuple[int, ...]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether one unit stands for two classes."""
+        return self.kind == "sigmoid" and self.shape[-1:] == (1,)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the output tells apart; for a regression, how many values it has."""
+        return 2 if self.is_binary else self.shape[-1]
+
+    def effective(self, of: Of) -> Of:
+        """Return what can be computed when `of` is asked for."""
+        if self.kind == "values":
+            return "value"
+        return "log_probability" if of == "logits" and self.logits is None else of
+
+    def quantity(self, outputs: Any, logits: Any, of: Of) -> Any:
+        """Compute what is explained, (batch, *shape) float32, from outputs and reached logits."""
+        outputs = ops.cast(outputs, "float32")
+        if self.kind == "values":
+            return outputs
+        if self.logits is None:
+            probability = outputs
+            return probability if of == "probability" else ops.log(probability + _SMALLEST)
+        logits = outputs if self.logits == "outputs" else ops.cast(logits, "float32")
+        return self._from_logits(logits, of)
+
+    def by_class(self, outputs: Any, logits: Any, of: Of) -> Any:
+        """Compute the same with one column a class: one sigmoid unit z becomes [-z, z]."""
+        if not self.is_binary:
+            return self.quantity(outputs, logits, of)
+        if self.logits is None:
+            one = self.quantity(outputs, logits, "probability")
+            both = ops.concatenate([1.0 - one, one], axis=-1)
+            return both if of == "probability" else ops.log(both + _SMALLEST)
+        one = self.quantity(outputs, logits, "logits")
+        both = ops.concatenate([-one, one], axis=-1)
+        return self._from_logits(both, of)
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
+        """Return the probability of each class, (batch, classes), or None for a regression.
+
+        Outputs with positions, (batch, height, width, classes), are averaged over them.
+        """
+        if self.kind == "values":
+            return None
+        found = outputs.astype(np.float64)
+        if self.logits == "outputs":
+            found = _softmax(found) if self.kind == "softmax" else 1 / (1 + np.exp(-found))
+        if self.is_binary:
+            found = np.concatenate([1 - found, found], axis=-1)
+        return found.reshape(len(found), -1, found.shape[-1]).mean(axis=1)
+
+    def _from_logits(self, logits: Any, of: Of) -> Any:
+        if of == "logits":
+            return logits
+        if self.kind == "softmax":
+            return ops.softmax(logits) if of == "probability" else ops.log_softmax(logits)
+        return ops.sigmoid(logits) if of == "probability" else ops.log_sigmoid(logits)
+
+
+def read_head(
+    model: keras.Model,
+    output_shape: tuple[int, ...],
+    activation: Literal["softmax", "sigmoid"] | None,
+    labels: np.ndarray | None,
+    sums_to_one: Callable[[], bool],
+) -> Head:
+    """Find how a model's outputs are to be read.
+
+    What decides, in this order: the activation that was reached; the loss that the model was
+    compiled with; the labels and the outputs themselves.
+
+    Args:
+        model: The model.
+        output_shape: (batch, ..., classes) of the scored output.
+        activation: `"softmax"`, `"sigmoid"` or None, as reached.
+        labels: The probes' labels, or None.
+        sums_to_one: Called only if nothing else decides; computes some outputs and tells whether
+            they are probabilities over the classes.
+
+    Returns:
+        The head.
+    """
+    shape = tuple(output_shape[1:])
+    if activation is not None:
+        return Head(activation, "reached", shape)
+    loss, from_logits = _loss(model)
+    if "binary" in loss and "crossentropy" in loss:
+        return Head("sigmoid", "outputs" if from_logits else None, shape)
+    if any(word in loss for word in _REGRESSIONS):
+        return Head("values", None, shape)
+    if shape[-1] > 1:
+        return Head("softmax", "outputs" if from_logits or not sums_to_one() else None, shape)
+    binary = labels is not None and labels.dtype.kind in "iu" and set(np.unique(labels)) <= {0, 1}
+    return Head("sigmoid" if binary else "values", "outputs" if binary else None, shape)
+
+
+def _loss(model: keras.Model) -> tuple[str, bool]:
+    """Return a name of the loss that the model was compiled with, and its `from_logits`."""
+    losses = [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
+    if len(losses) != 1:
+        return "", False
+    loss = keras.losses.get(losses[0])  # the function of a short name, such as "bce"
+    name = getattr(loss, "__name__", type(loss).__name__).lower()
+    config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
+    return name, bool(config.get("from_logits", False))
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    shifted = np.exp(values - values.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
