@@ -672,7 +672,7 @@ def test_guided_backpropagation_fails_the_sanity_checks_that_gradients_pass(trai
     for method in (gradient, "grad_cam"):
         looks, classes = similarities(with_method(method), trained, images, labels)
         assert (looks < 0.3).all()
-        assert classes < 0.1
+        assert classes < guided_classes - 0.3
 
 
 @ON_TENSORFLOW
@@ -687,7 +687,7 @@ def test_the_size_of_gradients_forgets_faster_than_that_of_guided_backpropagatio
         for explain in (size, with_method("saliency"))
     )
     assert (plain < guided).all()
-    assert plain[2] < 0.35 < 0.45 < guided[2]
+    assert plain[2] < guided[2] - 0.15
 
 
 def test_true_maps_beat_chance_on_a_trained_network(trained):
