@@ -195,14 +195,14 @@ def _probes(
     """Read pictures at the size and with the channels that a model gets."""
     import numpy as np
 
-    from keras_saliency.folders import _read, _resized
+    from keras_saliency.folders import read_picture, resized
     from keras_saliency.probes import Probes
 
     inputs, shown = [], []
     for image in images:
-        picture = _read(image, _COLOR_MODES[size[-1]])
+        picture = read_picture(image, _COLOR_MODES[size[-1]])
         wanted = (size[0] or picture.shape[0], size[1] or picture.shape[1])
-        inputs.append(_resized(picture, wanted).astype(np.float32))
+        inputs.append(resized(picture, wanted).astype(np.float32))
         shown.append(np.zeros((*wanted, 3), np.uint8))  # drawn are the pictures themselves
     return Probes(np.stack(inputs), display=np.stack(shown), preprocess=preprocess)
 
@@ -248,9 +248,9 @@ def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, p
     from PIL import Image
 
     from keras_saliency import render
-    from keras_saliency.folders import _read
+    from keras_saliency.folders import read_picture
 
-    picture, signed = _read(image, "rgb"), bool((map_ < 0).any())
+    picture, signed = read_picture(image, "rgb"), bool((map_ < 0).any())
     try:
         if args.panels:
             drawing = render.figure(

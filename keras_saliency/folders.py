@@ -49,14 +49,14 @@ def read_folder(
     if not picked:
         raise ValueError(f"No pictures ({', '.join(_EXTENSIONS)}) were found in {directory}.")
     paths = [path for _, path in picked]
-    images = [_read(path, color_mode) for path in paths]
+    images = [read_picture(path, color_mode) for path in paths]
     masks = _read_masks(paths, images)
     _check_sizes(paths, images, size)
-    images = [_resized(image, size) for image in images]
+    images = [resized(image, size) for image in images]
     return Pictures(
         images=images,
         labels=[label for label, _ in picked] if class_names else None,
-        masks=[_resized(mask, size) for mask in masks] if masks else None,
+        masks=[resized(mask, size) for mask in masks] if masks else None,
         names=None if class_names else [f"{i:02d}_{path.stem}" for i, path in enumerate(paths)],
         class_names=class_names,
         display=[_on_white(image) for image in images] if color_mode == "rgba" else None,
@@ -110,7 +110,7 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
-def _read(path: Path, color_mode: str) -> Array:
+def read_picture(path: Path, color_mode: str) -> Array:
     """One upright picture as uint8 `(height, width, channels)`; transparency shows white."""
     try:
         with Image.open(path) as file:
@@ -155,7 +155,7 @@ def _read_masks(paths: list[Path], images: list[Array]) -> list[Array] | None:
 
 
 def _read_mask(path: Path) -> Array:
-    mask = _read(path, "grayscale")[..., 0].astype(np.float32)
+    mask = read_picture(path, "grayscale")[..., 0].astype(np.float32)
     return mask / 255 if mask.max() > 1 else mask
 
 
@@ -172,14 +172,14 @@ def _check_sizes(paths: list[Path], images: list[Array], size: tuple[int, int] |
             )
 
 
-def _resized(array: Array, size: tuple[int, int] | None) -> Array:
+def resized(array: Array, size: tuple[int, int] | None) -> Array:
     """Bilinear without antialiasing, as Keras loads: the model sees what it was trained on."""
     if size is None or array.shape[:2] == size:
         return array
-    resized = cv2.resize(
+    smooth = cv2.resize(
         array.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR
     )
-    return resized.reshape(*size, *array.shape[2:])
+    return smooth.reshape(*size, *array.shape[2:])
 
 
 def _on_white(image: Array) -> Array:
