@@ -1,5 +1,6 @@
 # make demo    trains the elephant and penguin model and says how to look at it
 # make test    lint, types and tests
+# make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # All create the environment in .venv if need be.
 
@@ -8,13 +9,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-reference lint bench ci-full clean
+CORE := tests/test_methods.py tests/test_targets.py tests/test_layers.py tests/test_callback.py
+BACKEND ?= torch
+
+.PHONY: demo test test-core test-reference lint bench ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-core: $(VENV)/installed-$(BACKEND)
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest $(CORE) -n 2 --dist loadfile
 
 test-reference: $(VENV)/installed-reference
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference
@@ -42,10 +49,17 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --progress-bar off -e ".[dev]"
 	@touch $@ $(VENV)/installed
 
-# torch comes first and by itself, so that nothing else chooses its build. pytorch-grad-cam asks for
-# torchvision and a second OpenCV, which what is compared does not need.
-$(VENV)/installed-reference: pyproject.toml $(VENV)/installed-dev
+$(VENV)/installed-jax: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --progress-bar off "jax>=0.4.38"
+	@touch $@
+
+# torch comes by itself, so that nothing else chooses its build.
+$(VENV)/installed-torch: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --progress-bar off torch==2.13.0
+	@touch $@
+
+# pytorch-grad-cam asks for torchvision and a second OpenCV, which what is compared does not need.
+$(VENV)/installed-reference: pyproject.toml $(VENV)/installed-torch
 	$(BIN)/python -m pip install --progress-bar off -e ".[dev,reference]"
 	$(BIN)/python -m pip install --progress-bar off --no-deps "grad-cam>=1.5.5"
 	@touch $@

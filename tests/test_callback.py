@@ -187,7 +187,7 @@ def state_after_fit(callbacks):
         "random": random.random(),
         "numpy": np.random.random(),
         "tensorflow": tf.random.uniform(()).numpy(),
-        "keras": keras.random.uniform(()).numpy(),
+        "keras": float(keras.random.uniform(())),
         "traced": counter.traced,
         "attributes": [sorted(vars(one)) for one in model._flatten_layers()],
         "calls": ["call" in vars(one) for one in model._flatten_layers()],
