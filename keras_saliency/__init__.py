@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keras_saliency import faithfulness, methods
     from keras_saliency.callback import SaliencyCallback
     from keras_saliency.explainer import Explanation, explain
+    from keras_saliency.layouts import Tokens
     from keras_saliency.probes import Probes
     from keras_saliency.shortcuts import Shortcuts
     from keras_saliency.targets import Target
@@ -28,6 +29,7 @@ _WHERE = {
     "SaliencyCallback": "callback",
     "Shortcuts": "shortcuts",
     "Target": "targets",
+    "Tokens": "layouts",
     "explain": "explainer",
     "faithfulness": "faithfulness",
     "methods": "methods",
@@ -39,6 +41,7 @@ __all__ = [
     "SaliencyCallback",
     "Shortcuts",
     "Target",
+    "Tokens",
     "explain",
     "faithfulness",
     "methods",

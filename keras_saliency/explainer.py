@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_saliency import methods as all_methods
 from keras_saliency import render
+from keras_saliency.entrance import entering_shape, takes_channels_first, takes_integers
 from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
 from keras_saliency.passes import Setting
@@ -244,8 +245,8 @@ def explain(
             `"contrast"`, a class index, one index per image, an array of output weights, a
             callable, or a `Target`.
         of: `"logits"`, `"probability"` or `"log_probability"`; a `Target` brings its own.
-        layer: Name, path (`"mobilenetv2/out_relu"`) or `Layer` that CAM methods look at; None
-            takes the last feature map before the head.
+        layer: Name, path (`"mobilenetv2/out_relu"`), `Layer` or `Tokens` that CAM methods look at;
+            None takes the last feature map before the head.
         batch_size: At most so many images in one pass.
 
     Returns:
@@ -330,7 +331,7 @@ def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
     if model.built:
         return
     nodes = list(model._inbound_nodes)
-    model(keras.KerasTensor((None, *shape[1:])), training=False)
+    model(keras.KerasTensor((None, *entering_shape(model, shape)[1:])), training=False)
     # A symbolic call notes itself as a node of some outer graph, of which there is none.
     model._inbound_nodes[:] = nodes
 
@@ -350,12 +351,23 @@ def _check_size(model: keras.Model, images: np.ndarray) -> None:
         return  # a subclassed model learns its input's shape from what it is called with
     if not isinstance(wanted, tuple) or any(isinstance(part, tuple) for part in wanted):
         return
+    if takes_channels_first(model):
+        wanted = (wanted[0], *wanted[2:], wanted[1])
     fits = len(wanted) == images.ndim and all(
         want in (None, have) for want, have in zip(wanted[1:], images.shape[1:], strict=True)
     )
     if not fits:
+        first = takes_channels_first(model)
         raise ValueError(
-            f"The images must have the model's input shape {wanted}. Received: "
+            f"The images must have the model's input shape {wanted}"
+            f"{', channels last: the model gets them channels first' if first else ''}. Received: "
             f"images.shape={images.shape}. Resize them, or read a folder with "
-            "Probes.from_directory(folder, image_size=model)."
+            "Probes.from_directory(folder, image_size=model)"
+            f"{'; np.moveaxis(images, 1, -1) puts channels last' if first else ''}."
+        )
+    if takes_integers(model) and (images != np.floor(images)).any():
+        raise ValueError(
+            "The model takes images of whole numbers, as its input is declared. Received: images "
+            f"with values such as {images[images != np.floor(images)][0]:g}. Give raw pictures, "
+            "uint8 of 0 to 255."
         )

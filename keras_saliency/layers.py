@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 
 import keras
 
+from keras_saliency.layouts import Layout, Tokens, attends, layout_of, over_frames
 from keras_saliency.recording import Probabilities, Recording, Run, probabilities, standing_in
 
-LayerChoice: TypeAlias = str | tuple[str | int, ...] | keras.layers.Layer | None
+LayerChoice: TypeAlias = str | tuple[str | int, ...] | keras.layers.Layer | Tokens | None
 
 # A layer of these kinds adds nothing of its own to look at: its map is its input's, coarser.
 _PASSES_ON = frozenset(
@@ -30,13 +31,28 @@ _PASSES_ON = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """A layer and that one of its runs which is looked at, and its output for one image."""
+    """A layer and those of its runs that are looked at, and what they give for one image.
+
+    Attributes:
+        layer: The layer.
+        name: Its path.
+        runs: Numbers of the runs: one, or one a frame.
+        output_shape: Shape of the output of a run.
+        dtype: Its dtype.
+        layout: How the outputs make a map.
+    """
 
     layer: keras.layers.Layer
     name: str
-    run: int
-    shape: tuple[int, ...]
+    runs: tuple[int, ...]
+    output_shape: tuple[int, ...]
     dtype: str
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the map, (1, *grid, channels)."""
+        return self.layout.map_shape(self.output_shape)
 
 
 @dataclass(frozen=True)
@@ -59,17 +75,18 @@ class Seen:
 
 @contextmanager
 def reached(
-    place: Place | None, logits: LogitPlace | None, changed: Callable[[Any], Any]
+    place: Place | None, logits: LogitPlace | None, changed: Callable[[Any, int], Any]
 ) -> Iterator[Seen]:
     """Meet a layer's output, and the logits, in the forward passes within the context.
 
     Args:
         place: The layer to look at, or None.
         logits: Where logits become probabilities, or None.
-        changed: Called with the layer's output; what it returns takes its place.
+        changed: Called with the layer's output and the number of the frame; what it returns takes
+            the output's place.
 
     Yields:
-        What was met: `outputs` of the place, and `logits`, one a run of their layer.
+        What was met: `outputs` of the place, one a frame, and `logits`, one a run of their layer.
     """
     seen = Seen()
 
@@ -79,8 +96,8 @@ def reached(
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal passed
             output = original(*args, **kwargs)
-            if place is not None and passed == place.run:
-                output = changed(output)
+            if place is not None and passed in place.runs:
+                output = changed(output, place.runs.index(passed))
                 seen.outputs.append(output)
             passed += 1
             return output
@@ -110,7 +127,7 @@ def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Pla
         recording: A recorded forward pass of the model.
         model: The model.
         choice: A name, a path into nested models with an optional run number at its end, a
-            `Layer`, or None for the last feature map before the head.
+            `Layer`, `Tokens`, or None for the last feature map before the head.
 
     Returns:
         The place.
@@ -120,41 +137,20 @@ def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Pla
         TypeError: The choice is of another kind.
     """
     if choice is None:
-        features = _features(recording)
-        if not features:
-            raise ValueError(
-                "No spatial layer was found: no layer before the head gives a map of more than "
-                f"one cell. Received: model={model.name!r}, whose layers give "
-                f"{', '.join(f'{r.name} {r.shape[1:]}' for r in recording.runs[-6:])}. Use methods "
-                "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
-            )
-        return _place(features[-1])
-    names, run = _names_and_run(choice)
-    matching = [
-        r
-        for r in recording.runs
-        if (r.path[-len(names) :] == names if names else r.layer is choice)
-    ]
-    if not matching:
-        raise ValueError(_not_found(recording, model, choice))
-    if len({id(r.layer) for r in matching}) > 1:
-        paths = sorted({r.name for r in matching})
-        raise ValueError(
-            f"layer={choice!r} fits several layers: {', '.join(map(repr, paths))}. Give one of "
-            "these paths, or the layer itself."
-        )
-    runs = [r for r in matching if r.layer is matching[0].layer]
-    if run is not None and not -len(runs) <= run < len(runs):
-        raise ValueError(
-            f"layer={choice!r} asks for run {run}, but the layer runs {len(runs)} times in a "
-            "forward pass. Runs count from 0."
-        )
-    if not _is_grid(runs[-1], recording.input_rank):
+        return _last_feature_map(recording, model)
+    grid = choice.grid if isinstance(choice, Tokens) else None
+    if isinstance(choice, Tokens):
+        choice = choice.layer
+    names, number = _names_and_run(choice)
+    runs = _runs_named(recording, model, choice, names)
+    layout = layout_of(recording, runs[-1], grid)
+    if layout is None:
         raise ValueError(
             f"layer={choice!r} gives no map: its output has shape {runs[-1].shape}, a grid of rank "
-            f"{recording.input_rank} is needed. {_candidates(recording)}"
+            f"{recording.input_rank}, or the tokens of one, are needed; ks.Tokens(layer, grid) "
+            f"tells how tokens lie. {_candidates(recording)}"
         )
-    return _place(runs[-1 if run is None else run])
+    return _place(recording, runs, layout, -1 if number is None else number)
 
 
 def logits_behind(recording: Recording) -> LogitPlace | None:
@@ -185,26 +181,65 @@ def pooled_head(recording: Recording) -> tuple[keras.layers.Layer, Run | None] |
     return output.layer, recording.producer(pool.takes)
 
 
-def _is_grid(run: Run, rank: int) -> bool:
-    return len(run.shape) == rank
+def _last_feature_map(recording: Recording, model: keras.Model) -> Place:
+    features = _features(recording)
+    if not features:
+        raise ValueError(
+            "No spatial layer was found: no layer before the head gives a map of more than "
+            f"one cell. Received: model={model.name!r}, whose layers give "
+            f"{', '.join(f'{r.name} {r.shape[1:]}' for r in recording.runs[-6:])}. Use methods "
+            "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
+        )
+    run, layout = features[-1]
+    if layout.tokens is not None and run.shape[1] > math.prod(layout.tokens):
+        run, layout = _before_the_last_attention(recording, features)
+    runs = [r for r in recording.runs if r.layer is run.layer and r.number <= run.number]
+    return _place(recording, runs, layout, -1)
 
 
-def _features(recording: Recording) -> list[Run]:
+def _before_the_last_attention(
+    recording: Recording, features: list[tuple[Run, Layout]]
+) -> tuple[Run, Layout]:
+    """Pick the last tokens that are read by others: after that, the class token is on its own."""
+    attending = [index for index, run in enumerate(recording.runs) if attends(run.layer)]
+    before = recording.runs[: attending[-1]] if attending else recording.runs
+    ended = {(id(run.layer), run.number) for run in before}
+    read = [one for one in features if (id(one[0].layer), one[0].number) in ended]
+    return (read or features)[-1]
+
+
+def _runs_named(
+    recording: Recording, model: keras.Model, choice: Any, names: tuple[str, ...]
+) -> list[Run]:
+    """Return the runs of the one layer that was chosen."""
+    matching = [
+        r
+        for r in recording.runs
+        if (r.path[-len(names) :] == names if names else r.layer is choice)
+    ]
+    if not matching:
+        raise ValueError(_not_found(recording, model, choice))
+    if len({id(r.layer) for r in matching}) > 1:
+        paths = sorted({r.name for r in matching})
+        raise ValueError(
+            f"layer={choice!r} fits several layers: {', '.join(map(repr, paths))}. Give one of "
+            "these paths, or the layer itself."
+        )
+    return [r for r in matching if r.layer is matching[0].layer]
+
+
+def _features(recording: Recording) -> list[tuple[Run, Layout]]:
     """Feature maps before the head, in the order of execution."""
     return [
-        run
+        (run, layout)
         for run in recording.runs[: _head(recording)]
-        if _is_grid(run, recording.input_rank)
-        and math.prod(run.shape[1:-1]) > 1
-        and not _only_passes_on(run.layer)
+        if not _only_passes_on(run.layer)
         # What attention gives was made by a projection inside it, and is its own all the same.
-        and (_attends(run.layer) or not recording.is_alias(run))
-        and not any(_attends(outer) for outer in run.within)
+        and (attends(run.layer) or not recording.is_alias(run))
+        and not any(attends(outer) for outer in run.within)
+        and (layout := layout_of(recording, run)) is not None
+        and layout.cells(run.shape) > 1
     ]
-
-
-def _attends(layer: keras.layers.Layer) -> bool:
-    return "Attention" in type(layer).__name__
 
 
 def _head(recording: Recording) -> int:
@@ -225,8 +260,22 @@ def _only_passes_on(layer: keras.layers.Layer) -> bool:
     return kind == "Activation" and probabilities(layer) is not None
 
 
-def _place(run: Run) -> Place:
-    return Place(run.layer, run.name, run.number, run.shape, run.dtype)
+def _place(recording: Recording, runs: list[Run], layout: Layout, number: int) -> Place:
+    """Settle which of a layer's runs is looked at, or which of those of each frame."""
+    last, frames = runs[-1], 1
+    if layout.frames is not None:
+        frames = layout.frames
+        runs = [run for run in runs if run.within == last.within]
+        # Where the wrapper itself runs more than once, its last run counts.
+        runs = runs[-(len(runs) // len(recording.runs_of(over_frames(last)))) :]
+    times = len(runs) // frames
+    if not -times <= number < times:
+        raise ValueError(
+            f"layer= asks for run {number} of {last.name!r}, but it runs {times} times in "
+            "a forward pass. Runs count from 0."
+        )
+    numbers = tuple(runs[frame * times + number % times].number for frame in range(frames))
+    return Place(last.layer, last.name, numbers, last.shape, last.dtype, layout)
 
 
 def _names_and_run(choice: Any) -> tuple[tuple[str, ...], int | None]:
@@ -257,7 +306,7 @@ def _not_found(recording: Recording, model: keras.Model, choice: Any) -> str:
 
 
 def _candidates(recording: Recording) -> str:
-    names = [run.name for run in _features(recording)]
+    names = list(dict.fromkeys(run.name for run, _ in _features(recording)))
     if not names:
         return "The model has no layer that gives a map."
     listed = ", ".join(map(repr, names[-12:]))

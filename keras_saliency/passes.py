@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_saliency import autodiff
 from keras_saliency.attention import met_attention, self_attention
+from keras_saliency.entrance import entering, floats_kept
 from keras_saliency.heads import Head
 from keras_saliency.layers import LogitPlace, Place, reached
 from keras_saliency.recording import Recording
@@ -33,7 +34,8 @@ class Setting:
 
 def output_of(model: keras.Model, images: Any) -> Any:
     """Call a model as it is used, not trained, and return its only output."""
-    outputs = keras.tree.flatten(model(images, training=False))
+    with floats_kept(model):
+        outputs = keras.tree.flatten(model(entering(model, images), training=False))
     if len(outputs) != 1:
         raise ValueError(
             f"A model with one output is needed. Received: model={model.name!r} with "
@@ -58,10 +60,13 @@ def question_function(setting: Setting, questions: frozenset[str]) -> Callable[.
             points["layer_gradients"] = ops.zeros(shape, place.dtype)
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            def changed(output: Any) -> Any:
-                if gates is not None:
-                    output = output * _spread(ops.cast(gates, output.dtype), len(output.shape))
-                return output + points.get("layer_gradients", 0.0)
+            def changed(output: Any, frame: int) -> Any:
+                if place is not None and gates is not None:
+                    output = place.layout.gated(output, gates)
+                if place is not None and "layer_gradients" in points:
+                    added = points["layer_gradients"]
+                    output = output + place.layout.from_map(added, frame, output.shape)
+                return output
 
             attention: Any = met_attention(setting.model) if attends else nullcontext([])
             with reached(place, setting.logits, changed) as seen, attention as met:
@@ -70,7 +75,7 @@ def question_function(setting: Setting, questions: frozenset[str]) -> Callable[.
             scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
             rest = {"scores": scores, "classes": classes, "outputs": outputs}
             if place is not None:
-                rest["activations"] = ops.cast(seen.outputs[0], "float32")
+                rest["activations"] = ops.cast(place.layout.to_map(seen.outputs), "float32")
             if attends:
                 rest["attentions"] = self_attention(met, images.shape[0], setting.model.name)
             return scores * scale, rest
@@ -94,11 +99,6 @@ def attention_shape(model: keras.Model, images: Any) -> tuple[int, ...]:
 
     autodiff.traced(look, model, ops.convert_to_numpy(images))
     return shapes[-1]
-
-
-def _spread(gates: Any, rank: int) -> Any:
-    """Reshape (batch, channels) so that it broadcasts over the places of a layer's output."""
-    return ops.reshape(gates, (gates.shape[0], *[1] * (rank - 2), gates.shape[1]))
 
 
 def _connected(question: str, gradient: Any, setting: Setting) -> Any:

@@ -52,14 +52,27 @@ class Recording:
     """The runs of a forward pass in the order in which they ended, and what came out."""
 
     runs: tuple[Run, ...]
-    input_rank: int
+    input_shape: tuple[int, ...]
     output: int | None
     output_shape: tuple[int, ...]
     output_dtype: str
 
+    @property
+    def input_rank(self) -> int:
+        """How many axes images have, batch and channels among them."""
+        return len(self.input_shape)
+
     def producer(self, tensor: int | None) -> Run | None:
         """Return the run that made a tensor: the innermost, since it ended first."""
         return next((r for r in self.runs if tensor is not None and r.gives == tensor), None)
+
+    def runs_of(self, layer: keras.layers.Layer | None) -> list[Run]:
+        """Return the runs of a layer."""
+        return [run for run in self.runs if run.layer is layer]
+
+    def until(self, run: Run) -> tuple[Run, ...]:
+        """Return the runs up to a run, and itself."""
+        return self.runs[: self.runs.index(run) + 1]
 
     def is_alias(self, run: Run) -> bool:
         """Tell whether a run only handed on what a run before it, or its input, had made."""
@@ -81,7 +94,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Rec
         found.append(
             Recording(
                 tuple(run for run in notes.runs if run.layer is not model),
-                len(arrays[0].shape),
+                tuple(arrays[0].shape),
                 notes.number(output),
                 tuple(output.shape),
                 keras.backend.standardize_dtype(output.dtype),

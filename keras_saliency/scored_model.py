@@ -17,7 +17,7 @@ from keras_saliency import autodiff
 from keras_saliency.heads import read_head
 from keras_saliency.layers import LayerChoice, choose, logits_behind, pooled_head
 from keras_saliency.passes import Setting, attention_shape, output_of, question_function
-from keras_saliency.recording import record
+from keras_saliency.recording import record, standing_in
 from keras_saliency.targets import Target, against_similar, aim
 
 Method = Callable[["ScoredModel", Any], Any]
@@ -358,7 +358,18 @@ def _pooled_kernel(setting: Setting) -> Any:
             "'cam' explains the logit of one class: target 'label', 'predicted' or class indices, "
             f"of='logits'. Received: of={setting.aim.of!r}. Use 'hires_cam' for other targets."
         )
-    return ops.cast(dense.kernel, "float32")
+    return _kernel(dense)
+
+
+def _kernel(dense: keras.layers.Layer) -> Any:
+    """Return the weights of a dense layer as it applies them, (inputs, outputs) float32."""
+    if dense.quantization_mode is None:
+        return ops.cast(dense.kernel, "float32")
+    # What is stored is packed and scaled; what a unit input adds to the output is neither.
+    units = ops.eye(dense.input_spec.axes[-1])
+    with standing_in(dense, lambda layer, original: lambda inputs: inputs, "activation"):
+        answers = ops.cast(dense(ops.concatenate([units, 0.0 * units[:1]])), "float32")
+    return answers[:-1] - answers[-1:]
 
 
 def _uses_float16(model: keras.Model) -> bool:

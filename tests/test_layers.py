@@ -10,6 +10,7 @@ from keras import layers as kl
 
 from keras_saliency import explain
 from keras_saliency.layers import Place, reached
+from keras_saliency.layouts import Layout
 
 
 def forward(model, images):
@@ -281,9 +282,9 @@ def test_interception_is_bound_to_its_thread(photos):
     layer = kl.Conv2D(2, 1, name="conv")
     images = photos(1, (3, 4, 3))
     plain = forward(layer, images)
-    place = Place(layer, "conv", 0, plain.shape, "float32")
+    place = Place(layer, "conv", (0,), plain.shape, "float32", Layout())
     theirs = []
-    with reached(place, None, lambda output: output + 1) as seen:
+    with reached(place, None, lambda output, frame: output + 1) as seen:
         thread = threading.Thread(target=lambda: theirs.append(forward(layer, images)))
         thread.start()
         thread.join()
@@ -356,7 +357,7 @@ def twins():
             r"layer='conv' fits several layers: 'left/conv', 'right/conv'\. Give one",
         ),
         ("pool", ValueError, r"'pool' gives no map: its output has shape \(1, 3\).*'left/conv'"),
-        (("sum", 3), ValueError, r"asks for run 3, but the layer runs 1 times"),
+        (("sum", 3), ValueError, r"asks for run 3 of 'sum', but it runs 1 times"),
         (0, TypeError, r"layer must be .*Received: layer=0"),
         ((), TypeError, r"layer must be .*Received: layer=\(\)"),
         ((0,), TypeError, r"layer must be .*Received: layer=\(0,\)"),
