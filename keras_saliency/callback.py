@@ -189,6 +189,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             return
         if self.verdict is None or (epoch + 1) % self._shortcuts.every == 0:
             try:
+                self._bring_weights_back()
                 verdict = self._assessor.evaluate(epoch)
             except Exception as error:
                 self._fault("verdict", f"there is no verdict of epoch {epoch + 1} ({error})", error)
@@ -206,6 +207,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _look(self, step: int, when: str, logs: Mapping[str, Any] | None) -> None:
         """Look during training, when nothing of ours may stop it."""
         try:
+            self._bring_weights_back()
             look = self._explainer.look()
             for name, error in look.errors.items():
                 self._fault(name, f"{name!r} could not be computed ({error})", error)
@@ -260,6 +262,10 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def _restorers(self) -> list[keras.callbacks.EarlyStopping]:
         return [] if self._recorder is None or self._counts_batches else self._siblings.restorers()
+
+    def _bring_weights_back(self) -> None:
+        """Ask for the model, to which JAX gives the weights back only then."""
+        _ = self.model
 
     def _iterations(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
