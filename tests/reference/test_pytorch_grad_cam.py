@@ -54,13 +54,15 @@ def theirs(pytorch_grad_cam, twin, tensor):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize(("top", "pooled"), [("relu", True), ("linear", False)])
 @pytest.mark.parametrize(
     ("method", "kind"),
     [("grad_cam", "GradCAM"), ("hires_cam", "HiResCAM"), ("xgrad_cam", "XGradCAM")],
 )
-def test_signed_maps_of_one_pass(seed, of, pooled, method, kind, network, pictures, theirs, agree):
-    model, images = network(seed, pooled=pooled), pictures(seed=seed)
+def test_signed_maps_of_one_pass(
+    seed, of, top, pooled, method, kind, network, pictures, theirs, agree
+):
+    model, images = network(seed, top=top, pooled=pooled), pictures(seed=seed)
     found = ours(model, images, method, of=of, relu=False)
     agree(found, theirs(kind, model, images, of))
     positive = ours(model, images, method, of=of)
