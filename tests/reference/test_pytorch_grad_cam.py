@@ -62,7 +62,7 @@ def theirs(pytorch_grad_cam, twin, tensor):
 def test_signed_maps_of_one_pass(
     seed, of, top, pooled, method, kind, network, pictures, theirs, agree
 ):
-    model, images = network(seed, top=top, pooled=pooled), pictures(seed=seed)
+    model, images = network(seed, top=top, pooled=pooled, scale=0.05), pictures(seed=seed)
     found = ours(model, images, method, of=of, relu=False)
     agree(found, theirs(kind, model, images, of))
     positive = ours(model, images, method, of=of)
