@@ -24,7 +24,7 @@ test-core: $(VENV)/installed-$(BACKEND)
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest $(CORE) -n 2 --dist loadfile
 
 test-reference: $(VENV)/installed-reference
-	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference
+	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
