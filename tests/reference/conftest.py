@@ -89,7 +89,7 @@ def unit_noise():
 
 
 @pytest.fixture(scope="session")
-def agree():
+def assert_agree():
     """Compare maps (batch, ...), image by image, to 1e-4 of the peak of each."""
 
     def compare(ours, theirs, share=1e-4):

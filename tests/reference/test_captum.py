@@ -40,7 +40,7 @@ def scored(torch, twin):
 @pytest.mark.parametrize("pooled", [True, False])
 @pytest.mark.parametrize("of", ["logits", "probability", "log_probability"])
 def test_the_gradient(
-    seed, pooled, of, network, pictures, scored, captum, tensor, channels_last, agree
+    seed, pooled, of, network, pictures, scored, captum, tensor, channels_last, assert_agree
 ):
     model, images = network(seed, pooled=pooled), pictures(seed=seed)
     peer = captum.Saliency(scored(model, of))
@@ -50,18 +50,18 @@ def test_the_gradient(
         ("sum", theirs.sum(axis=-1)),
         ("l2", np.linalg.norm(theirs, axis=-1)),
     ):
-        agree(ours(model, images, "saliency", of=of, channels=channels), reduced)
+        assert_agree(ours(model, images, "saliency", of=of, channels=channels), reduced)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
 def test_gradient_x_input(
-    seed, of, network, pictures, scored, captum, tensor, channels_last, agree
+    seed, of, network, pictures, scored, captum, tensor, channels_last, assert_agree
 ):
     model, images = network(seed), pictures(seed=seed)
     peer = captum.InputXGradient(scored(model, of))
     theirs = channels_last(peer.attribute(tensor(images), target=CLASSES.tolist()))
-    agree(ours(model, images, "gradient_x_input", of=of), theirs.sum(axis=-1))
+    assert_agree(ours(model, images, "gradient_x_input", of=of), theirs.sum(axis=-1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -84,7 +84,7 @@ def test_gradients_under_given_noise(
     channels_last,
     unit_noise,
     monkeypatch,
-    agree,
+    assert_agree,
 ):
     model, images, samples, level = network(seed), pictures(seed=seed), 6, 0.2
     noise = tensor(unit_noise(samples, seed))
@@ -103,26 +103,26 @@ def test_gradients_under_given_noise(
     ]
     theirs = np.abs(channels_last(torch.cat(theirs))).max(axis=-1)
     found = ours(model, images, method, of=of, samples=samples, noise=level, seed=seed)
-    agree(found, theirs)
+    assert_agree(found, theirs)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
 @pytest.mark.parametrize("baseline", [0.0, 0.3])
 def test_integrated_gradients(
-    seed, of, baseline, network, pictures, scored, captum, tensor, channels_last, agree
+    seed, of, baseline, network, pictures, scored, captum, tensor, channels_last, assert_agree
 ):
     model, images = network(seed), pictures(seed=seed)
     theirs = captum.IntegratedGradients(scored(model, of)).attribute(
         tensor(images), baseline, CLASSES.tolist(), n_steps=20, method="gausslegendre"
     )
     found = ours(model, images, "integrated_gradients", of=of, baseline=baseline, steps=20)
-    agree(found, channels_last(theirs).sum(axis=-1))
+    assert_agree(found, channels_last(theirs).sum(axis=-1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_expected_gradients_from_one_image(
-    seed, network, pictures, scored, captum, tensor, channels_last, agree
+    seed, network, pictures, scored, captum, tensor, channels_last, assert_agree
 ):
     """With one image to begin from, the expectation is an integral that Captum can solve.
 
@@ -133,7 +133,7 @@ def test_expected_gradients_from_one_image(
         tensor(images), tensor(begin), CLASSES.tolist(), n_steps=50
     )
     found = ours(model, images, "expected_gradients", baselines=begin, samples=1000)
-    agree(found, channels_last(theirs).sum(axis=-1), share=5e-4)
+    assert_agree(found, channels_last(theirs).sum(axis=-1), share=5e-4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -142,7 +142,17 @@ def test_expected_gradients_from_one_image(
     [((3, 5), (2, 3), 0.0), ((3, 3), (2, 2), 0.25), ((4, 2), (3, 1), -1.0)],
 )
 def test_occlusion(
-    seed, patch, stride, cover, network, pictures, scored, captum, tensor, channels_last, agree
+    seed,
+    patch,
+    stride,
+    cover,
+    network,
+    pictures,
+    scored,
+    captum,
+    tensor,
+    channels_last,
+    assert_agree,
 ):
     """Patches and strides that tile the image: 13 and 17 are both patch + n * stride.
 
@@ -154,7 +164,7 @@ def test_occlusion(
         tensor(images), (3, *patch), (3, *stride), cover, CLASSES.tolist()
     )
     found = ours(model, images, "occlusion", patch=patch, stride=stride, baseline=cover)
-    agree(found, channels_last(theirs)[..., 0])
+    assert_agree(found, channels_last(theirs)[..., 0])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -163,7 +173,7 @@ def test_occlusion(
 )
 @pytest.mark.parametrize("pooled", [True, False])
 def test_grad_cam(
-    seed, of, relu, pooled, network, pictures, scored, captum, tensor, channels_last, agree
+    seed, of, relu, pooled, network, pictures, scored, captum, tensor, channels_last, assert_agree
 ):
     model, images = network(seed, pooled=pooled, top="softplus"), pictures(seed=seed)
     module = scored(model, of)
@@ -174,13 +184,13 @@ def test_grad_cam(
     alive = np.abs(theirs).max(axis=(1, 2)) > 0
     assert alive.any()
     found = ours(model, images, "grad_cam", of=of, relu=relu)
-    agree(found[alive], theirs[alive])
+    assert_agree(found[alive], theirs[alive])
     assert not found[~alive].any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ablation_cam_of_a_layer_with_negative_values(
-    seed, network, pictures, scored, captum, torch, tensor, channels_last, agree
+    seed, network, pictures, scored, captum, torch, tensor, channels_last, assert_agree
 ):
     """Captum gives each channel's fall of the score; the map is the channels, so weighted."""
     model, images = network(seed, top="linear", pooled=False), pictures(seed=seed)
@@ -193,4 +203,4 @@ def test_ablation_cam_of_a_layer_with_negative_values(
     values = captum.LayerActivation(module, layer).attribute(batch)
     assert (values < 0).any()
     theirs = channels_last(falls * values).sum(axis=-1)
-    agree(ours(model, images, "ablation_cam", relu=False), theirs)
+    assert_agree(ours(model, images, "ablation_cam", relu=False), theirs)

@@ -71,17 +71,17 @@ def asker(pair_saliency, model, of):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-def test_the_gradient(seed, of, network, pictures, theirs, agree):
+def test_the_gradient(seed, of, network, pictures, theirs, assert_agree):
     model, images = network(seed), pictures(seed=seed)
     given = theirs("GradientSaliency", model, images, of)
-    agree(ours(model, images, "saliency", of=of), np.abs(given).max(axis=-1))
-    agree(ours(model, images, "gradient_x_input", of=of), (images * given).sum(axis=-1))
+    assert_agree(ours(model, images, "saliency", of=of), np.abs(given).max(axis=-1))
+    assert_agree(ours(model, images, "gradient_x_input", of=of), (images * given).sum(axis=-1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("method", "squared"), [("smooth_grad", False), ("square_grad", True)])
 def test_gradients_under_given_noise(
-    seed, method, squared, network, pictures, theirs, unit_noise, monkeypatch, agree
+    seed, method, squared, network, pictures, theirs, unit_noise, monkeypatch, assert_agree
 ):
     model, images, samples, level = network(seed), pictures(seed=seed), 5, 0.2
     noise = [*unit_noise(samples, seed)] * len(images)
@@ -98,12 +98,12 @@ def test_gradients_under_given_noise(
         magnitude=squared,
     )
     found = ours(model, images, method, samples=samples, noise=level, seed=seed)
-    agree(found, np.abs(given).max(axis=-1))
+    assert_agree(found, np.abs(given).max(axis=-1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-def test_integrated_gradients(seed, of, network, pictures, theirs, agree):
+def test_integrated_gradients(seed, of, network, pictures, theirs, assert_agree):
     """Their sum, taken to its limit: it counts both ends of the way in full.
 
     Twice the sum of twice the steps, less the sum, is rid of that. With 25 steps, their default,
@@ -124,11 +124,11 @@ def test_integrated_gradients(seed, of, network, pictures, theirs, agree):
         for steps in (400, 800)
     )
     found = ours(model, images, "integrated_gradients", of=of, baseline=begin)
-    agree(found, (2 * many - few).sum(axis=-1))
+    assert_agree(found, (2 * many - few).sum(axis=-1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_blur_integrated_gradients(seed, network, pictures, theirs, agree):
+def test_blur_integrated_gradients(seed, network, pictures, theirs, assert_agree):
     """Pictures with a black margin, wider than the blur: at the border of the image they differ.
 
     Theirs goes on in black there, so that a blurred white picture has dark edges, which no part of
@@ -152,12 +152,12 @@ def test_blur_integrated_gradients(seed, network, pictures, theirs, agree):
         for steps in (100, 200)
     )
     found = ours(model, images, "blur_integrated_gradients", sigma=1.2, steps=200)
-    agree(found, (2 * many - few).sum(axis=-1), share=5e-4)
+    assert_agree(found, (2 * many - few).sum(axis=-1), share=5e-4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("size", "cover"), [(4, 0.0), (7, 0.5)])
-def test_occlusion(seed, size, cover, network, pictures, theirs, agree):
+def test_occlusion(seed, size, cover, network, pictures, theirs, assert_agree):
     """A step of one pixel, the only one that theirs has.
 
     Theirs sums over the patches that hold a pixel, so that pixels near the border, which fewer
@@ -169,17 +169,17 @@ def test_occlusion(seed, size, cover, network, pictures, theirs, agree):
         for column in range(images.shape[2] - size + 1):
             patches[row : row + size, column : column + size] += 1
     given = theirs("Occlusion", model, images, size=size, value=cover)[..., 0] / patches
-    agree(ours(model, images, "occlusion", patch=size, stride=1, baseline=cover), given)
+    assert_agree(ours(model, images, "occlusion", patch=size, stride=1, baseline=cover), given)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
 @pytest.mark.parametrize("pooled", [True, False])
-def test_grad_cam(seed, of, pooled, network, pictures, theirs, agree):
+def test_grad_cam(seed, of, pooled, network, pictures, theirs, assert_agree):
     model, images = network(seed, top="softplus", pooled=pooled), pictures(seed=seed)
     given = theirs("GradCam", model, images, of, should_resize=False, three_dims=False)
     alive = given.max(axis=(1, 2)) > 0
     assert alive.any()
     found = ours(model, images, "grad_cam", of=of)
-    agree(found[alive], given[alive])
+    assert_agree(found[alive], given[alive])
     assert not found[~alive].any()

@@ -60,32 +60,32 @@ def theirs(pytorch_grad_cam, twin, tensor):
     [("grad_cam", "GradCAM"), ("hires_cam", "HiResCAM"), ("xgrad_cam", "XGradCAM")],
 )
 def test_signed_maps_of_one_pass(
-    seed, of, top, pooled, method, kind, network, pictures, theirs, agree
+    seed, of, top, pooled, method, kind, network, pictures, theirs, assert_agree
 ):
     model, images = network(seed, top=top, pooled=pooled, scale=0.05), pictures(seed=seed)
     found = ours(model, images, method, of=of, relu=False)
-    agree(found, theirs(kind, model, images, of))
+    assert_agree(found, theirs(kind, model, images, of))
     positive = ours(model, images, method, of=of)
     np.testing.assert_array_equal(positive, np.maximum(found, 0.0))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_cam(seed, network, pictures, theirs, agree):
+def test_cam(seed, network, pictures, theirs, assert_agree):
     """Behind a pooled layer a class's weight is the average gradient times the grid's 15 places."""
     model, images = network(seed), pictures(seed=seed)
-    agree(ours(model, images, "cam"), 15 * theirs("GradCAM", model, images))
+    assert_agree(ours(model, images, "cam"), 15 * theirs("GradCAM", model, images))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-def test_layer_cam(seed, of, network, pictures, theirs, agree):
+def test_layer_cam(seed, of, network, pictures, theirs, assert_agree):
     model, images = network(seed, pooled=False), pictures(seed=seed)
-    agree(ours(model, images, "layer_cam", of=of), theirs("LayerCAM", model, images, of))
+    assert_agree(ours(model, images, "layer_cam", of=of), theirs("LayerCAM", model, images, of))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("pooled", [True, False])
-def test_grad_cam_plus_plus(seed, pooled, network, pictures, theirs, agree):
+def test_grad_cam_plus_plus(seed, pooled, network, pictures, theirs, assert_agree):
     """Gradients around one: theirs adds 1e-6 to a denominator of their squares.
 
     With gradients of 1e-3, usual for a pooled layer, that makes their weights fall short by a
@@ -93,11 +93,11 @@ def test_grad_cam_plus_plus(seed, pooled, network, pictures, theirs, agree):
     """
     model, images = network(seed, pooled=pooled, top="softplus", scale=20.0), pictures(seed=seed)
     found = ours(model, images, "grad_cam_plus_plus")
-    agree(found, np.maximum(theirs("GradCAMPlusPlus", model, images), 0.0))
+    assert_agree(found, np.maximum(theirs("GradCAMPlusPlus", model, images), 0.0))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_score_cam_of_a_grid_as_fine_as_the_image(seed, network, pictures, theirs, agree):
+def test_score_cam_of_a_grid_as_fine_as_the_image(seed, network, pictures, theirs, assert_agree):
     """No resizing is needed here, in which the two differ.
 
     Nor is any channel silent here. Theirs takes one for a mask that hides everything, and adds 1e-8
@@ -107,12 +107,12 @@ def test_score_cam_of_a_grid_as_fine_as_the_image(seed, network, pictures, their
     """
     model, images = network(seed, top=centred(), pooled=False, coarse=False), pictures(seed=seed)
     given = theirs("ScoreCAM", model, images)
-    agree(ours(model, images, "score_cam"), np.maximum(given, 0.0))
+    assert_agree(ours(model, images, "score_cam"), np.maximum(given, 0.0))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-def test_score_cam(seed, of, network, pictures, theirs, torch, monkeypatch, agree):
+def test_score_cam(seed, of, network, pictures, theirs, torch, monkeypatch, assert_agree):
     """Masks resized with half-pixel centres, also in theirs, by one exchanged layer.
 
     Of its own it aligns the corners of grid and image, which moves a mask of a coarse grid by up
@@ -122,13 +122,13 @@ def test_score_cam(seed, of, network, pictures, theirs, torch, monkeypatch, agre
     monkeypatch.setattr(torch.nn, "UpsamplingBilinear2d", half_pixel)
     model, images = network(seed, top=centred(), pooled=False), pictures(seed=seed)
     given = theirs("ScoreCAM", model, images, of)
-    agree(ours(model, images, "score_cam", of=of), np.maximum(given, 0.0))
+    assert_agree(ours(model, images, "score_cam", of=of), np.maximum(given, 0.0))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
 @pytest.mark.parametrize("pooled", [True, False])
-def test_ablation_cam(seed, of, pooled, network, pictures, theirs, agree):
+def test_ablation_cam(seed, of, pooled, network, pictures, theirs, assert_agree):
     """A layer behind a ReLU: where some value is negative, theirs sets channels to -1e7, not zero.
 
     It divides the fall by the score, as the paper does, which turns a map around where the score
@@ -137,14 +137,16 @@ def test_ablation_cam(seed, of, pooled, network, pictures, theirs, agree):
     model, images = network(seed, pooled=pooled), pictures(seed=seed)
     scores = explain(model, images, "saliency", target=CLASSES, of=of).scores
     fall = theirs("AblationCAM", model, images, of) * scores[:, None, None]
-    agree(ours(model, images, "ablation_cam", of=of, relu=False), fall)
+    assert_agree(ours(model, images, "ablation_cam", of=of, relu=False), fall)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("method", "kind"), [("eigen_cam", "EigenCAM"), ("eigen_grad_cam", "EigenGradCAM")]
 )
-def test_components_of_centred_channels(seed, method, kind, network, pictures, theirs, agree):
+def test_components_of_centred_channels(
+    seed, method, kind, network, pictures, theirs, assert_agree
+):
     """A layer whose channels have the mean zero: theirs subtracts it, the paper does not.
 
     A component's sign is open; ours settles it, theirs takes what the decomposition gives.
@@ -152,24 +154,24 @@ def test_components_of_centred_channels(seed, method, kind, network, pictures, t
     model, images = network(seed, top=centred()), pictures(seed=seed)
     found, given = ours(model, images, method), theirs(kind, model, images)
     signs = np.sign((found * given).sum(axis=(1, 2), keepdims=True))
-    agree(found, signs * given)
+    assert_agree(found, signs * given)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_component_of_channels_as_they_are(seed, network, pictures, twin, tensor, agree):
+def test_the_component_of_channels_as_they_are(seed, network, pictures, twin, tensor, assert_agree):
     """The same decomposition by scikit-learn, without centring."""
     model, images = network(seed), pictures(seed=seed)
     channels = twin(model)[:6](tensor(images)).detach().numpy()
     table = channels.reshape(len(images), 6, -1).transpose(0, 2, 1).astype("float64")
     solver = TruncatedSVD(1, algorithm="arpack", random_state=0)
     given = np.stack([solver.fit_transform(one).reshape(3, 5) for one in table])
-    agree(ours(model, images, "eigen_cam"), np.abs(given))
+    assert_agree(ours(model, images, "eigen_cam"), np.abs(given))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("strength", [0.6, 1.0])
 def test_finer_cam_against_the_nearest_class(
-    seed, strength, network, pictures, pytorch_grad_cam, twin, tensor, agree
+    seed, strength, network, pictures, pytorch_grad_cam, twin, tensor, assert_agree
 ):
     """One class to compare with, as in the paper's formula.
 
@@ -190,4 +192,4 @@ def test_finer_cam_against_the_nearest_class(
         given = finer.base_cam.get_cam_image(
             tensor(images), module.top, targets, values, slopes, False
         )
-    agree(ours(model, images, "finer_cam", similar=1, strength=strength, relu=False), given)
+    assert_agree(ours(model, images, "finer_cam", similar=1, strength=strength, relu=False), given)

@@ -45,15 +45,15 @@ def theirs(tf_keras_vis):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-def test_the_gradient(seed, of, network, pictures, tf_keras_vis, theirs, agree):
+def test_the_gradient(seed, of, network, pictures, tf_keras_vis, theirs, assert_agree):
     model, images = network(seed), pictures(seed=seed)
     given = theirs(tf_keras_vis.saliency.Saliency, model, images, of, normalize_map=False)
-    agree(ours(model, images, "saliency", of=of), given)
+    assert_agree(ours(model, images, "saliency", of=of), given)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_smooth_grad_with_given_noise(
-    seed, network, pictures, tf_keras_vis, theirs, unit_noise, monkeypatch, agree
+    seed, network, pictures, tf_keras_vis, theirs, unit_noise, monkeypatch, assert_agree
 ):
     """Signed gradients are averaged, as in the paper and in the other libraries.
 
@@ -76,31 +76,33 @@ def test_smooth_grad_with_given_noise(
         normalize_map=False,
     )
     found = ours(model, images, "smooth_grad", samples=samples, noise=level, seed=seed)
-    agree(found, np.abs(given).max(axis=-1))
+    assert_agree(found, np.abs(given).max(axis=-1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
 @pytest.mark.parametrize("pooled", [True, False])
-def test_grad_cam(seed, of, pooled, network, pictures, tf_keras_vis, theirs, agree):
+def test_grad_cam(seed, of, pooled, network, pictures, tf_keras_vis, theirs, assert_agree):
     model, images = network(seed, pooled=pooled), pictures(seed=seed)
     at_top = {"penultimate_layer": "top", "seek_penultimate_conv_layer": False}
     peer = tf_keras_vis.gradcam.Gradcam
     given = theirs(peer, model, images, of, activation_modifier=None, **at_top, **RAW)
-    agree(ours(model, images, "grad_cam", of=of, relu=False), given)
+    assert_agree(ours(model, images, "grad_cam", of=of, relu=False), given)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("of", ["logits", "probability"])
-def test_layer_cam(seed, of, network, pictures, tf_keras_vis, theirs, agree):
+def test_layer_cam(seed, of, network, pictures, tf_keras_vis, theirs, assert_agree):
     model, images = network(seed, pooled=False), pictures(seed=seed)
     at_top = {"penultimate_layer": "top", "seek_penultimate_conv_layer": False}
     given = theirs(tf_keras_vis.layercam.Layercam, model, images, of, **at_top, **RAW)
-    agree(ours(model, images, "layer_cam", of=of), given)
+    assert_agree(ours(model, images, "layer_cam", of=of), given)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_grad_cam_plus_plus_of_one_channel(seed, network, pictures, tf_keras_vis, theirs, agree):
+def test_grad_cam_plus_plus_of_one_channel(
+    seed, network, pictures, tf_keras_vis, theirs, assert_agree
+):
     """A layer of one channel, each map divided by its peak.
 
     Theirs divides each channel's a_kij by their sum, as the code of the paper's authors does but
@@ -115,7 +117,7 @@ def test_grad_cam_plus_plus_of_one_channel(seed, network, pictures, tf_keras_vis
     peer = tf_keras_vis.gradcam_plus_plus.GradcamPlusPlus
     given = theirs(peer, model, images, **at_top, **RAW)
     found = ours(model, images, "grad_cam_plus_plus")
-    agree(by_peak(found), by_peak(given))
+    assert_agree(by_peak(found), by_peak(given))
 
 
 def by_peak(maps):
