@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from keras import ops
 
 from keras_saliency import autodiff
 from keras_saliency.methods.smooth_grad import smooth_grad
-from keras_saliency.passes import Setting, output_of
+from keras_saliency.passes import Setting
 from keras_saliency.scored_model import ScoredModel, untouched
 from keras_saliency.targets import Target, aim
 
@@ -27,7 +26,7 @@ class AssessedModel:
         batch_size: At most so many images in one pass with gradients.
 
     Raises:
-        ValueError: A model that gives no probabilities of classes.
+        ValueError: A model that gives no probabilities of classes, or takes more than images.
     """
 
     def __init__(self, setting: Setting, batch_size: int) -> None:
@@ -36,12 +35,17 @@ class AssessedModel:
                 "shortcuts= needs a model that gives probabilities of classes. Received: "
                 f"model={setting.model.name!r}, a model for values (regression). Leave it out."
             )
+        if setting.call.form.names[1:] or setting.recording.input_rank != 4:
+            raise ValueError(
+                "shortcuts= needs a model of images alone, (batch, height, width, channels). "
+                f"Received: model={setting.model.name!r}, whose inputs are signals, volumes, or "
+                "more than images. Leave it out."
+            )
         labelled = aim(Target("label"), setting.head, np.zeros(1, "int64"), 1)
         self._setting = replace(setting, aim=labelled)
         self._scored = ScoredModel(self._setting, batch_size)
         self._batch_size = batch_size
-        forward = functools.partial(output_of, setting.model)
-        self._forward = autodiff.compiled(forward, setting.model)
+        self._forward = autodiff.compiled(setting.call, setting.model)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class, (n, classes), in forward passes only."""

@@ -114,6 +114,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._siblings = Siblings(self)
         self._probes = self._load_probes()
         self._explainer = self._settle()
+        self._asked = self._connect()
         self._say_what_is_looked_at()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -149,6 +150,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             self._probes.display,
             self._probes.label_texts(),
             of=self._explainer.of,
+            frames=self._probes.frames,
             on_fault=self._warn,
         )
         self._last = self._best = None
@@ -163,7 +165,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _begin_assessing(self, epoch: int) -> Assessor | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""
         self.verdict = None
-        if self._shortcuts is None:
+        if self._shortcuts is None or self._asked is None:
             self._say("gives no verdict on shortcuts without shortcuts=, the training data")
             return None
         donors = self._shortcuts.donors
@@ -171,9 +173,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             title = f"masks of donors: {self._shortcuts.masks_from}"
             sheet = mask_sheet(rgb(donors.pixels), donors.masks, title=title)
             self._recorder.record_pictures({"shortcut-masks/donors": sheet}, epoch - 1)
-        asked = AssessedModel(self._explainer.setting, self._batch_size)
         names = self._probes.class_names
-        return Assessor(self._shortcuts, asked.probabilities, asked.spots, names)
+        return Assessor(self._shortcuts, self._asked.probabilities, self._asked.spots, names)
 
     def _first_look(self) -> Look:
         """Look for the first time, when a method that fails is still an error."""
@@ -283,6 +284,12 @@ class SaliencyCallback(keras.callbacks.Callback):
         return Explainer(
             self.model, self._probes, self._methods, target, self._layer, self._batch_size
         )
+
+    def _connect(self) -> AssessedModel | None:
+        """Make the model ready to be asked for a verdict, if there will be one."""
+        if self._shortcuts is None:
+            return None
+        return AssessedModel(self._explainer.setting, self._batch_size)
 
     def _say_what_is_looked_at(self) -> None:
         place = self._explainer.place

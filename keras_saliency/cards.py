@@ -36,12 +36,14 @@ def tile(
     peak: float | None = None,
     cmap: str | None = None,
     width: int = CARD_WIDTH,
+    frames: int = 1,
 ) -> np.ndarray:
     """Draw the card of one map for TensorBoard's image tab.
 
     Args:
         display: The picture, uint8 `(height, width, 3)`, RGB.
-        map_: Raw floats `(h, w)` of any size. One that cannot be drawn is labelled as such.
+        map_: Raw floats `(h, w)` of any size; `(time,)` of a signal, `(frames, h, w)` of a volume.
+            One that cannot be drawn is labelled as such.
         title: What the picture is, top left.
         subtitle: When it was, top right.
         caption: What the model says, below the picture.
@@ -50,6 +52,7 @@ def tile(
         peak: The magnitude at the end of the colour bar. By default the map's own largest.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         width: The card's width in pixels. The text grows with it.
+        frames: How many frames the volume has that the picture shows some of.
 
     Returns:
         uint8 `(any, width, 3)`; the height follows from the picture's shape alone.
@@ -66,7 +69,7 @@ def tile(
     """
     render.check_picture(display)
     picture = _fit_picture(display, width, _TALLEST * width)
-    drawn = render.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap)
+    drawn = render.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
     card = _Card(drawn, title, subtitle, width)
     why = render.fault(map_, signed)
     if why:
@@ -175,13 +178,16 @@ class _Card:
         return font.getlength(text) / self._scale
 
 
-def cell(picture: np.ndarray, map_: np.ndarray | None, *, signed: bool = False) -> np.ndarray:
+def cell(
+    picture: np.ndarray, map_: np.ndarray | None, *, signed: bool = False, frames: int = 1
+) -> np.ndarray:
     """Draw one picture of a film strip.
 
     Args:
         picture: The small picture, uint8 `(height, width, 3)`, RGB.
-        map_: Raw floats `(h, w)`, drawn on its own scale; None where there is no map.
+        map_: Raw floats, as in `tile`, drawn on its own scale; None where there is no map.
         signed: Whether the sign is drawn.
+        frames: How many frames the volume has that the picture shows some of.
 
     Returns:
         uint8 `(height, width, 3)`; in grey and marked "dead", "NaN" or "error" without heat.
@@ -192,7 +198,7 @@ def cell(picture: np.ndarray, map_: np.ndarray | None, *, signed: bool = False) 
         ```
     """
     if map_ is not None and not render.fault(map_, signed):
-        return render.overlay(picture, map_, signed=signed)
+        return render.overlay(picture, map_, signed=signed, frames=frames)
     image = Image.fromarray(render.grey(picture))
     mark = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
     font, middle = _font(11), (image.width / 2, image.height / 2)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_saliency.arrays import Array, as_array
+from keras_saliency.inputs import Kind
 from keras_saliency.notices import warn_user
 
 # Enough to meet rare classes, and little enough for a dataset that repeats for ever.
@@ -29,12 +30,16 @@ _STATELESS = {
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 _MEND = "pass arrays instead, or a second dataset that does not train"
 
-Example = tuple[Array, Any]
+Example = tuple[Any, Any]
 
 
 def draw(
-    dataset: Iterable[Any], per_class: int, seed: int, class_count: int | None
-) -> tuple[list[Array], list[Any] | None]:
+    dataset: Iterable[Any],
+    per_class: int,
+    seed: int,
+    class_count: int | None,
+    kind: Kind | None = None,
+) -> tuple[list[Any], list[Any] | None]:
     """Choose up to `per_class` examples of each class at random among those that are read.
 
     Args:
@@ -42,9 +47,11 @@ def draw(
         per_class: How many to keep of each class; of all together where there are no classes.
         seed: Decides the choice.
         class_count: How many classes there are; lets the reading stop early.
+        kind: What the images are, where their shape does not tell.
 
     Returns:
-        The images and their labels (`None` without labels), class by class.
+        The images (each a dict or tuple of arrays where there are more inputs) and their labels
+        (`None` without labels), class by class.
     """
     if per_class < 1:
         raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
@@ -55,12 +62,12 @@ def draw(
     # Closed first: what the dataset's threads still draw must not come after the streams are back.
     with (
         _random_streams_kept(),
-        contextlib.closing(_examples(dataset, rng, seed)) as examples,
+        contextlib.closing(_examples(dataset, rng, seed, kind)) as examples,
     ):
         for image, label in itertools.islice(examples, limit):
             group, class_count = _class_of(label, class_count)
             seen[group] = seen.get(group, 0) + 1
-            _keep(kept.setdefault(group, []), (np.array(image), label), seen[group], per_class, rng)
+            _keep(kept.setdefault(group, []), (_copied(image), label), seen[group], per_class, rng)
             if len(seen) == class_count and min(seen.values()) >= _CHOICE * per_class:
                 break
     if not kept:
@@ -96,25 +103,36 @@ def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
     return None, class_count
 
 
-def _examples(dataset: Any, rng: np.random.Generator, seed: int) -> Generator[Example, None, None]:
+def _copied(image: Any) -> Any:
+    """A copy of one example: an array, or a dict or tuple of arrays."""
+    if isinstance(image, dict):
+        return {name: np.array(part) for name, part in image.items()}
+    return tuple(map(np.array, image)) if isinstance(image, tuple) else np.array(image)
+
+
+def _examples(
+    dataset: Any, rng: np.random.Generator, seed: int, kind: Kind | None
+) -> Generator[Example, None, None]:
     for element in _elements(dataset, rng, seed):
-        yield from _split(element)
+        yield from _split(element, kind)
 
 
-def _split(element: Any) -> list[Example]:
+def _split(element: Any, kind: Kind | None) -> list[Example]:
     """The single examples of what a dataset yields at a time."""
     images, labels = element, None
     if isinstance(element, tuple | list):
         images, labels = element[0], element[1] if len(element) > 1 else None
-    if isinstance(images, dict | tuple | list) or isinstance(labels, dict | tuple):
+    if isinstance(labels, dict | tuple):
         raise TypeError(
-            "A dataset must yield `(images, labels)`, or images alone, each one array: "
-            "`dataset.map` can bring it there. "
-            f"Received: {type(images).__name__} of images, {type(labels).__name__} of labels"
+            "A dataset must yield `(images, labels)`, or images alone, the labels one array, those "
+            "of the output that is looked at: `dataset.map` can bring it there. "
+            f"Received: {type(labels).__name__} of labels"
         )
-    images = as_array(images, "images")
     labels = None if labels is None else as_array(labels, "labels")
-    if _is_single(images, labels):
+    if isinstance(images, dict | tuple | list):
+        return _split_inputs(images, labels)
+    images = as_array(images, "images")
+    if _is_single(images, labels, kind):
         return [(images, labels)]
     if labels is None:
         return [(image, None) for image in images]
@@ -126,8 +144,30 @@ def _split(element: Any) -> list[Example]:
     return list(zip(images, labels, strict=True))
 
 
-def _is_single(image: Array, label: Array | None) -> bool:
+def _split_inputs(inputs: Any, labels: Array | None) -> list[Example]:
+    """The single examples of several inputs: those of a batch have one length, as have labels."""
+    named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
+    arrays = {name: as_array(part, f"images[{name!r}]") for name, part in named.items()}
+    lengths = {
+        array.shape[:1] for array in (*arrays.values(), *([] if labels is None else [labels]))
+    }
+    batched = len(lengths) == 1 and lengths != {()}
+    count = next(iter(lengths))[0] if batched else 1
+    rows = [
+        {k: array[i] if batched else array for k, array in arrays.items()} for i in range(count)
+    ]
+    images = rows if isinstance(inputs, dict) else [tuple(row.values()) for row in rows]
+    if labels is None:
+        return [(image, None) for image in images]
+    return list(zip(images, labels if batched else [labels], strict=True))
+
+
+def _is_single(image: Array, label: Array | None, kind: Kind | None) -> bool:
     """Whether this is one example: three axes may be (height, width, channels) or a grey batch."""
+    if kind in ("signal", "volume"):
+        if label is not None:
+            return label.ndim == 0 or len(label) != len(image)
+        return image.ndim < (3 if kind == "signal" else 5)
     if image.ndim != 3:
         return image.ndim < 3
     if label is None or (label.ndim > 0 and len(label) == len(image)):

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_saliency import methods as all_methods
 from keras_saliency import render
-from keras_saliency.entrance import entering_shape, takes_channels_first, takes_integers
+from keras_saliency.calls import fitting
 from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
 from keras_saliency.passes import Setting
@@ -31,14 +31,16 @@ class Explanation:
 
     Attributes:
         maps: float32 (batch, h, w), raw, and signed where the method is signed. Saliency has the
-            size of the images, a CAM that of its layer's grid.
+            size of the images, a CAM that of its layer's grid. Of signals (batch, time), of
+            volumes (batch, frames, h, w).
         scores: float32 (batch,), the explained quantity.
         targets: int (batch,), the class explained in each image; -1 where the target is no class.
-        outputs: The model's own output, (batch, ...).
+        outputs: The model's own output, (batch, ...); of several, the one that is explained.
         method: Name of the method.
         of: What the scores are: `"logits"`, `"probability"`, `"log_probability"`, or `"value"`.
         layer: Path of the layer that was looked at, or None.
         display: uint8 (batch, height, width, 3), the images as a person sees them.
+        frames: How many frames each volume has, some of which `display` shows; 1 for others.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -57,6 +59,7 @@ class Explanation:
     of: Of
     layer: str | None
     display: np.ndarray
+    frames: int = 1
 
     @property
     def signed(self) -> bool:
@@ -74,9 +77,10 @@ class Explanation:
         Returns:
             uint8 (batch, height, width, 3).
         """
+        options: dict[str, Any] = {"cmap": cmap, "opacity": opacity, "frames": self.frames}
         return np.stack(
             [
-                render.overlay(picture, map_, signed=self.signed, cmap=cmap, opacity=opacity)
+                render.overlay(picture, map_, signed=self.signed, **options)
                 for picture, map_ in zip(self.display, self.maps, strict=True)
             ]
         )
@@ -106,7 +110,13 @@ class Explanation:
                 for target, score in zip(self.targets, self.scores, strict=True)
             ]
         return render.figure(
-            self.display, self.maps, list(titles), signed=self.signed, cmap=cmap, opacity=opacity
+            self.display,
+            self.maps,
+            list(titles),
+            signed=self.signed,
+            cmap=cmap,
+            opacity=opacity,
+            frames=self.frames,
         )
 
 
@@ -155,14 +165,18 @@ class Explainer:
     ) -> None:
         self._methods = name_methods(chosen)
         self._images = np.asarray(probes.images, "float32")
+        self._extras = list(probes.extras.values())
         self._size = _balanced(len(self._images), batch_size)
         self._model = model
-        _check_size(model, self._images)
-        _build(model, self._images.shape)
+        call = fitting(model, probes.form, self._images, target.output)
+        call.build(self._images, *self._extras)
         with untouched(model):
-            self._setting = settle(model, self._images, probes.labels, target, layer)
+            self._setting = settle(call, self._images, probes.labels, target, layer, self._extras)
             self._scored = ScoredModel(self._setting, batch_size)
-            self._questions = self._scored.questions(list(self._methods.values()), self._images[:1])
+            one = [extra[:1] for extra in self._extras]
+            self._questions = self._scored.questions(
+                list(self._methods.values()), self._images[:1], one
+            )
 
     @property
     def setting(self) -> Setting:
@@ -201,8 +215,10 @@ class Explainer:
         errors: dict[str, Exception] = {}
         facts: list[dict[str, np.ndarray]] = []
         with untouched(self._model):
-            for images, detail, real in self._chunks():
-                batch = self._scored.attend(images, detail, self._questions)
+            for rows, real in self._chunks():
+                detail = self._setting.aim.detail[rows]
+                extras = [extra[rows] for extra in self._extras]
+                batch = self._scored.attend(self._images[rows], detail, self._questions, extras)
                 facts.append({k: v[:real] for k, v in self._scored.facts().items()})
                 for name in self._methods.keys() - errors.keys():
                     try:
@@ -215,14 +231,13 @@ class Explainer:
         done = {name: np.concatenate(maps[name]) for name in self._methods if name not in errors}
         return Look(done, errors, **together)
 
-    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Yield batches of one size, so that one trace serves all; the last is filled up."""
-        detail = self._setting.aim.detail
+    def _chunks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield the rows of batches of one size, the last filled up, so that one trace serves."""
         for start in range(0, len(self._images), self._size):
             rows = np.arange(start, start + self._size)
             real = int((rows < len(self._images)).sum())
             rows = np.minimum(rows, len(self._images) - 1)
-            yield self._images[rows], detail[rows], real
+            yield rows, real
 
 
 def explain(
@@ -238,8 +253,11 @@ def explain(
     """Explain what a model's score of some images rests on.
 
     Args:
-        model: Any Keras model with an image input; it is not changed.
-        images: (batch, height, width, channels), or `Probes`, which know display and labels too.
+        model: Any Keras model with an image input; it is not changed. Of several outputs, name the
+            one that is explained: `target=ks.Target("predicted", output="species")`.
+        images: (batch, height, width, channels), or `Probes`, which know display and labels too;
+            (batch, frames, height, width, channels) of volumes. For a model of several inputs, a
+            dict of them. Signals (batch, time, channels) are given as `Probes(..., kind="signal")`.
         method: A name out of `methods.available()`, or a callable `(model, images) -> maps`.
         target: What is explained: `"predicted"`, `"label"` (with `Probes` that have labels),
             `"contrast"`, a class index, one index per image, an array of output weights, a
@@ -285,6 +303,7 @@ def explain(
         of=explainer.of,
         layer=place.name if place else None,
         display=probes.display,
+        frames=probes.frames,
     )
 
 
@@ -319,55 +338,9 @@ def _balanced(count: int, batch_size: int) -> int:
 def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:
     maps = np.asarray(ops.convert_to_numpy(found), "float32")
     if maps.ndim != len(batch.shape) - 1 or len(maps) != batch.shape[0]:
+        grid = {1: "time", 2: "h, w"}.get(len(batch.shape) - 2, "frames, h, w")
         raise ValueError(
-            f"A method must return one map per image, ({batch.shape[0]}, h, w). "
+            f"A method must return one map per image, ({batch.shape[0]}, {grid}). "
             f"Received: shape {maps.shape} from {name!r}"
         )
     return maps
-
-
-def _build(model: keras.Model, shape: tuple[int, ...]) -> None:
-    """Build a model as its first batch would, without computing anything."""
-    if model.built:
-        return
-    nodes = list(model._inbound_nodes)
-    model(keras.KerasTensor((None, *entering_shape(model, shape)[1:])), training=False)
-    # A symbolic call notes itself as a node of some outer graph, of which there is none.
-    model._inbound_nodes[:] = nodes
-
-
-def _check_size(model: keras.Model, images: np.ndarray) -> None:
-    """Compare the images with the model's input, where the model knows it."""
-    inputs = getattr(model, "inputs", None) or ()
-    if len(inputs) > 1:
-        raise ValueError(
-            "A model with one input, the images, is needed. Received: "
-            f"model={model.name!r} with inputs of shapes {', '.join(str(i.shape) for i in inputs)}."
-            " Wrap it in a model that fills in the others."
-        )
-    try:
-        wanted = model.input_shape
-    except (AttributeError, ValueError):
-        return  # a subclassed model learns its input's shape from what it is called with
-    if not isinstance(wanted, tuple) or any(isinstance(part, tuple) for part in wanted):
-        return
-    if takes_channels_first(model):
-        wanted = (wanted[0], *wanted[2:], wanted[1])
-    fits = len(wanted) == images.ndim and all(
-        want in (None, have) for want, have in zip(wanted[1:], images.shape[1:], strict=True)
-    )
-    if not fits:
-        first = takes_channels_first(model)
-        raise ValueError(
-            f"The images must have the model's input shape {wanted}"
-            f"{', channels last: the model gets them channels first' if first else ''}. Received: "
-            f"images.shape={images.shape}. Resize them, or read a folder with "
-            "Probes.from_directory(folder, image_size=model)"
-            f"{'; np.moveaxis(images, 1, -1) puts channels last' if first else ''}."
-        )
-    if takes_integers(model) and (images != np.floor(images)).any():
-        raise ValueError(
-            "The model takes images of whole numbers, as its input is declared. Received: images "
-            f"with values such as {images[images != np.floor(images)][0]:g}. Give raw pictures, "
-            "uint8 of 0 to 255."
-        )

@@ -94,7 +94,7 @@ class Head:
 
 
 def read_head(
-    model: keras.Model,
+    compiled_loss: Any,
     output_shape: tuple[int, ...],
     activation: Literal["softmax", "sigmoid"] | None,
     labels: np.ndarray | None,
@@ -106,7 +106,7 @@ def read_head(
     compiled with; the labels and the outputs themselves.
 
     Args:
-        model: The model.
+        compiled_loss: The loss that the model was compiled with for this output, or None.
         output_shape: (batch, ..., classes) of the scored output.
         activation: `"softmax"`, `"sigmoid"` or None, as reached.
         labels: The probes' labels, or None.
@@ -119,7 +119,7 @@ def read_head(
     shape = tuple(output_shape[1:])
     if activation is not None:
         return Head(activation, "reached", shape)
-    loss, from_logits = _loss(model)
+    loss, from_logits = _described(compiled_loss)
     if "binary" in loss and "crossentropy" in loss:
         return Head("sigmoid", "outputs" if from_logits else None, shape)
     if any(word in loss for word in _REGRESSIONS):
@@ -130,12 +130,11 @@ def read_head(
     return Head("sigmoid" if binary else "values", "outputs" if binary else None, shape)
 
 
-def _loss(model: keras.Model) -> tuple[str, bool]:
-    """Return a name of the loss that the model was compiled with, and its `from_logits`."""
-    losses = [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
-    if len(losses) != 1:
+def _described(loss: Any) -> tuple[str, bool]:
+    """Return a loss's name and its `from_logits`."""
+    if loss is None:
         return "", False
-    loss = keras.losses.get(losses[0])  # the function of a short name, such as "bce"
+    loss = keras.losses.get(loss)  # the function of a short name, such as "bce"
     name = getattr(loss, "__name__", type(loss).__name__).lower()
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     return name, bool(config.get("from_logits", False))

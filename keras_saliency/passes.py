@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_saliency import autodiff
 from keras_saliency.attention import met_attention, self_attention
-from keras_saliency.entrance import entering, floats_kept
+from keras_saliency.calls import Call
 from keras_saliency.heads import Head
 from keras_saliency.layers import LogitPlace, Place, reached
 from keras_saliency.recording import Recording
@@ -23,7 +23,7 @@ from keras_saliency.targets import Aim
 class Setting:
     """What is settled once for a model and its probes, before anything is computed."""
 
-    model: keras.Model
+    call: Call
     recording: Recording
     head: Head
     aim: Aim
@@ -31,23 +31,22 @@ class Setting:
     place: Place | None
     no_place: str
 
-
-def output_of(model: keras.Model, images: Any) -> Any:
-    """Call a model as it is used, not trained, and return its only output."""
-    with floats_kept(model):
-        outputs = keras.tree.flatten(model(entering(model, images), training=False))
-    if len(outputs) != 1:
-        raise ValueError(
-            f"A model with one output is needed. Received: model={model.name!r} with "
-            f"{len(outputs)} outputs. Explain a keras.Model(model.input, output) of one of them."
-        )
-    return outputs[0]
+    @property
+    def model(self) -> keras.Model:
+        """The model that is called."""
+        return self.call.model
 
 
 def question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
-    """Write the function of one pass: the forward pass, and a backward pass if one is needed."""
+    """Write the function of one pass: the forward pass, and a backward pass if one is needed.
 
-    def answer(scale: Any, images: Any, detail: Any, gates: Any = None) -> dict[str, Any]:
+    It takes the scale of the scores, images, what the target knows of each, the model's other
+    inputs, and, if there are any, gates of the layer's channels.
+    """
+    beside = max(len(setting.call.form.names) - 1, 0)
+
+    def answer(scale: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
+        extras, gates = rest[:beside], next(iter(rest[beside:]), None)
         points: dict[str, Any] = {}
         looks = gates is not None or questions & {"activations", "layer_gradients"}
         place = setting.place if looks else None
@@ -70,34 +69,34 @@ def question_function(setting: Setting, questions: frozenset[str]) -> Callable[.
 
             attention: Any = met_attention(setting.model) if attends else nullcontext([])
             with reached(place, setting.logits, changed) as seen, attention as met:
-                outputs = output_of(setting.model, points.get("input_gradients", images))
+                outputs = setting.call(points.get("input_gradients", images), *extras)
             logits = seen.logits[setting.logits.run] if setting.logits else None
             scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
-            rest = {"scores": scores, "classes": classes, "outputs": outputs}
+            found = {"scores": scores, "classes": classes, "outputs": outputs}
             if place is not None:
-                rest["activations"] = ops.cast(place.layout.to_map(seen.outputs), "float32")
+                found["activations"] = ops.cast(place.layout.to_map(seen.outputs), "float32")
             if attends:
-                rest["attentions"] = self_attention(met, images.shape[0], setting.model.name)
-            return scores * scale, rest
+                found["attentions"] = self_attention(met, images.shape[0], setting.model.name)
+            return scores * scale, found
 
         if not points:
             return scored({})[1]
-        _, rest, gradients = autodiff.gradients(scored, points)
-        return rest | {name: _connected(name, gradients[name], setting) / scale for name in points}
+        _, found, gradients = autodiff.gradients(scored, points)
+        return found | {name: _connected(name, gradients[name], setting) / scale for name in points}
 
     return answer
 
 
-def attention_shape(model: keras.Model, images: Any) -> tuple[int, ...]:
+def attention_shape(call: Call, images: Any, *extras: Any) -> tuple[int, ...]:
     """Find the shape of the model's stacked self-attention without computing it."""
     shapes: list[tuple[int, ...]] = []
 
-    def look(images: Any) -> None:
-        with met_attention(model) as met:
-            output_of(model, images)
-        shapes.append(tuple(self_attention(met, images.shape[0], model.name).shape))
+    def look(images: Any, *extras: Any) -> None:
+        with met_attention(call.model) as met:
+            call(images, *extras)
+        shapes.append(tuple(self_attention(met, images.shape[0], call.model.name).shape))
 
-    autodiff.traced(look, model, ops.convert_to_numpy(images))
+    autodiff.traced(look, call.model, *map(ops.convert_to_numpy, (images, *extras)))
     return shapes[-1]
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from keras_saliency.arrays import Array, as_array, check_finite, frozen
+from keras_saliency.display import OVERSHOOT, find_range, given_pictures, pictures_of
+from keras_saliency.inputs import Form, Kind, apart, image_batch, stacked
 from keras_saliency.labels import label_text, settle_class_names, settle_labels, settle_names
 from keras_saliency.notices import warn_user
-
-# Tried in this order, so that an image is given the narrowest range that holds it.
-_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-# Interpolation overshoots a little; the share of the span that is still taken for rounding.
-_OVERSHOOT = 0.01
 
 
 class Probes:
@@ -24,11 +23,16 @@ class Probes:
     All arrays are copies and read-only: what happens to the caller's arrays later does not show.
 
     Attributes:
-        images: float32 `(batch, height, width, channels)`, what the model gets.
-        display: uint8 `(batch, height, width, 3)`, what a person sees.
+        images: float32 `(batch, height, width, channels)`, what the model gets; of signals
+            `(batch, time, channels)`, of volumes `(batch, frames, height, width, channels)`.
+        extras: What else the model gets, by name or place; read-only, a row for each probe.
+        kind: `"image"`, `"signal"` or `"volume"`.
+        display: uint8 `(batch, height, width, 3)`, what a person sees: a signal's curves, and of
+            a volume at most eight frames, evenly chosen, side by side.
         labels: int64 `(batch,)` for classes; float32 `(batch,)` for regression and float32
             `(batch, outputs)` for several labels or targets an image; or `None`.
-        masks: float32 `(batch, height, width)` in [0, 1], 1 on the object; or `None`.
+        masks: float32 in [0, 1], 1 on the object, of the shape of `images` without its channels;
+            or `None`.
         names: One unique name per probe, safe in a TensorBoard tag.
         class_names: The classes in the order of the model's outputs, or `None`.
         value_range: `(lowest, highest)` possible value of the images as they were given; their
@@ -37,6 +41,9 @@ class Probes:
     """
 
     images: Array
+    extras: Mapping[str | int, Array]
+    kind: Kind
+    form: Form
     display: Array
     labels: Array | None
     masks: Array | None
@@ -55,24 +62,32 @@ class Probes:
         class_names: Sequence[str] | None = None,
         display: Any = None,
         preprocess: Callable[[Any], Any] | None = None,
+        kind: Kind | None = None,
+        image: str | int | None = None,
     ) -> None:
         """Settle everything that is known about the probes.
 
         Args:
             images: `(batch, height, width, channels)`, or `(batch, height, width)` for greyscale:
                 uint8, or numbers in [0, 1], [-1, 1] or [0, 255]. The range is found once over all
-                images. Without `preprocess` the model gets them as they are, as float32.
+                images. Without `preprocess` the model gets them as they are, as float32. Volumes
+                and videos are `(batch, frames, height, width, channels)`. For a
+                model of several inputs, a dict of them by name, or a tuple in the model's order.
             labels: `(batch,)` or `(batch, 1)` integers, 0/1, strings from `class_names`, or
                 one-hot (also smoothed) rows `(batch, classes)`, of which the largest counts. Rows
                 that do not sum to one stay a matrix; fractional numbers stay regression targets.
             masks: Where the object is: `(batch, height, width)` or `(batch, height, width, 1)` of
-                the images' size; bool, 0/1, [0, 1] or 0/255.
+                the images' size (and number of frames); bool, 0/1, [0, 1] or 0/255.
             names: One name per probe; made safe and unique. Default: `"00_penguin"`.
             class_names: The classes in the order of the model's outputs.
             display: What a person sees, where it can't be derived from `images`: greyscale or
-                RGB in one of the ranges above, of any size.
+                RGB in one of the ranges above, of any size; of volumes as many frames.
             preprocess: Called with a float32 copy of `images` to make the model's input of the
                 same height and width, e.g. `keras.applications.vgg16.preprocess_input`.
+            kind: `"signal"` for `(batch, time, channels)`, or `(batch, time)`, whose shape alone
+                could be that of greyscale images; `"volume"` for `(batch, frames, height, width)`.
+            image: Of several inputs, the name or place of the one that is looked at; by default
+                the one of most axes.
 
         Raises:
             TypeError: If something is not an array, or a label is of no known kind.
@@ -85,22 +100,23 @@ class Probes:
             >>> probes.labels.tolist(), probes.names
             ([1, 0], ('00_penguin', '01_elephant'))
         """
-        given = _image_batch(images, "images")
+        alone, extras, form = apart(images, image)
+        self.extras = MappingProxyType(extras)
+        given, self.kind, bare = image_batch(alone, "images", kind)
+        self.form = replace(form, bare=bare)
         check_finite(given, "images")
-        self.value_range, known = _find_range(given)
+        self.value_range, known = find_range(given)
         raw = given.astype(np.float32)
-        if display is not None:
-            shown = _given_display(display, len(raw))
+        if display is None:
+            shown = pictures_of(raw, self.kind, self.value_range, known)
         else:
-            if not known:
-                _warn_of_unknown_range(self.value_range)
-            shown = _to_display(raw, self.value_range)
+            shown = given_pictures(display, self.kind, raw)
         self.display = frozen(shown)
         self.preprocess = preprocess
         self.images = frozen(raw if preprocess is None else _model_input(raw, preprocess))
         self.class_names = settle_class_names(class_names)
         self.labels = settle_labels(labels, len(raw), self.class_names)
-        self.masks = _settle_masks(masks, raw.shape[:3])
+        self.masks = _settle_masks(masks, raw.shape[:-1])
         self.names = settle_names(names, self.label_texts())
 
     @classmethod
@@ -157,6 +173,8 @@ class Probes:
         *,
         class_names: Sequence[str] | None = None,
         preprocess: Callable[[Any], Any] | None = None,
+        kind: Kind | None = None,
+        image: str | int | None = None,
     ) -> Probes:
         """Choose a few examples of each class from a dataset.
 
@@ -165,19 +183,22 @@ class Probes:
 
         Args:
             dataset: A `tf.data.Dataset`, a `keras.utils.PyDataset` or an iterable that yields
-                `(images, labels, ...)` or images alone, in batches or one by one.
+                `(images, labels, ...)` or images alone, in batches or one by one; of a model of
+                several inputs, a dict or tuple of them in the place of the images.
             per_class: How many examples of each class, chosen at random; of all together where
                 the labels are no classes.
             seed: Decides the choice.
             class_names: As for `Probes`; by default the dataset's own `class_names`, if any.
             preprocess: As for `Probes`, for a dataset of images that the model does not get as
                 they are.
+            kind: As for `Probes`.
+            image: As for `Probes`.
 
         Returns:
             The probes, ordered by class.
 
         Raises:
-            TypeError: If the dataset does not yield one array of images (and one of labels).
+            TypeError: If the dataset does not yield arrays of images (and one of labels).
             ValueError: If the dataset is empty, or its examples make no probes.
 
         Warns:
@@ -193,8 +214,15 @@ class Probes:
         if class_names is None:
             class_names = getattr(dataset, "class_names", None)
         count = None if class_names is None else len(class_names)
-        images, labels = draw(dataset, per_class, seed, count)
-        probes = cls(images, labels, class_names=class_names, preprocess=preprocess)
+        examples, labels = draw(dataset, per_class, seed, count, kind)
+        probes = cls(
+            stacked(examples),
+            labels,
+            class_names=class_names,
+            preprocess=preprocess,
+            kind=kind,
+            image=image,
+        )
         absent = sorted(set(probes.class_names or ()).difference(probes.label_texts()))
         if absent and probes.labels is not None and probes.labels.ndim == 1:
             warn_user(
@@ -208,7 +236,7 @@ class Probes:
         """Make probes of whatever says clearly enough what they are.
 
         Args:
-            value: `Probes` (returned as they are), an array of images, a tuple
+            value: `Probes` (returned as they are), an array of images, a dict of inputs, a tuple
                 `(images, labels)`, a dataset, or the path of a folder.
             model: Gives the size and the number of channels of the pictures in a folder.
 
@@ -236,16 +264,26 @@ class Probes:
                     f"`Probes(images, labels, masks=...)`. Received: {len(value)} entries"
                 )
             return cls(*value)
-        if isinstance(value, list) or hasattr(value, "__array__"):
+        if isinstance(value, list | dict) or hasattr(value, "__array__"):
             return cls(value)
         return cls.from_dataset(value)
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def frames(self) -> int:
+        """How many frames each volume has, some of which `display` shows; 1 for others."""
+        return self.images.shape[1] if self.kind == "volume" else 1
+
     def __repr__(self) -> str:
         size = "x".join(map(str, self.images.shape[1:]))
-        parts = [f"{len(self)} images of {size}", "values {:g} to {:g}".format(*self.value_range)]
+        parts = [
+            f"{len(self)} {self.kind}s of {size}",
+            "values {:g} to {:g}".format(*self.value_range),
+        ]
+        if self.extras:
+            parts.append(f"beside {', '.join(map(repr, self.extras))}")
         if self.class_names is not None:
             parts.append(f"{len(self.class_names)} classes")
         parts.append("unlabelled" if self.labels is None else "labelled")
@@ -268,86 +306,10 @@ class Probes:
         return [label_text(label, self.class_names) for label in self.labels]
 
 
-def _image_batch(images: Any, what: str) -> Array:
-    """The one place that knows which ranks are images; always `(batch, h, w, channels)`."""
-    array = as_array(images, what)
-    if array.dtype.kind in "OSUMmc":
-        raise TypeError(f"`{what}` must hold numbers. Received: {what}.dtype={array.dtype}")
-    received = f"Received: {what}.shape={array.shape}"
-    if array.ndim not in (3, 4):
-        raise ValueError(
-            f"`{what}` must be (batch, height, width, channels), or (batch, height, width) for "
-            f"greyscale. {received}"
-        )
-    if array.ndim == 3:
-        if array.shape[-1] in (1, 3):
-            raise ValueError(
-                f"`{what}` looks like a single image of shape (height, width, channels). Give it "
-                f"a batch axis: `{what}[None]`. {received}"
-            )
-        array = array[..., None]
-    if 0 in array.shape:
-        raise ValueError(f"`{what}` must hold at least one image and one pixel. {received}")
-    return array
-
-
-def _find_range(images: Array) -> tuple[tuple[float, float], bool]:
-    """The range of all images together, and whether it is one of the known ones."""
-    if images.dtype == np.uint8:
-        return (0.0, 255.0), True
-    lowest, highest = float(images.min()), float(images.max())
-    # Of the values' own span: 1 % of 255 would let standardised values of -2 to 2 pass for bytes.
-    slack = _OVERSHOOT * (highest - lowest)
-    for low, high in _RANGES:
-        if low - slack <= lowest and highest <= high + slack:
-            return (low, high), True
-    return (lowest, highest), False
-
-
-def _warn_of_unknown_range(value_range: tuple[float, float]) -> None:
-    warn_user(
-        "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and [0, 255]: "
-        "they are shown stretched linearly, with one scale for all probes. For true colours pass "
-        "the raw images with `preprocess=`, or what a person should see as `display=`.".format(
-            *value_range
-        )
-    )
-
-
-def _to_display(images: Array, value_range: tuple[float, float]) -> Array:
-    """uint8 RGB of float images; one scale for all probes."""
-    low, high = value_range
-    channels = images.shape[-1]
-    if channels not in (1, 3):
-        warn_user(
-            f"Images of {channels} channels can't be shown in colour: the first "
-            f"{'three are taken for red, green and blue' if channels > 3 else 'is shown'}. Pass "
-            "what a person should see as `display=` (and put the channels last). "
-            f"Received: images.shape={images.shape}"
-        )
-    shown = images[..., :3] if channels >= 3 else images[..., :1]
-    span = high - low if high > low else 1.0
-    scaled = np.rint(np.clip((shown - low) / span, 0, 1) * 255).astype(np.uint8)
-    return np.broadcast_to(scaled, (*scaled.shape[:3], 3))
-
-
-def _given_display(display: Any, count: int) -> Array:
-    """uint8 RGB of the pictures a user gave for the eye."""
-    array = _image_batch(display, "display")
-    value_range, known = _find_range(array)
-    if len(array) != count or array.shape[-1] not in (1, 3) or not known:
-        raise ValueError(
-            f"`display` must be {count} greyscale or RGB images, one per probe, uint8 or with "
-            "values in [0, 1], [-1, 1] or [0, 255]. Received: "
-            f"display.shape={array.shape}, values from {array.min():g} to {array.max():g}"
-        )
-    return _to_display(array.astype(np.float32), value_range)
-
-
 def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
     """What `preprocess` makes of the images; it may write into `raw`, as Keras's own do."""
     made = as_array(preprocess(raw), "preprocess(images)")
-    if made.ndim != raw.ndim or made.shape[:3] != raw.shape[:3]:
+    if made.ndim != raw.ndim or made.shape[:-1] != raw.shape[:-1]:
         raise ValueError(
             "`preprocess` must keep the number and the size of the images; resize before. "
             f"Received: images.shape={raw.shape}, preprocess(images).shape={made.shape}"
@@ -375,7 +337,7 @@ def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
     lowest, highest = float(array.min()), float(array.max())
     # A mask of 0/255 reaches at least half of 255; smaller numbers are the ids of classes.
     top = 255.0 if highest >= 128 else 1.0
-    if lowest < -_OVERSHOOT or highest > top * (1 + _OVERSHOOT):
+    if lowest < -OVERSHOOT or highest > top * (1 + OVERSHOOT):
         raise ValueError(
             "`masks` must be bool, 0/1, between 0 and 1, or 0/255. From a map of class ids make "
             f"them with `ids == wanted`. Received: values from {lowest:g} to {highest:g}"

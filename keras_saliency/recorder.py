@@ -34,7 +34,8 @@ class Snapshot:
     Args:
         step: The step on TensorBoard's slider, -1 before training.
         when: The same in words: "before training", "epoch 4", "batch 400".
-        maps: Method name to raw float32 `(n, h, w)`; a method that failed is absent.
+        maps: Method name to raw float32 `(n, h, w)`, `(n, time)` of signals, `(n, frames, h, w)` of
+            volumes; a method that failed is absent.
         errors: Name of a method that failed to one line that says why.
         scores: float32 `(n,)`, the explained quantity.
         predicted: For each probe a text such as "penguin" or "2.31".
@@ -73,6 +74,7 @@ class Recorder:
         of: What is explained: "logits", or another quantity that the tiles then name.
         drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
             for all.
+        frames: How many frames the volumes have of which `display` shows some.
         on_fault: Called with one line when something could not be recorded, once for each kind of
             fault, in the worker thread. By default it warns.
 
@@ -93,15 +95,17 @@ class Recorder:
         *,
         of: str = "logits",
         drawn: int = 64,
+        frames: int = 1,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
         self._writer = writer
         self._names = list(names)
         self._display = display
         self._of = of
+        self._frames = frames
         self._drawn = _choose_evenly(labels, drawn)
         self._strips = _FilmStrips(
-            [_words(names[i]) for i in self._drawn], display[self._drawn], of
+            [_words(names[i]) for i in self._drawn], display[self._drawn], of, frames
         )
         self._signed: set[str] = set()
         self._on_fault = on_fault
@@ -261,6 +265,7 @@ class Recorder:
             caption=self._caption(snapshot, i),
             correct=snapshot.correct[i],
             signed=signed,
+            frames=self._frames,
         )
 
     def _caption(self, snapshot: Snapshot, i: int) -> str:
@@ -286,7 +291,7 @@ class Recorder:
             scalars[f"probability/{self._names[i]}"] = float(snapshot.probability[i])
         for method, maps in snapshot.maps.items():
             group = safe_tag(method)
-            peaks = np.abs(maps).max(axis=(1, 2))
+            peaks = np.abs(maps).reshape(len(maps), -1).max(axis=1)
             alive = np.isfinite(peaks) & (peaks > 0)
             scalars[f"{group}/dead"] = 1 - _mean(alive)
             finite = peaks[np.isfinite(peaks)]
@@ -341,9 +346,12 @@ class _Frames:
 class _FilmStrips:
     """One film strip for each method, of bounded memory however long the training."""
 
-    def __init__(self, names: list[str], display: np.ndarray, of: str) -> None:
+    def __init__(self, names: list[str], display: np.ndarray, of: str, frames: int) -> None:
         self._names = names
+        self._volume = frames
         side = 96 if len(names) <= 8 else 64  # so that a long strip is seen, and written, whole
+        if display.shape[2] >= 2 * display.shape[1]:
+            side *= 2  # curves and rows of frames are low
         self._pictures = cards.thumbnails(display, side)
         self._note = f"{of.replace('_', ' ')}, each picture on its own scale up to its peak"
         self._frames: dict[str, _Frames] = {}
@@ -352,7 +360,7 @@ class _FilmStrips:
         """Add a column and draw the strip, uint8 `(height, width, 3)`."""
         each = [None] * len(self._pictures) if maps is None else maps
         cells = [
-            cards.cell(picture, map_, signed=signed)
+            cards.cell(picture, map_, signed=signed, frames=self._volume)
             for picture, map_ in zip(self._pictures, each, strict=True)
         ]
         label = when.split(" (")[0].removesuffix(" training")  # a column is narrow

@@ -22,6 +22,59 @@ if TYPE_CHECKING:
 
 _MAGNITUDE, _DIVERGING = "inferno", "bwr"
 _STRONGEST = 0.85  # the opacity at the peak: the photo still shows through
+_FRAMES = 8  # of a volume, at most
+
+
+def chosen_frames(count: int) -> np.ndarray:
+    """Choose which of a volume's frames are shown, evenly, the first and the last among them."""
+    return np.rint(np.linspace(0, count - 1, min(count, _FRAMES))).astype(int)
+
+
+def mosaic_of(count: int) -> tuple[int, int]:
+    """Return in how many rows and columns so many frames of a volume are laid out."""
+    shown = min(count, _FRAMES)
+    rows = 1 if shown <= _FRAMES // 2 else 2
+    return rows, -(-shown // rows)
+
+
+def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarray:
+    """Lay a map out on its picture: a signal's along the width, a volume's frame by frame.
+
+    Args:
+        map_: Floats `(h, w)`, `(time,)` or `(frames, h, w)`, finite, of any length and size.
+        size: The picture's `(height, width)` in pixels.
+        frames: How many frames the volume has that the picture shows some of.
+
+    Returns:
+        float32 `(height, width)`.
+
+    Example:
+        ```python
+        spread(np.arange(5.0), (120, 360))
+        ```
+    """
+    if map_.ndim == 2:
+        return resize(map_, size)
+    if map_.ndim == 1:
+        return np.repeat(resize(map_[None], (1, size[1])), size[0], axis=0)
+    rows, columns = mosaic_of(frames)
+    tops = np.rint(np.linspace(0, size[0], rows + 1)).astype(int)
+    lefts = np.rint(np.linspace(0, size[1], columns + 1)).astype(int)
+    laid = np.zeros(size, np.float32)
+    for i, frame in enumerate(_frames_of(map_, frames)):
+        (top, bottom), (left, right) = tops[i // columns :][:2], lefts[i % columns :][:2]
+        laid[top:bottom, left:right] = resize(frame, (bottom - top, right - left))
+    return laid
+
+
+def _frames_of(map_: np.ndarray, frames: int) -> np.ndarray:
+    """Take from a map `(f, h, w)`, interpolating, what belongs to the frames that are shown."""
+    places = (chosen_frames(frames) + 0.5) * len(map_) / frames - 0.5
+    places = np.clip(places, 0, len(map_) - 1)
+    before = np.floor(places).astype(int)
+    share = (places - before)[:, None, None].astype(map_.dtype)
+    after = np.minimum(before + 1, len(map_) - 1)
+    return (1 - share) * map_[before] + share * map_[after]
 
 
 def resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -60,7 +113,7 @@ def fault(map_: np.ndarray, signed: bool = False) -> str | None:
     """Say why a map cannot be drawn.
 
     Args:
-        map_: Raw floats `(h, w)`.
+        map_: Raw floats of any shape.
         signed: Whether values below zero are drawn.
 
     Returns:
@@ -88,18 +141,20 @@ def overlay(
     peak: float | None = None,
     cmap: str | None = None,
     opacity: float | None = None,
+    frames: int = 1,
 ) -> np.ndarray:
-    """Lay one map over its picture.
+    """Lay one map over its picture, or under a signal's curves.
 
     Args:
-        display: The picture, uint8 `(height, width, 3)`, RGB.
-        map_: Raw floats `(h, w)` of any size.
+        display: The picture, uint8 `(height, width, 3)`, RGB; of a signal dark on white.
+        map_: Raw floats `(h, w)` of any size; `(time,)` of a signal, `(frames, h, w)` of a volume.
         signed: Whether the sign is drawn, with zero in the middle of the colour map. Otherwise
             values below zero count as zero.
         peak: The magnitude that gets the last colour; larger ones are clipped. By default the
             map's own largest.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         opacity: A constant opacity from 0 to 1. By default it follows the magnitude.
+        frames: How many frames the volume has that the picture shows some of.
 
     Returns:
         uint8 `(height, width, 3)`. A map that is all zero, NaN or Inf leaves the picture in grey.
@@ -114,12 +169,16 @@ def overlay(
         ```
     """
     check_picture(display)
-    _check(map_, peak, opacity)
+    _check(map_, peak, opacity, frames)
     palette = _palette(cmap, signed)
     if fault(map_, signed):
         return grey(display)
-    values = resize(_scaled(map_, signed, peak), display.shape[:2]).clip(-1, 1)
-    return _paint(display, values, palette, signed, opacity)
+    values = spread(_scaled(map_, signed, peak), display.shape[:2], frames).clip(-1, 1)
+    if map_.ndim > 1:
+        return _paint(display, values, palette, signed, opacity)
+    # Multiplied, so that the curves stay dark whatever is behind them.
+    heat = _paint(np.full_like(display, 255), values, palette, signed, opacity)
+    return cv2.multiply(heat, display, scale=1 / 255)
 
 
 def colour_bar(size: tuple[int, int], signed: bool = False, cmap: str | None = None) -> np.ndarray:
@@ -200,9 +259,13 @@ def check_picture(display: np.ndarray) -> None:
         )
 
 
-def _check(map_: np.ndarray, peak: float | None, opacity: float | None) -> None:
-    if map_.ndim != 2 or not map_.size:
-        raise ValueError(f"map_ must have the shape (h, w). Received: map_.shape={map_.shape}")
+def _check(map_: np.ndarray, peak: float | None, opacity: float | None, frames: int) -> None:
+    volume = map_.ndim == 3 and (frames > 1 or len(map_) == 1)
+    if not (map_.ndim in (1, 2) or volume) or not map_.size:
+        raise ValueError(
+            "map_ must have the shape (h, w), (time,) of a signal, or (f, h, w) with frames=. "
+            f"Received: map_.shape={map_.shape}"
+        )
     if peak is not None and not 0 < peak < math.inf:
         raise ValueError(f"peak must be a finite number above 0. Received: peak={peak}")
     if opacity is not None and not 0 <= opacity <= 1:
@@ -222,16 +285,19 @@ def figure(
     signed: bool = False,
     cmap: str | None = None,
     opacity: float | None = None,
+    frames: int = 1,
 ) -> "Figure":
     """Draw pictures, their maps and their overlays side by side, a row each.
 
     Args:
         displays: The pictures, uint8 `(batch, height, width, 3)`, RGB.
-        maps: Raw floats `(batch, h, w)`, each drawn on its own scale.
+        maps: Raw floats `(batch, h, w)`, `(batch, time)` or `(batch, frames, h, w)`, each drawn on
+            its own scale.
         titles: One for each picture.
         signed: Whether the sign is drawn.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         opacity: The overlay's constant opacity from 0 to 1. By default it follows the magnitude.
+        frames: How many frames the volumes have that the pictures show some of.
 
     Returns:
         A matplotlib figure, unknown to pyplot; `figure.savefig(path)` writes it.
@@ -262,8 +328,10 @@ def figure(
     ):
         left.imshow(display)
         left.set_title(title, fontsize="medium")
-        _draw_map(middle, map_, (width, height), signed, cmap)
-        right.imshow(overlay(display, map_, signed=signed, cmap=cmap, opacity=opacity))
+        _draw_map(middle, map_, (width, height), signed, cmap, frames)
+        right.imshow(
+            overlay(display, map_, signed=signed, cmap=cmap, opacity=opacity, frames=frames)
+        )
     axes[0, 1].set_title("map", fontsize="medium")
     axes[0, 2].set_title("overlay", fontsize="medium")
     for axis in axes.flat:
@@ -277,6 +345,7 @@ def _draw_map(
     extent: tuple[int, int],
     signed: bool,
     cmap: str | None,
+    frames: int,
 ) -> None:
     """Show the cells of one raw map with a colour bar, or say why it cannot be drawn."""
     why = fault(map_, signed)
@@ -287,7 +356,7 @@ def _draw_map(
         return
     peak = peak_of(map_, signed)
     shown = axis.imshow(
-        map_,
+        _cells(map_, frames),
         cmap=cmap or (_DIVERGING if signed else _MAGNITUDE),
         vmin=-peak if signed else 0,
         vmax=peak,
@@ -296,3 +365,11 @@ def _draw_map(
     )
     bar = axis.inset_axes((1.03, 0, 0.05, 1))  # exactly as high as the map
     axis.figure.colorbar(shown, cax=bar, format="%.3g")
+
+
+def _cells(map_: np.ndarray, frames: int) -> np.ndarray:
+    """Lay the cells of a map out as its picture is: `(h, w)`."""
+    if map_.ndim < 3:
+        return np.atleast_2d(map_)
+    rows, columns = mosaic_of(frames)
+    return spread(map_, (rows * map_.shape[1], columns * map_.shape[2]), frames)

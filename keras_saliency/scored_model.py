@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,10 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import autodiff
+from keras_saliency.calls import Call
 from keras_saliency.heads import read_head
 from keras_saliency.layers import LayerChoice, choose, logits_behind, pooled_head
-from keras_saliency.passes import Setting, attention_shape, output_of, question_function
+from keras_saliency.passes import Setting, attention_shape, question_function
 from keras_saliency.recording import record, standing_in
 from keras_saliency.targets import Target, against_similar, aim
 
@@ -51,7 +51,7 @@ class ScoredModel:
         self._elsewhere: dict[Any, ScoredModel] = {}
         self._copies: ScoredModel | None = None
         self._images: Any = None
-        self._detail: Any = None
+        self._beside: list[Any] = []  # what the target knows of each image, and the other inputs
         self._answers: dict[str, Any] = {}
         self._asked: set[str] = set()
         self._rehearsing = False
@@ -151,10 +151,12 @@ class ScoredModel:
             self._copies._passes = self._passes
         there = self._copies
         there._images = ops.convert_to_tensor(copies, "float32")
-        there._detail, there._answers = ops.take(self._detail, rows, axis=0), {}
+        there._beside, there._answers = self._beside_of(rows), {}
         return there, there._images
 
-    def questions(self, methods: Sequence[Method], images: np.ndarray) -> frozenset[str]:
+    def questions(
+        self, methods: Sequence[Method], images: np.ndarray, extras: Sequence[np.ndarray] = ()
+    ) -> frozenset[str]:
         """Find what methods ask about the images themselves, so that one pass can answer all.
 
         They are asked with zeros for answers; one that turns to other images has said enough.
@@ -162,7 +164,7 @@ class ScoredModel:
         self._rehearsing, self.copies_asked = True, []
         asked: set[str] = set()
         for method in methods:
-            self.attend(images, np.zeros(len(images)), frozenset())
+            self.attend(images, np.zeros(len(images)), frozenset(), extras)
             copies = 0
             try:
                 method(self, self._images)
@@ -174,21 +176,27 @@ class ScoredModel:
         self.forget()
         return frozenset(asked)
 
-    def attend(self, images: np.ndarray, detail: np.ndarray, questions: frozenset[str]) -> Any:
+    def attend(
+        self,
+        images: np.ndarray,
+        detail: np.ndarray,
+        questions: frozenset[str],
+        extras: Sequence[np.ndarray] = (),
+    ) -> Any:
         """Turn to a batch, answer the questions about it in one pass, and return its tensor."""
         self._images = ops.convert_to_tensor(images)
-        self._detail = ops.convert_to_tensor(detail)
+        self._beside = [ops.convert_to_tensor(one) for one in (detail, *extras)]
         self._answers, self._asked = {}, set()
         if not self._rehearsing:
-            self._answers = self._pass(questions, self._images, self._detail)
+            self._answers = self._pass(questions, self._images, *self._beside)
             if self._setting.aim.classes:
                 # What was predicted for an image is what its perturbed copies are scored for.
-                self._detail = self._answers["classes"]
+                self._beside[0] = self._answers["classes"]
         return self._images
 
     def forget(self) -> None:
         """Let go of the batch and of the answers about it."""
-        self._images, self._detail, self._answers = None, None, {}
+        self._images, self._beside, self._answers = None, [], {}
         for there in (*self._elsewhere.values(), *filter(None, [self._copies])):
             there.forget()
 
@@ -201,7 +209,7 @@ class ScoredModel:
 
     def _here_too(self, there: ScoredModel) -> ScoredModel:
         """Turn another view of the model to the batch that is attended to here."""
-        there._images, there._detail = self._images, self._detail
+        there._images, there._beside = self._images, self._beside
         there._answers, there._rehearsing = {}, self._rehearsing
         return there
 
@@ -215,7 +223,7 @@ class ScoredModel:
             self._answers |= self._attention_zeros() if question == "attentions" else self._zeros()
         elif question not in self._answers:
             missing = frozenset(self._asked - self._answers.keys())
-            self._answers |= self._pass(missing, images, self._detail)
+            self._answers |= self._pass(missing, images, *self._beside)
         return self._answers[question]
 
     def _others(self, question: str, images: Any, rows: Any, gates: Any = None) -> Any:
@@ -230,12 +238,16 @@ class ScoredModel:
         for start in range(0, count, size):
             # The last chunk is filled up, so that it needs no trace of its own.
             chunk = np.minimum(np.arange(start, start + size), count - 1)
-            inputs = [ops.take(images, chunk, axis=0), ops.take(self._detail, rows[chunk], axis=0)]
+            inputs = [ops.take(images, chunk, axis=0), *self._beside_of(rows[chunk])]
             if gates is not None:
                 inputs.append(ops.take(ops.convert_to_tensor(gates, "float32"), chunk, axis=0))
             answer = self._pass(frozenset({question}), *inputs)[question]
             found.append(answer[: count - start])
         return ops.concatenate(found)
+
+    def _beside_of(self, rows: np.ndarray) -> list[Any]:
+        """What goes beside copies of these images of the batch."""
+        return [ops.take(one, rows, axis=0) for one in self._beside]
 
     def _zeros(self) -> dict[str, Any]:
         place, count = self._setting.place, self._images.shape[0]
@@ -249,7 +261,8 @@ class ScoredModel:
         }
 
     def _attention_zeros(self) -> dict[str, Any]:
-        return {"attentions": ops.zeros(attention_shape(self._setting.model, self._images))}
+        shape = attention_shape(self._setting.call, self._images, *self._beside[1:])
+        return {"attentions": ops.zeros(shape)}
 
     def _pass(self, questions: frozenset[str], *inputs: Any) -> dict[str, Any]:
         """Run one compiled pass that answers just these questions."""
@@ -274,20 +287,22 @@ class _OtherImages(BaseException):
 
 
 def settle(
-    model: keras.Model,
+    call: Call,
     images: np.ndarray,
     labels: np.ndarray | None,
     target: Target,
     layer: LayerChoice,
+    extras: Sequence[np.ndarray] = (),
 ) -> Setting:
     """Look at a model once and settle how it is asked.
 
     Args:
-        model: A built model.
+        call: How a built model is called.
         images: All images, (n, height, width, channels) float32.
         labels: Labels of the images, or None.
         target: What is explained.
         layer: Which layer is looked at; None picks the last feature map.
+        extras: The model's other inputs, (n, ...) each.
 
     Returns:
         The setting.
@@ -295,17 +310,18 @@ def settle(
     Raises:
         ValueError: A layer or target that does not fit the model.
     """
-    forward = functools.partial(output_of, model)
-    recording = record(model, forward, images[:1])
+    model = call.model
+    recording = call.matters(record(model, call, images[:1], *(one[:1] for one in extras)))
     logits = logits_behind(recording)
 
     def sums_to_one() -> bool:
-        outputs = autodiff.compiled(forward, model)(ops.convert_to_tensor(images[:4]))
+        inputs = [ops.convert_to_tensor(one[:4]) for one in (images, *extras)]
+        outputs = autodiff.compiled(call, model)(*inputs)
         found = ops.convert_to_numpy(outputs).astype("float64")
         return bool((found >= 0).all() and np.allclose(found.sum(axis=-1), 1.0, atol=1e-2))
 
     activation = logits.activation if logits else None
-    head = read_head(model, recording.output_shape, activation, labels, sums_to_one)
+    head = read_head(call.loss, recording.output_shape, activation, labels, sums_to_one)
     place, no_place = None, ""
     try:
         place = choose(recording, model, layer)
@@ -314,7 +330,7 @@ def settle(
             raise
         no_place = str(error)
     return Setting(
-        model, recording, head, aim(target, head, labels, len(images)), logits, place, no_place
+        call, recording, head, aim(target, head, labels, len(images)), logits, place, no_place
     )
 
 

@@ -29,6 +29,8 @@ class Target:
             (batch, ...), labels) -> scores (batch,)` in `keras.ops`.
         of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
             reached, the log probability takes their place and is named in the results.
+        output: Which output of a model of several: its name (the key of a dict, the name of the
+            output layer) or its place. The probes' labels are labels of this output.
 
     Raises:
         ValueError: An unknown name in `what` or `of`.
@@ -36,12 +38,13 @@ class Target:
 
     Example:
         >>> import keras_saliency as ks
-        >>> ks.Target("label", of="probability")
-        Target(what='label', of='probability')
+        >>> ks.Target("label", of="probability", output="species")
+        Target(what='label', of='probability', output='species')
     """
 
     what: What = "label"
     of: Of = "logits"
+    output: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.of not in _OF:

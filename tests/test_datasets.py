@@ -348,7 +348,7 @@ def test_an_iterator_loses_what_is_read_and_this_is_said():
         ([], ValueError, "no examples"),
         (3, TypeError, "int"),
         ({"image": IMAGES}, TypeError, "dict"),
-        ([{"image": IMAGES}], TypeError, "dataset.map"),
+        ([(IMAGES, {"class": LABELS})], TypeError, "dataset.map"),
         ([(IMAGES, LABELS[:5])], ValueError, "as many labels"),
         ([(IMAGES, 1)], ValueError, "as many labels"),
     ],

@@ -412,13 +412,13 @@ def test_several_outputs_or_inputs(classifier, photos):
     one = classifier()
     several = keras.Model(one.input, {"a": one.output, "b": one.get_layer("pool").output})
     with pytest.raises(
-        ValueError, match=r"one output is needed.*2 outputs\. Explain a keras\.Model"
+        ValueError, match=r"several outputs, 'a', 'b'\. Name .*Target\('predicted', output='a'\)"
     ):
         explain(several, photos(1))
     other = keras.Input((2,))
     several = keras.Model([one.input, other], one.output)
     with pytest.raises(
-        ValueError, match=r"one input.*inputs of shapes \(None, 9, 12, 3\), \(None, 2\)"
+        ValueError, match=r"several inputs\. Give them all.*: \.\.\., .*Received: images alone"
     ):
         explain(several, photos(1))
 

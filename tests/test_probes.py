@@ -181,7 +181,7 @@ def test_nan_and_infinity_are_named(bad):
         (np.zeros((0, 5, 7, 3)), "at least one image"),
         (np.zeros((5, 7)), r"images.shape=\(5, 7\)"),
         (np.zeros((5, 7, 3)), r"images\[None\]"),
-        (np.zeros((1, 2, 5, 7, 3)), "must be"),
+        (np.zeros((1, 2, 3, 5, 7, 3)), "must be"),
         ([np.zeros((5, 7, 3)), np.zeros((6, 7, 3))], "one size"),
     ],
     ids=["none", "flat", "single", "volume", "ragged"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.arrays import Array, as_array
+from keras_saliency.calls import Call
 from keras_saliency.faithfulness.sensitivity import Explain, maps_of, rank_correlation
 from keras_saliency.methods._options import check_count, check_seed
-from keras_saliency.passes import output_of
 from keras_saliency.recording import record
 
 
@@ -101,7 +100,7 @@ def _from_the_top(model: keras.Model, images: Array) -> dict[str, list[Any]]:
     A weight belongs to the innermost layer that holds it, and of several to the last that runs.
     What is held by no layer that was seen running comes last.
     """
-    recording = record(model, functools.partial(output_of, model), images)
+    recording = record(model, Call(model), images)
     found: dict[str, list[Any]] = {}
     taken: set[int] = set()
     seen = [(run.name, run.layer) for run in reversed(recording.runs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.arrays import Array, as_array, check_finite
+from keras_saliency.calls import fitting
 from keras_saliency.explainer import explain
 from keras_saliency.heads import Of
 from keras_saliency.methods._grids import resized
@@ -60,9 +62,11 @@ def scorer(
     labels = probes.labels
     if isinstance(asked.what, str) and (found.targets >= 0).all():
         labels = found.targets
-        asked = Target("label" if asked.what == "predicted" else asked.what, asked.of)
+        asked = replace(asked, what="label" if asked.what == "predicted" else asked.what)
+    call = fitting(model, probes.form, probes.images, asked.output)
+    extras = list(probes.extras.values())
     with untouched(model):
-        setting = settle(model, probes.images, labels, asked, None)
+        setting = settle(call, probes.images, labels, asked, None, extras)
     scored, detail = ScoredModel(setting, batch_size), setting.aim.detail
     size = min(batch_size, len(detail))
 
@@ -78,7 +82,8 @@ def scorer(
             for start in range(0, len(copies), size):
                 # The last part is filled up, so that one trace serves all.
                 rows = np.minimum(np.arange(start, start + size), len(copies) - 1)
-                scored.attend(copies[rows], detail[rows], frozenset({"scores"}))
+                beside = [extra[rows] for extra in extras]
+                scored.attend(copies[rows], detail[rows], frozenset({"scores"}), beside)
                 parts.append(scored.facts()["scores"][: len(copies) - start])
             scored.forget()
         return np.concatenate(parts)
