@@ -159,7 +159,8 @@ def _grid_of_tokens(
     patches = [
         Layout(_channels_first(recording, r)).map_shape(r.shape)[1:-1]
         for r in recording.until(run)
-        if len(r.shape) == len(size) + 2
+        # Inside attention there are tokens by heads, which are no places.
+        if len(r.shape) == len(size) + 2 and not any(attends(outer) for outer in r.within)
     ]
     if any(attends(r.layer) and r.shape[1:2] == (count,) for r in recording.runs):
         return _nearest(count, patches) or _of_squares(count, size)

@@ -71,8 +71,9 @@ def question_function(setting: Setting, questions: frozenset[str]) -> Callable[.
             with reached(place, setting.logits, changed) as seen, attention as met:
                 outputs = setting.call(points.get("input_gradients", images), *extras)
             logits = seen.logits[setting.logits.run] if setting.logits else None
-            scores, classes = setting.aim.score(setting.head, outputs, logits, detail)
-            found = {"scores": scores, "classes": classes, "outputs": outputs}
+            settled = setting.aim.settled(setting.head, outputs, logits, detail)
+            scores, classes = setting.aim.score(setting.head, outputs, logits, settled)
+            found = {"scores": scores, "classes": classes, "outputs": outputs, "detail": settled}
             if place is not None:
                 found["activations"] = ops.cast(place.layout.to_map(seen.outputs), "float32")
             if attends:

@@ -189,9 +189,7 @@ class ScoredModel:
         self._answers, self._asked = {}, set()
         if not self._rehearsing:
             self._answers = self._pass(questions, self._images, *self._beside)
-            if self._setting.aim.classes:
-                # What was predicted for an image is what its perturbed copies are scored for.
-                self._beside[0] = self._answers["classes"]
+            self._beside[0] = self._answers["detail"]
         return self._images
 
     def forget(self) -> None:

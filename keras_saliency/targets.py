@@ -29,26 +29,36 @@ class Target:
             (batch, ...), labels) -> scores (batch,)` in `keras.ops`.
         of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
             reached, the log probability takes their place and is named in the results.
+        region: For models that give classes at each position: where the class is explained.
+            `"predicted"` is where the model sees that class, an array of the output's positions,
+            `(height, width)` or `(batch, height, width)`, weighs each of them; None takes all of
+            them. The score is the mean over the region.
         output: Which output of a model of several: its name (the key of a dict, the name of the
             output layer) or its place. The probes' labels are labels of this output.
 
     Raises:
-        ValueError: An unknown name in `what` or `of`.
+        ValueError: An unknown name in `what`, `of` or `region`.
         TypeError: `what` is none of the kinds above.
 
     Example:
         >>> import keras_saliency as ks
-        >>> ks.Target("label", of="probability", output="species")
-        Target(what='label', of='probability', output='species')
+        >>> ks.Target("label", of="probability")
+        Target(what='label', of='probability', region=None, output=None)
     """
 
     what: What = "label"
     of: Of = "logits"
+    region: str | np.ndarray | None = None
     output: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.of not in _OF:
             raise ValueError(f"of must be one of {', '.join(_OF)}. Received: of={self.of!r}")
+        if isinstance(self.region, str) and self.region != "predicted":
+            raise ValueError(
+                "region must be 'predicted', an array over the output's positions, or None. "
+                f"Received: region={self.region!r}"
+            )
         if isinstance(self.what, str) and self.what not in _NAMED:
             raise ValueError(
                 f"target must be one of {', '.join(_NAMED)}, a class index, one index per image, "
@@ -74,7 +84,8 @@ class Aim:
 
     Attributes:
         of: What the scores are computed of, after what the model can give.
-        detail: What the score needs to know about each image, (n, ...): classes or weights.
+        detail: What the score needs to know about each image, (n, ...): classes or weights;
+            negative where the model's outputs for the image are to settle it.
         classes: Whether the target explains one class an image, found at index 1 of `score`.
     """
 
@@ -82,6 +93,14 @@ class Aim:
     detail: np.ndarray
     classes: bool
     _score: Callable[..., Any]
+    _settle: Callable[..., Any] | None = None
+
+    def settled(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
+        """Return `detail` with what the outputs were to settle.
+
+        What was predicted for an image is what its perturbed copies are then scored for.
+        """
+        return detail if self._settle is None else self._settle(head, outputs, logits, detail)
 
     def score(self, head: Head, outputs: Any, logits: Any, detail: Any) -> tuple[Any, Any]:
         """Compute scores (batch,) float32 and the classes explained (batch,), -1 where none."""
@@ -111,6 +130,8 @@ def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Ai
             "model for values (regression). Leave `of` out."
         )
     what = target.what
+    if target.region is not None:
+        return _in_region(target, head, labels, count, of)
     if callable(what):
         known = np.zeros(count, "int32") if labels is None else labels
         return Aim(of, known, False, _calling(what, of))
@@ -118,13 +139,7 @@ def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Ai
         return _named(what, head, labels, count, of)
     array = np.asarray(what)
     if array.dtype.kind in "iu" and array.ndim <= 1:
-        if array.ndim == 1 and len(array) != count:
-            raise ValueError(
-                f"target must hold one class index per image, {count} in all. "
-                f"Received: target of length {len(array)}. If these are weights of outputs, give "
-                "them as floats."
-            )
-        return Aim(of, _classes(np.broadcast_to(array, (count,)), head, "target"), True, _class(of))
+        return Aim(of, _one_each(array, head, count), True, _class(of))
     return Aim(of, _weights(array, head, count), False, _weighing(of))
 
 
@@ -174,7 +189,7 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
             )
         return Aim(of, nothing, False, _mean_of_values(of))
     if what == "predicted" or labels is None:
-        return Aim(of, nothing, True, _predicted(of, contrast=what == "contrast"))
+        return Aim(of, nothing, True, _class(of, what == "contrast"), _predicted(of))
     if labels.ndim == 2:
         if what == "contrast":
             raise ValueError(
@@ -192,15 +207,44 @@ def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
     return score
 
 
-def _predicted(of: Of, contrast: bool) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, known: Any) -> tuple[Any, Any]:
-        quantity = head.by_class(outputs, logits, of)
-        found = ops.cast(ops.argmax(_over_positions(quantity), axis=-1), "int32")
-        # A perturbed copy is scored for the class that was predicted for its image.
-        classes = ops.where(ops.cast(known, "int32") < 0, found, ops.cast(known, "int32"))
-        return _pick(quantity, classes, contrast), classes
+def _predicted(of: Of) -> Callable[..., Any]:
+    def settle(head: Head, outputs: Any, logits: Any, known: Any) -> Any:
+        quantity = _over_positions(head.by_class(outputs, logits, of))
+        found, known = ops.cast(ops.argmax(quantity, axis=-1), "int32"), ops.cast(known, "int32")
+        return ops.where(known < 0, found, known)
 
-    return score
+    return settle
+
+
+def _in_region(target: Target, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
+    """Settle one class an image, explained in a region of the output's positions."""
+    positions = head.shape[:-1]
+    if not positions or head.kind == "values":
+        raise ValueError(
+            "region= needs a model that gives classes at each position (segmentation). Received: "
+            f"an output of shape {head.shape}. Leave `region` out."
+        )
+    what = labels if isinstance(target.what, str) and target.what == "label" else target.what
+    array = np.asarray(what)
+    if callable(what) or array.dtype.kind not in "iu" or array.ndim > 1:
+        raise ValueError(
+            "region= explains one class an image: a class index, one per image, or 'label' with "
+            f"such labels. Received: target={target.what!r}. Leave `region` out."
+        )
+    chosen = np.eye(head.classes)[_one_each(array, head, count)]
+    chosen = chosen.reshape(count, *[1] * len(positions), -1)
+    region = _region(target.region, positions, count)[..., None]
+    return Aim(of, (region * chosen).astype("float32"), False, _averaging(of), _where_predicted)
+
+
+def _where_predicted(head: Head, outputs: Any, logits: Any, weights: Any) -> Any:
+    """Settle negative weights (batch, *positions, classes): 1 where the model sees the class."""
+    chances = head.by_class(outputs, logits, "probability")
+    if head.kind == "sigmoid":
+        seen = chances > 0.5
+    else:
+        seen = ops.one_hot(ops.argmax(chances, axis=-1), head.classes)
+    return ops.where(weights < 0, ops.cast(seen, "float32"), weights)
 
 
 def _calling(what: Callable[..., Any], of: Of) -> Callable[..., Any]:
@@ -220,6 +264,17 @@ def _weighing(of: Of) -> Callable[..., Any]:
     def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
         products = head.quantity(outputs, logits, of) * ops.cast(weights, "float32")
         return ops.sum(products, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+    return score
+
+
+def _averaging(of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
+        products = head.by_class(outputs, logits, of) * weights
+        everywhere = tuple(range(1, len(products.shape)))
+        area = ops.sum(weights, axis=everywhere)
+        scores = ops.sum(products, axis=everywhere) / ops.where(area > 0, area, 1.0)
+        return scores, ops.argmax(ops.sum(weights, axis=everywhere[:-1]), axis=-1)
 
     return score
 
@@ -247,6 +302,35 @@ def _pick(quantity: Any, classes: Any, contrast: bool) -> Any:
     chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
     scores = ops.sum(quantity * chosen, axis=-1)
     return scores - ops.max(quantity - 1e9 * chosen, axis=-1) if contrast else scores
+
+
+def _one_each(array: np.ndarray, head: Head, count: int) -> np.ndarray:
+    """Settle a class index for each image out of one for all, or one each."""
+    if array.ndim == 1 and len(array) != count:
+        raise ValueError(
+            f"target must hold one class index per image, {count} in all. "
+            f"Received: target of length {len(array)}. If these are weights of outputs, give "
+            "them as floats."
+        )
+    return _classes(np.broadcast_to(array, (count,)), head, "target")
+
+
+def _region(region: Any, positions: tuple[int, ...], count: int) -> np.ndarray:
+    """Settle the weight of each position, (n, *positions); -1 where the prediction tells."""
+    if isinstance(region, str):
+        return np.full((count, *positions), -1.0)
+    array = np.asarray(region)
+    if array.dtype.kind not in "iufb" or array.shape not in (positions, (count, *positions)):
+        raise ValueError(
+            f"region must be 'predicted', or weigh the output's positions, {positions}, or those "
+            f"of each image, {(count, *positions)}. Received: region of shape {array.shape}"
+        )
+    if not (array >= 0).all() or not array.any():
+        raise ValueError(
+            "region must hold weights from 0, and some above it. Received: values from "
+            f"{array.min()} to {array.max()}"
+        )
+    return np.broadcast_to(array, (count, *positions))
 
 
 def _classes(classes: np.ndarray, head: Head, name: str) -> np.ndarray:
