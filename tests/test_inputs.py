@@ -79,8 +79,8 @@ def test_the_other_inputs_are_held_with_their_probes(struct, method, photos):
 def test_a_tuple_gives_inputs_in_the_order_of_the_model(photos):
     model = two_inputs(STRUCTS["list"])
     named = ks.explain(model, {"image": photos(), "meta": META}, "saliency", target=2)
-    placed = ks.explain(model, (photos(), META), "saliency", target=2)
-    unnamed = ks.explain(Subclassed(model), (photos(), META), "saliency", target=2)
+    placed = ks.explain(model, ks.Probes((photos(), META)), "saliency", target=2)
+    unnamed = ks.explain(Subclassed(model), ks.Probes((photos(), META)), "saliency", target=2)
     np.testing.assert_allclose(placed.maps, named.maps)
     np.testing.assert_allclose(unnamed.maps, named.maps, rtol=1e-5)
 
@@ -262,7 +262,7 @@ WRONG = {
 def test_inputs_that_do_not_fit_are_refused(wrong, photos):
     build, message = WRONG[wrong]
     with pytest.raises(ValueError, match=message):
-        ks.explain(two_inputs(STRUCTS["dict"]), build(photos()))
+        ks.explain(two_inputs(STRUCTS["dict"]), ks.Probes(build(photos())))
 
 
 @pytest.mark.parametrize(
