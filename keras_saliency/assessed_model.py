@@ -10,8 +10,11 @@ from keras import ops
 
 from keras_saliency import autodiff
 from keras_saliency.methods.smooth_grad import smooth_grad
+from keras_saliency.notices import warn_user
 from keras_saliency.passes import Setting
+from keras_saliency.probes import Probes
 from keras_saliency.scored_model import ScoredModel, untouched
+from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.targets import Target, aim
 
 _AT_ONCE = 128
@@ -46,6 +49,34 @@ class AssessedModel:
         self._scored = ScoredModel(self._setting, batch_size)
         self._batch_size = batch_size
         self._forward = autodiff.compiled(setting.call, setting.model)
+
+    def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
+        """Compare donors and receivers with the model and the probes, before training.
+
+        Raises:
+            ValueError: Other sizes than the probes', or labels that the model has no output for.
+        """
+        if shortcuts.obstacle is not None:
+            return
+        inputs = shortcuts.to_input(shortcuts.receivers.pixels[:1])
+        if inputs.shape[1:] != probes.images.shape[1:]:
+            raise ValueError(
+                "shortcuts= must hold images of the probes' shape, "
+                f"{probes.images.shape[1:]}. Received: images of shape {inputs.shape[1:]}"
+            )
+        if max(shortcuts.classes) >= self._setting.head.classes:
+            raise ValueError(
+                f"shortcuts= must have labels from 0 to {self._setting.head.classes - 1}, for a "
+                f"model of {self._setting.head.classes} classes. "
+                f"Received: label {max(shortcuts.classes)}"
+            )
+        ours, theirs = np.abs(probes.images).max(), np.abs(inputs).max()
+        if not 0.1 < (theirs + 1e-6) / (ours + 1e-6) < 10:
+            warn_user(
+                "keras_saliency: shortcuts= and the probes differ in range (magnitudes up to "
+                f"{theirs:.3g} and {ours:.3g}), so that one of them is not what the model is "
+                "trained on. Give both as the training data are, or with the same preprocess=."
+            )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class, (n, classes), in forward passes only."""

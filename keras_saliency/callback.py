@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.board.events import EventWriter, new_run
@@ -54,8 +55,10 @@ class SaliencyCallback(keras.callbacks.Callback):
         shortcuts: `Shortcuts`, or the training data itself (a dataset, or `(images, labels)`, read
             now), for a verdict after every epoch: what the model relies on, and since when. It goes
             to TensorBoard, to `verdict`, and into `logs` as `shortcut_reliance` and
-            `shortcut_<nuisance>`. Callbacks that use those stand after this one in the list and
-            need `mode="min"`: `EarlyStopping("shortcut_reliance", mode="min")`.
+            `shortcut_<nuisance>`. Callbacks that use those stand after this one in the list, and
+            those that compare need `mode="min"`, as in `ModelCheckpoint(path,
+            monitor="shortcut_reliance", mode="min")`. A model that has learnt nothing relies on
+            nothing: look at the accuracy besides.
         every: Look after every so many epochs, or, as in `"200 batches"`, batches; these have the
             global batch for their step and a run of their own.
         batch_size: At most so many probes in one pass.
@@ -91,6 +94,12 @@ class SaliencyCallback(keras.callbacks.Callback):
         super().__init__()
         name_methods(methods)
         self._given = probes if isinstance(probes, (str, Path)) else Probes.of(probes)
+        if not isinstance(log_dir, (str, Path)):
+            raise TypeError(
+                "log_dir must be a folder; labels go with their images, as in "
+                "SaliencyCallback((images, labels), log_dir). "
+                f"Received: log_dir of type {type(log_dir).__name__}"
+            )
         self._log_dir = Path(log_dir)
         self._methods = methods
         self._layer = layer
@@ -278,7 +287,8 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def _settle(self) -> Explainer:
         target = self._target
-        if target.what == "label" and self._probes.labels is None:
+        by_label = isinstance(target.what, str) and target.what == "label"
+        if by_label and self._probes.labels is None:
             self._say("the probes have no labels, so the predicted class is explained")
             target = replace(target, what="predicted")
         return Explainer(
@@ -289,7 +299,9 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Make the model ready to be asked for a verdict, if there will be one."""
         if self._shortcuts is None:
             return None
-        return AssessedModel(self._explainer.setting, self._batch_size)
+        asked = AssessedModel(self._explainer.setting, self._batch_size)
+        asked.check(self._shortcuts, self._probes)
+        return asked
 
     def _say_what_is_looked_at(self) -> None:
         place = self._explainer.place
@@ -344,9 +356,9 @@ def _read_every(every: int | str) -> tuple[int, bool]:
     """Return how often to look, and whether that counts batches."""
     match = re.fullmatch(r"\s*(\d+)\s+batch(?:es)?\s*", every) if isinstance(every, str) else None
     count = int(match[1]) if match else every
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise ValueError(
             "every must be a number of epochs from 1, or of batches as in '200 batches'. "
             f"Received: every={every!r}"
         )
-    return count, match is not None
+    return int(count), match is not None

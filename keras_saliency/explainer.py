@@ -172,6 +172,7 @@ class Explainer:
         call.build(self._images, *self._extras)
         with untouched(model):
             self._setting = settle(call, self._images, probes.labels, target, layer, self._extras)
+            _check_names(probes, self._setting.head)
             self._scored = ScoredModel(self._setting, batch_size)
             one = [extra[:1] for extra in self._extras]
             self._questions = self._scored.questions(
@@ -255,7 +256,8 @@ def explain(
     Args:
         model: Any Keras model with an image input; it is not changed. Of several outputs, name the
             one that is explained: `target=ks.Target("predicted", output="species")`.
-        images: (batch, height, width, channels), or `Probes`, which know display and labels too;
+        images: (batch, height, width, channels), or `Probes`, which know display and labels too,
+            or what these can be made of: `(images, labels)`, a dataset, a folder;
             (batch, frames, height, width, channels) of volumes. For a model of several inputs, a
             dict of them. Signals (batch, time, channels) are given as `Probes(..., kind="signal")`.
         method: A name out of `methods.available()`, or a callable `(model, images) -> maps`.
@@ -281,7 +283,12 @@ def explain(
         >>> found.maps.shape, found.targets.tolist()
         ((1, 8, 12), [1])
     """
-    probes = images if isinstance(images, Probes) else Probes(images)
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "model must be a keras.Model; a file is read by keras.models.load_model(path). "
+            f"Received: model of type {type(model).__name__}"
+        )
+    probes = Probes.of(images, model)
     settled = Target.of_any(target, of)
     if probes.labels is None and isinstance(settled.what, str) and settled.what == "label":
         raise ValueError(
@@ -330,9 +337,20 @@ def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
 
 def _balanced(count: int, batch_size: int) -> int:
     """Return the size of equal chunks, at most `batch_size`, that waste the least filling up."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer from 1. Received: batch_size={batch_size}")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(
+            f"batch_size must be an integer from 1. Received: batch_size={batch_size!r}"
+        )
     return -(-count // -(-count // batch_size))
+
+
+def _check_names(probes: Probes, head: Head) -> None:
+    names = probes.class_names
+    if names is not None and head.kind != "values" and len(names) != head.classes:
+        raise ValueError(
+            f"class_names must name each of the model's {head.classes} classes, in the order of "
+            f"its outputs (one sigmoid unit has two). Received: class_names={list(names)}"
+        )
 
 
 def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:

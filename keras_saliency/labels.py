@@ -15,8 +15,11 @@ def settle_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | N
     """The class names as a tuple of different strings."""
     if class_names is None:
         return None
-    if isinstance(class_names, str):
-        raise TypeError(f"`class_names` must be a list. Received: class_names={class_names!r}")
+    if isinstance(class_names, str | dict | set | frozenset):
+        raise TypeError(
+            "`class_names` must be a list, in the order of the model's outputs. "
+            f"Received: class_names={class_names!r}"
+        )
     settled = tuple(str(name) for name in class_names)
     if len(set(settled)) < len(settled):
         raise ValueError(f"`class_names` must differ. Received: class_names={settled}")

@@ -99,7 +99,7 @@ class Recorder:
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
         self._writer = writer
-        self._names = list(names)
+        self._names, self._labels = list(names), list(labels)
         self._display = display
         self._of = of
         self._frames = frames
@@ -251,8 +251,11 @@ class Recorder:
     def _tile(
         self, method: str, map_: np.ndarray | None, i: int, snapshot: Snapshot, signed: bool
     ) -> np.ndarray:
-        title = _words(self._names[i])
-        subtitle = f"{snapshot.when} · step {snapshot.step}"
+        title, label = _words(self._names[i]), self._labels[i]
+        if label is not None and label not in title:
+            title = f"{title} · {label}"
+        when, _, note = snapshot.when.partition(" (")
+        subtitle = f"{when} · step {snapshot.step}" + (f" ({note}" if note else "")
         if map_ is None:
             return cards.error_tile(
                 self._display[i], snapshot.errors[method], title=title, subtitle=subtitle

@@ -19,6 +19,7 @@ _COMPOSED = 16  # and composed at a time: to reserve much memory takes longer th
 _SHOWN = 4  # receivers whose twins are shown
 _CLEARED = 0.5  # of the threshold: below it an alarm ends
 _MOST = 0.85  # of the largest gap: what explains so much of it is the cause
+_LEARNT = 0.1  # of the way from chance to certainty, below which nothing is to be seen yet
 _CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
 
 
@@ -186,7 +187,7 @@ class Assessor:
         trials = {name: self._try(name, confident, rng) for name in self._tested}
         if not all(np.isfinite(trial.probabilities).all() for trial in trials.values()):
             return Verdict("can't say: the model's outputs are not finite")
-        return self._judge(trials, when or f"epoch {step + 1}")
+        return self._judge(trials, when or f"epoch {step + 1}", float(known.mean()))
 
     def _ask(self, inputs: Array, labels: Array) -> Array:
         """The probability of each input's label, float64 `(n,)`."""
@@ -230,7 +231,7 @@ class Assessor:
             found.append(self._ask(np.concatenate(inputs), receivers.labels[i[part]]))
         return _Trial(drawn, np.concatenate(found).reshape(drawn.shape))
 
-    def _judge(self, trials: dict[str, _Trial], when: str) -> Verdict:
+    def _judge(self, trials: dict[str, _Trial], when: str, known: float) -> Verdict:
         gaps = {name: trial.gap() for name, trial in trials.items()}
         counted = {
             name: (gaps[name][0] * NUISANCES[name].counts, gaps[name][1] * NUISANCES[name].counts)
@@ -246,7 +247,7 @@ class Assessor:
         }
         alarm = self._alarm.is_on
         return Verdict(
-            text=self._words(leading, gaps[leading], reliance, per_class),
+            text=self._words(leading, gaps[leading], reliance, per_class, known),
             reliance=reliance,
             gaps=gaps,
             alarm=alarm,
@@ -263,7 +264,9 @@ class Assessor:
         gap: tuple[float, float],
         reliance: float,
         per_class: dict[int, float],
+        known: float,
     ) -> str:
+        chance = 1 / len(self._shortcuts.classes)
         measured = f"{NUISANCES[leading].words} (gap {gap[0]:.2f} +- {gap[1]:.2f})"
         if self._alarm.is_on:
             said = [
@@ -274,6 +277,11 @@ class Assessor:
             said = [f"may rely on {measured}; the next evaluation will tell"]
         elif reliance >= _CLEARED * self._alarm.threshold:
             said = [f"weak signs of reliance on {measured}, too weak for an alarm"]
+        elif known < chance + _LEARNT * (1 - chance):
+            said = [
+                "can't say yet: the model hardly tells the classes apart (probability of the "
+                f"right one {known:.2f}, by chance {chance:.2f})"
+            ]
         else:
             said = [f"no evidence of {', '.join(self._alarming)}"]
         if self._not_tested:

@@ -297,6 +297,19 @@ def test_thirty_three_probes_in_chunks_are_as_one_by_one(tmp_path):
         assert peak == pytest.approx(float(alone.maps.max()), rel=1e-4)
 
 
+@pytest.mark.parametrize("target", [np.array([1, 0]), np.array([0.5, -1.5], "float32")])
+def test_a_target_may_be_an_array(target, tmp_path):
+    x, _ = pictures(2)
+    model = functional("linear")
+    fit(model, [ks.SaliencyCallback(x, tmp_path, target=target)], epochs=1, kind="linear")
+    outputs = model.predict(x, verbose=0)
+    wanted = outputs[[0, 1], target] if target.dtype.kind == "i" else outputs @ target
+    found, names = events(tmp_path / "saliency"), ks.Probes(x).names
+    for i in range(2):
+        score = tf.make_ndarray(found.Tensors(f"score/{names[i]}")[-1].tensor_proto)
+        assert score == pytest.approx(wanted[i], abs=1e-4)
+
+
 def test_every_counts_epochs(tmp_path):
     fit(functional("softmax"), [ks.SaliencyCallback(pictures(1), tmp_path, every=2)], epochs=5)
     assert steps(events(tmp_path / "saliency"), "probes/score") == [-1, 1, 3]
@@ -408,6 +421,13 @@ WRONG = {
     "target": (lambda d: ks.SaliencyCallback(x, d, target="labels"), ValueError, "labels"),
     "target type": (lambda d: ks.SaliencyCallback(x, d, target=None), TypeError, "None"),
     "target index": (lambda d: ks.SaliencyCallback(x, d, target=2), ValueError, "from 0 to 1.*2"),
+    "folder type": (lambda d: ks.SaliencyCallback("logs", (x, y)), TypeError, "log_dir.*tuple"),
+    "names": (
+        lambda d: ks.SaliencyCallback(ks.Probes(x, y, class_names=["a", "b", "c"]), d),
+        ValueError,
+        "each of the model's 2 classes",
+    ),
+    "path": (lambda d: ks.SaliencyCallback(x, d, layer="no/last"), ValueError, "no path.*'last'"),
     "every": (lambda d: ks.SaliencyCallback(x, d, every=0), ValueError, "every=0"),
     "every word": (lambda d: ks.SaliencyCallback(x, d, every="2 days"), ValueError, "2 days"),
     "batch size": (lambda d: ks.SaliencyCallback(x, d, batch_size=0), ValueError, "batch_size=0"),

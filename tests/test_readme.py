@@ -45,7 +45,7 @@ def test_the_blocks_run(tmp_path, monkeypatch):
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     assert list(tmp_path.glob("logs/saliency/*tfevents*"))
-    assert names["watch"].verdict.text.startswith("no evidence of")
+    assert names["watch"].verdict.text.startswith("can't say yet")  # of noise nothing is learnt
     assert names["found"].overlay().shape == (6, 21, 28, 3)
 
 

@@ -162,6 +162,41 @@ def test_the_training_does_not_notice_the_verdict(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+WRONG = {
+    "size": (lambda x, y: (x[:, ::2], y), r"probes' shape, \(24, 31, 3\).*\(12, 31, 3\)"),
+    "labels": (lambda x, y: (x, y + 3), "from 0 to 1.*label 4"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_shortcuts_that_do_not_fit_the_model_are_refused_before_training(case, tmp_path):
+    change, message = WRONG[case]
+    images, labels, _ = scenes()
+    shortcuts = change(images, labels)
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=shortcuts)
+    with pytest.raises(ValueError, match=message):
+        network().fit(images, labels, verbose=0, callbacks=[watch])
+
+
+def test_shortcuts_in_another_range_than_the_probes_are_told(tmp_path):
+    images, labels, _ = scenes()
+    other = (images / 255, labels)
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=other)
+    with pytest.warns(UserWarning, match=r"differ in range"):
+        network().fit(images, labels, epochs=1, verbose=0, callbacks=[watch])
+
+
+def test_a_model_that_has_learnt_nothing_is_not_called_clean(tmp_path):
+    images, labels, _ = scenes()
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=(images, labels))
+    model = network()
+    model.optimizer.learning_rate = 0.0
+    model.layers[-1].kernel.assign(0 * model.layers[-1].kernel)
+    model.fit(images, labels, epochs=1, verbose=0, callbacks=[watch])
+    assert watch.verdict.text.startswith("can't say yet: the model hardly tells")
+    assert not watch.verdict.alarm
+
+
 def test_a_regression_is_refused_before_training(tmp_path):
     images, labels, _ = scenes()
     model = keras.Sequential(
