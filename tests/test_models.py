@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -414,8 +413,8 @@ def test_cam_reads_the_kernel_that_an_int8_head_applies():
 
 
 def look_at(model, images, method, target, layer=None):
-    """Ask the engine itself: what is drawn of videos is no matter here."""
-    probes = SimpleNamespace(images=images, labels=None)
+    """Ask the engine itself, which knows the place and its shape."""
+    probes = ks.Probes(images, display=np.zeros((*images.shape[:-1], 1)))
     explainer = Explainer(model, probes, [method], ks.Target(target), layer, 32)
     (maps,) = explainer.look().maps.values()
     return explainer.setting.place, maps
