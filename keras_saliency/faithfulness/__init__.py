@@ -9,8 +9,9 @@ Sanity checks take a callable like `explain`: `(model, images, target=...)` to a
 to maps.
 
     >>> import functools, keras, numpy as np, keras_saliency as ks
-    >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
-    ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+    >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3, name="conv"),
+    ...                         keras.layers.GlobalAveragePooling2D(),
+    ...                         keras.layers.Dense(2, name="head")])
     >>> images = np.random.default_rng(0).random((2, 8, 12, 3))
     >>> found = ks.explain(net, images, "grad_cam", target=1)
     >>> scores = ks.faithfulness.scorer(net, images, target=1)
@@ -18,7 +19,7 @@ to maps.
     (2,)
     >>> saliency = functools.partial(ks.explain, method="saliency")
     >>> ks.faithfulness.model_randomisation(saliency, net, images, 1).layers
-    ('dense', 'conv2d')
+    ('head', 'conv')
 """
 
 from __future__ import annotations
