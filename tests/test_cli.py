@@ -388,6 +388,7 @@ def losses(run):
     return {event.step: float(tensor_util.make_ndarray(event.tensor_proto)) for event in tensors}
 
 
+@pytest.mark.filterwarnings("ignore:There will be no verdict")  # of so few pictures
 def test_demo_trains_and_says_how_to_look(cli, refused, folder):
     said = cli("demo", "--images", 12, "--epochs", 2, "--log-dir", "there")
     assert "Drawing 12 elephants and penguins" in said
@@ -398,6 +399,7 @@ def test_demo_trains_and_says_how_to_look(cli, refused, folder):
     assert "from 1" in refused("demo", "--epochs", 0)
 
 
+@pytest.mark.filterwarnings("ignore:There will be no verdict")  # of so few pictures
 def test_the_demo_follows_its_seed_and_the_correlation(cli, folder):
     for name, options in {"a": (), "b": ("--seed", 1), "c": ("--correlation", 0)}.items():
         cli("demo", "--images", 8, "--epochs", 1, "--log-dir", name, *options)
