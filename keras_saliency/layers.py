@@ -297,6 +297,9 @@ def _not_found(recording: Recording, model: keras.Model, choice: Any) -> str:
     names, _ = _names_and_run(choice)
     known = [r for r in model._flatten_layers() if r is choice or r.name in names[-1:]]
     choice = choice if names else choice.name
+    paths = sorted({r.name for r in recording.runs if any(r.layer is one for one in known)})
+    if paths:
+        return f"layer={choice!r} is no path in the model. Its last part is known as {paths}."
     if known:
         return (
             f"layer={choice!r} is part of the model but did not run by itself in a forward pass "
