@@ -28,6 +28,9 @@ _PASSES_ON = frozenset(
     | {f"UpSampling{d}D" for d in (1, 2, 3)}
 )
 
+# Of the operations between layers, those that make a map of maps, place by place.
+_MAKES_MAPS = frozenset({"Add", "Multiply", "Maximum", "Relu", "Relu6", "Gelu", "Silu"})
+
 
 @dataclass(frozen=True)
 class Place:
@@ -234,6 +237,7 @@ def _features(recording: Recording) -> list[tuple[Run, Layout]]:
         (run, layout)
         for run in recording.runs[: _head(recording)]
         if not _only_passes_on(run.layer)
+        and (isinstance(run.layer, keras.layers.Layer) or type(run.layer).__name__ in _MAKES_MAPS)
         # What attention gives was made by a projection inside it, and is its own all the same.
         and (attends(run.layer) or not recording.is_alias(run))
         and not any(attends(outer) for outer in run.within)

@@ -27,6 +27,7 @@ _PROBABILITIES: dict[str, Probabilities] = {
 class Run:
     """One run of one layer, as seen while a forward pass was recorded.
 
+    In a functional model an operation, such as a sum, runs like a layer, and stands for one here.
     `takes` and `gives` number the tensors of the pass, so that equal numbers are the same tensor.
     `activation` is `"softmax"` or `"sigmoid"` where that is what the layer does last.
     """
@@ -86,7 +87,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Rec
     def look(*inputs: Any) -> None:
         notes = _Notes()
         with ExitStack() as stands:
-            for layer in model._flatten_layers():
+            for layer in _running(model):
                 stands.enter_context(standing_in(layer, notes.running))
                 if probabilities(layer):
                     stands.enter_context(standing_in(layer, notes.activating, "activation"))
@@ -103,6 +104,14 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Rec
 
     autodiff.traced(look, model, *arrays)
     return found[-1]
+
+
+def _running(model: keras.Model) -> list[Any]:
+    """Return a model's layers, and the operations between them that its graphs call by name."""
+    layers = model._flatten_layers()
+    graphs = (getattr(layer, "operations", None) or () for layer in layers)
+    called = (operation for graph in graphs for operation in graph)
+    return [*layers, *(one for one in called if not isinstance(one, keras.layers.Layer))]
 
 
 class _Notes:

@@ -12,7 +12,6 @@ from keras import layers as kl
 from keras import ops
 
 import keras_saliency as ks
-from keras_saliency.explainer import Explainer
 
 BACKEND = keras.backend.backend()
 SIZE = (11, 16, 3)
@@ -109,6 +108,17 @@ def nested_two_deep():
     middle = keras.Input(SIZE)
     middle = keras.Model(middle, kl.Dropout(0.5)(inner(middle)), name="middle")
     return Row(sequential(middle, *rest), "middle/inner/top", chain([low, top]), chain(rest))
+
+
+def a_sum_written_as_an_operation():
+    """The residual sum is no layer, yet it is what is pooled."""
+    first, branch, rest = conv(4, "first"), conv(4, "branch", padding="same"), tail()
+    inputs = keras.Input(SIZE)
+    x = first(inputs)
+    total = x + branch(x)
+    model = keras.Model(inputs, ops.softmax(chain(rest)(total)))
+    front = lambda x: first(x) + branch(first(x))  # noqa: E731
+    return Row(model, total._keras_history.operation.name, front, chain(rest))
 
 
 class Residual(kl.Layer):
@@ -325,6 +335,7 @@ def int8_with_adapters():
 ROWS = {
     "nested two deep": nested_two_deep,
     "composite layers": composite_layers,
+    "operations between layers": a_sum_written_as_an_operation,
     "a layer called twice": a_layer_called_twice,
     "separate softmax": separate_softmax,
     "logits hidden in a head": a_head_that_hides_its_logits,
@@ -384,11 +395,11 @@ def fitted(row, images, labels, tmp_path):
         return noted
 
     methods = [noting("evidence", evidence), noting("saliency", ks.methods.get("saliency"))]
-    from_logits = row.model.layers[-1].__class__.__name__ not in ("Activation", "ClassesByDistance")
+    given = np.moveaxis(images, -1, 1) if row.channels_first else images
+    from_logits = not np.allclose(ops.sum(row.model(given), axis=-1), 1.0, atol=1e-3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     row.model.compile(keras.optimizers.SGD(0.3), loss, jit_compile=False)
     watch = ks.SaliencyCallback((images, labels), tmp_path, methods, strict=True)
-    given = np.moveaxis(images, -1, 1) if row.channels_first else images
     row.model.fit(given, labels, epochs=1, verbose=0, callbacks=[watch])
     return seen
 
@@ -409,18 +420,20 @@ def test_cam_reads_the_kernel_that_an_int8_head_applies():
     np.testing.assert_allclose(found, exact + added, atol=0.02 * np.abs(exact + added).max())
 
 
+def test_operations_have_no_weights_to_randomise():
+    row = a_sum_written_as_an_operation()
+
+    def maps(model, images, target):
+        return ks.explain(model, images, "saliency", target=target).maps
+
+    found = ks.faithfulness.model_randomisation(maps, row.model, row.images(), 1)
+    assert found.layers == ("head", "branch", "first")
+
+
 # Frames.
 
 
-def look_at(model, images, method, target, layer=None):
-    """Ask the engine itself, which knows the place and its shape."""
-    probes = ks.Probes(images, display=np.zeros((*images.shape[:-1], 1)))
-    explainer = Explainer(model, probes, [method], ks.Target(target), layer, 32)
-    (maps,) = explainer.look().maps.values()
-    return explainer.setting.place, maps
-
-
-def test_a_backbone_of_each_frame_stacks_its_runs():
+def test_a_backbone_of_each_frame_stacks_its_runs(tmp_path):
     """(batch, frames, h, w), against the backbone applied to each frame by hand."""
     keras.utils.set_random_seed(0)
     low, top, pool = conv(4, "low"), conv(4, "top", strides=2), kl.GlobalAveragePooling2D()
@@ -437,29 +450,33 @@ def test_a_backbone_of_each_frame_stacks_its_runs():
     row.back = lambda features, *_: head(recurrent(ops.mean(features, axis=(2, 3))))
     images, labels = row.images(), np.array([0, 2, 1, 2])
     wanted = reference(row, images, labels)
-    place, maps = look_at(model, images, evidence, labels)
-    assert place.name == row.layer
-    assert maps.shape == (4, 4, 4, 6)
-    close(maps, wanted["evidence"], row)
-    close(look_at(model, images, "saliency", labels)[1], wanted["saliency"], row)
+    found = ks.explain(model, images, evidence, target=labels)
+    assert found.layer == row.layer
+    assert found.maps.shape == (4, 4, 4, 6)
+    close(found.maps, wanted["evidence"], row)
+    close(ks.explain(model, images, "saliency", target=labels).maps, wanted["saliency"], row)
+    last = fitted(row, images, labels, tmp_path)
+    now = reference(row, images, labels)
+    close(last["evidence"], now["evidence"], row)
+    close(last["saliency"], now["saliency"], row)
 
 
 def test_a_layer_that_runs_twice_a_frame():
-    shared = kl.Conv2D(2, 1, use_bias=False, name="shared")
-    inputs = keras.Input((3, 5, 2))
+    shared = kl.Conv2D(3, 1, use_bias=False, name="shared")
+    inputs = keras.Input((3, 5, 3))
     twice = keras.Model(inputs, kl.GlobalAveragePooling2D()(shared(shared(inputs))), name="twice")
-    model = sequential(kl.TimeDistributed(twice), kl.Flatten(), kl.Dense(2), size=(4, 3, 5, 2))
-    videos = np.random.default_rng(0).random((2, 4, 3, 5, 2), "float32")
+    model = sequential(kl.TimeDistributed(twice), kl.Flatten(), kl.Dense(2), size=(4, 3, 5, 3))
+    videos = np.random.default_rng(0).random((2, 4, 3, 5, 3), "float32")
 
     def mean(model, images):
         return ops.mean(model.activations(images), axis=-1)
 
     kernel = ops.convert_to_numpy(shared.kernel)[0, 0]
     for run, product in ((0, kernel), (1, kernel @ kernel), (-2, kernel)):
-        _, found = look_at(model, videos, mean, 0, ("shared", run))
+        found = ks.explain(model, videos, mean, target=0, layer=("shared", run)).maps
         np.testing.assert_allclose(found, (videos @ product).mean(axis=-1), atol=1e-6)
     with pytest.raises(ValueError, match=r"asks for run 2 of '.*shared', but it runs 2 times"):
-        look_at(model, videos, mean, 0, ("shared", 2))
+        ks.explain(model, videos, mean, target=0, layer=("shared", 2))
 
 
 # Tokens.

@@ -103,7 +103,8 @@ def _from_the_top(model: keras.Model, images: Array) -> dict[str, list[Any]]:
     recording = record(model, Call(model), images)
     found: dict[str, list[Any]] = {}
     taken: set[int] = set()
-    seen = [(run.name, run.layer) for run in reversed(recording.runs)]
+    layers = [run for run in recording.runs if isinstance(run.layer, keras.layers.Layer)]
+    seen = [(run.name, run.layer) for run in reversed(layers)]
     for name, layer in [*seen, *((layer.name, layer) for layer in model._flatten_layers())]:
         inner = {id(w) for sub in layer._flatten_layers(include_self=False) for w in sub.weights}
         own = [w for w in layer.weights if id(w) not in inner | taken]
