@@ -354,14 +354,20 @@ def test_logs_are_carried_only_where_keras_does_not_write_them(tmp_path):
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_the_model_that_early_stopping_keeps_is_shown_last(order, tmp_path):
+    class First(keras.callbacks.Callback):
+        """A number that is best at the first epoch."""
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs["worse"] = float(epoch)
+
     x, y = pictures(2)
     watch = ks.SaliencyCallback((x, y), tmp_path)
     stopper = keras.callbacks.EarlyStopping(
-        monitor="loss", mode="max", patience=2, restore_best_weights=True
+        monitor="worse", mode="min", patience=2, restore_best_weights=True
     )
     model = functional("linear")
     callbacks = [watch, stopper] if order == "before" else [stopper, watch]
-    fit(model, callbacks, epochs=9, kind="linear")
+    fit(model, [First(), *callbacks], epochs=9, kind="linear")
     assert stopper.best_epoch == 0
     found = events(tmp_path / "saliency")
     shown = found.Tensors("score/01_1")
