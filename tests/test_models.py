@@ -396,7 +396,8 @@ def fitted(row, images, labels, tmp_path):
 
     methods = [noting("evidence", evidence), noting("saliency", ks.methods.get("saliency"))]
     given = np.moveaxis(images, -1, 1) if row.channels_first else images
-    from_logits = not np.allclose(ops.sum(row.model(given), axis=-1), 1.0, atol=1e-3)
+    outputs = ops.convert_to_numpy(row.model(given))
+    from_logits = not np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     row.model.compile(keras.optimizers.SGD(0.3), loss, jit_compile=False)
     watch = ks.SaliencyCallback((images, labels), tmp_path, methods, strict=True)
@@ -600,8 +601,8 @@ def test_a_class_is_explained_over_the_predicted_region(kind, units, tmp_path):
         seen.append(ops.convert_to_numpy(evidence(model, images)))
         return model.layer_gradients(images)[..., 0]
 
-    loss = "sparse_categorical_crossentropy" if kind == "softmax" else "binary_crossentropy"
-    truth = np.zeros((2, *SIZE[:2], 1 if kind == "softmax" else units))
+    loss = "categorical_crossentropy" if kind == "softmax" else "binary_crossentropy"
+    truth = np.eye(units)[np.zeros((2, *SIZE[:2]), int)]
     model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
     watch = ks.SaliencyCallback(probes, tmp_path, [noted], target=target, layer="low", strict=True)
     model.fit(images, truth, epochs=1, verbose=0, callbacks=[watch])
