@@ -17,7 +17,7 @@ def with_options(method, **options):
     return functools.partial(methods.get(method), **options)
 
 
-def close(found, wanted, share=1e-5):
+def assert_close(found, wanted, share=1e-5):
     assert np.abs(wanted).max() > 0
     np.testing.assert_allclose(found, wanted, rtol=0, atol=share * np.abs(wanted).max())
 
@@ -66,7 +66,7 @@ def test_score_cam_is_the_paper(classifier, photos, layer):
     model, images = classifier("linear", pooled=False), photos(2)
     found = explain(model, images, "score_cam", target=[3, 1], layer=layer).maps
     wanted = [slow_score_cam(model, images[n], layer, (3, 1)[n]) for n in range(2)]
-    close(found, np.stack(wanted))
+    assert_close(found, np.stack(wanted))
 
 
 def test_top_k_takes_the_channels_that_vary_most(classifier, photos):
@@ -75,14 +75,14 @@ def test_top_k_takes_the_channels_that_vary_most(classifier, photos):
     found = explain(model, images, with_options("score_cam", top_k=2), target=3, layer="low").maps
     for n in range(2):
         chosen = np.argsort(varies[n])[-2:]
-        close(found[n], slow_score_cam(model, images[n], "low", 3, chosen))
+        assert_close(found[n], slow_score_cam(model, images[n], "low", 3, chosen))
 
 
 @pytest.mark.parametrize("top_k", [5, 99])
 def test_top_k_of_all_channels_is_score_cam(classifier, photos, top_k):
     model, images = classifier("linear", pooled=False), photos(2)
     found = explain(model, images, with_options("score_cam", top_k=top_k), target=3, layer="low")
-    close(found.maps, explain(model, images, "score_cam", target=3, layer="low").maps)
+    assert_close(found.maps, explain(model, images, "score_cam", target=3, layer="low").maps)
 
 
 def test_channels_that_hide_nothing_are_left_out_of_score_cam(photos):
@@ -91,7 +91,7 @@ def test_channels_that_hide_nothing_are_left_out_of_score_cam(photos):
     images[1] = 0.5
     found = explain(scored_by_channels((5, 8, 4), HEAD), images, "score_cam", target=1).maps
     model = scored_by_channels((5, 8, 4), HEAD)
-    close(found[0], slow_score_cam(model, images[0], "features", 1, [0, 2, 3]))
+    assert_close(found[0], slow_score_cam(model, images[0], "features", 1, [0, 2, 3]))
     assert not found[1].any()
 
 
@@ -111,8 +111,8 @@ def test_ablation_cam_of_a_pooled_head_by_hand(photos, target):
     wanted = np.einsum("nijk,nk->nij", images, weights)
     model = scored_by_channels((5, 8, 4), HEAD)
     found = explain(model, images, with_options("ablation_cam", relu=False), target=target).maps
-    close(found, wanted)
-    close(explain(model, images, "ablation_cam", target=target).maps, np.maximum(wanted, 0))
+    assert_close(found, wanted)
+    assert_close(explain(model, images, "ablation_cam", target=target).maps, np.maximum(wanted, 0))
 
 
 def test_ablation_cam_sets_channels_to_zero_in_place(classifier, photos):
@@ -126,7 +126,7 @@ def test_ablation_cam_sets_channels_to_zero_in_place(classifier, photos):
         wanted += falls[:, None, None] * features[..., k]
     options = {"target": [2, 0], "layer": "low", "batch_size": 3}
     found = explain(model, images, with_options("ablation_cam", relu=False), **options)
-    close(found.maps, wanted)
+    assert_close(found.maps, wanted)
     assert found.layer == "low"
 
 
@@ -140,7 +140,7 @@ def test_eigen_cam_of_one_pattern_is_the_pattern(photos):
     images = np.stack([pattern[..., None] * strengths, -pattern[..., None] * strengths])
     found = explain(scored_by_channels((5, 8, 3), HEAD[:3]), images, "eigen_cam").maps
     length = np.linalg.norm(strengths)
-    close(found, np.stack([pattern * length, -pattern * length]))
+    assert_close(found, np.stack([pattern * length, -pattern * length]))
 
 
 def first_component(table):
@@ -160,7 +160,7 @@ def test_eigen_cam_is_the_first_component_without_centring(classifier, photos, l
     for map_, one in zip(found, features.astype("float64"), strict=True):
         wanted = first_component(one.reshape(-1, one.shape[-1])).reshape(map_.shape)
         wanted *= np.sign((wanted * one.mean(axis=-1)).sum())
-        close(map_, wanted, 1e-4)
+        assert_close(map_, wanted, 1e-4)
     other = explain(model, images, "eigen_cam", layer=layer, target=3).maps
     np.testing.assert_array_equal(found, other)
 
@@ -175,9 +175,9 @@ def test_eigen_grad_cam_is_the_first_component_of_the_shares(classifier, photos)
     for map_, one in zip(found, shares, strict=True):
         wanted = first_component(one.reshape(-1, 5)).reshape(map_.shape)
         wanted *= np.sign((wanted * one.sum(axis=-1)).sum())
-        close(map_, wanted, 1e-4)
+        assert_close(map_, wanted, 1e-4)
     minus = explain(model, images, "eigen_grad_cam", target=-np.eye(4)[2], layer="low").maps
-    close(minus, -found, 1e-4)
+    assert_close(minus, -found, 1e-4)
 
 
 def at(channel):
@@ -205,7 +205,7 @@ def test_layers_are_fused_by_the_largest_scaled_place(classifier, photos):
     single = [explain(model, images, "layer_cam", layer=name, target=1).maps for name in LAYERS]
     for layers in (LAYERS, LAYERS[::-1], (model.get_layer("low"), "top")):
         found = explain(model, images, with_options("layer_cam", layers=layers), target=1).maps
-        close(found, slow_fusion(single, (7, 10)))
+        assert_close(found, slow_fusion(single, (7, 10)))
         assert found.max() == pytest.approx(np.tanh(2), rel=1e-5)
 
 
@@ -287,10 +287,10 @@ def test_finer_cam_of_a_pooled_head(photos, similar, strength):
     method = with_options("finer_cam", similar=similar, strength=strength, relu=False)
     model = scored_by_channels((5, 8, 4), head)
     found = explain(model, images, method, target=target)
-    close(found.maps, wanted)
+    assert_close(found.maps, wanted)
     assert found.layer == "features"
     clipped = with_options("finer_cam", similar=similar, strength=strength)
-    close(explain(model, images, clipped, target=target).maps, np.maximum(wanted, 0))
+    assert_close(explain(model, images, clipped, target=target).maps, np.maximum(wanted, 0))
 
 
 def test_by_default_finer_cam_takes_three_classes_and_a_strength_of_six_tenths(classifier, photos):
@@ -304,14 +304,14 @@ def test_by_default_finer_cam_takes_three_classes_and_a_strength_of_six_tenths(c
 def test_finer_cam_without_strength_is_grad_cam(classifier, photos):
     model, images = classifier(pooled=False), photos(3)
     found = explain(model, images, with_options("finer_cam", strength=0.0)).maps
-    close(found, explain(model, images, "grad_cam").maps)
+    assert_close(found, explain(model, images, "grad_cam").maps)
 
 
 def test_finer_cam_with_the_runner_up_is_the_contrast(classifier, photos):
     model, images = classifier(pooled=False), photos(3)
     method = with_options("finer_cam", similar=1, strength=1.0)
     wanted = explain(model, images, "grad_cam", target="contrast").maps
-    close(explain(model, images, method).maps, wanted)
+    assert_close(explain(model, images, method).maps, wanted)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_finer_cam_compares_the_two_classes_of_one_sigmoid_unit(classifier, phot
     model.compile(loss="binary_crossentropy")
     found = explain(model, images, with_options("finer_cam", relu=False), target=1).maps
     plain = explain(model, images, with_options("grad_cam", relu=False), target=1).maps
-    close(found, 1.6 * plain)
+    assert_close(found, 1.6 * plain)
 
 
 # What holds for all of them.
@@ -355,8 +355,8 @@ def test_a_map_does_not_depend_on_its_company_or_the_batch_size(classifier, phot
     model, images = classifier(pooled=False), photos(5)
     chosen = with_options(method, **ALL[method])
     together = explain(model, images, chosen, batch_size=2).maps
-    close(explain(model, images, chosen).maps, together)
-    close(explain(model, images[3:4], chosen).maps[0], together[3])
+    assert_close(explain(model, images, chosen).maps, together)
+    assert_close(explain(model, images[3:4], chosen).maps[0], together[3])
 
 
 @pytest.mark.parametrize("method", ALL)

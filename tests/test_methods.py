@@ -30,7 +30,7 @@ def forward(model, images):
     return keras.ops.convert_to_numpy(model(images, training=False))
 
 
-def close_to_peak(found, wanted, share):
+def assert_close_to_peak(found, wanted, share):
     """Compare with a tolerance relative to the largest value."""
     peak = np.abs(wanted).max()
     assert peak > 0
@@ -253,11 +253,11 @@ def test_grad_cam_of_a_pooled_head_is_cam_over_the_area(classifier, photos, head
     wanted = np.einsum("nijk,kc->ncij", features, weights)
     classes = wanted.max(axis=(2, 3)).argmax(axis=1)  # for the others all evidence may be against
     cam = explain(model, images, "cam", target=classes).maps
-    close_to_peak(cam, wanted[range(3), classes], 1e-6)
+    assert_close_to_peak(cam, wanted[range(3), classes], 1e-6)
     area = cam[0].size
     for method in ("grad_cam", "hires_cam"):
         found = explain(model, images, method, target=classes).maps
-        close_to_peak(found, np.maximum(cam, 0) / area, 1e-5)
+        assert_close_to_peak(found, np.maximum(cam, 0) / area, 1e-5)
 
 
 def test_cam_of_class_0_of_one_sigmoid_unit_is_that_of_class_1_with_the_other_sign(
@@ -300,7 +300,7 @@ def test_differences_at_the_input(classifier, photos, seed):
     wanted = differences(lambda x: forward(model, x)[:, 3], image, STEP)
     with pytest.warns(UserWarning, match="2 channels"):
         found = explain(model, image[None], "gradient_x_input", target=3).maps[0]
-    close_to_peak(found, (image * wanted).sum(axis=-1), 2e-3)
+    assert_close_to_peak(found, (image * wanted).sum(axis=-1), 2e-3)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -312,9 +312,9 @@ def test_differences_at_the_layer(classifier, photos, seed):
     wanted = differences(lambda a: forward(rest, a)[:, 3], features, STEP)
     for channel in (0, 4):
         found = explain(model, image, layer_gradient(channel), target=3, layer="low").maps[0]
-        close_to_peak(found, wanted[..., channel], 2e-3)
+        assert_close_to_peak(found, wanted[..., channel], 2e-3)
     found = explain(model, image, "hires_cam", target=3, layer="low").maps[0]
-    close_to_peak(found, np.maximum((features * wanted).sum(axis=-1), 0), 2e-3)
+    assert_close_to_peak(found, np.maximum((features * wanted).sum(axis=-1), 0), 2e-3)
 
 
 # Every method, from activations and gradients of a plain tape over a two-output model.
@@ -364,7 +364,7 @@ def test_plain_tape_agrees(classifier, photos, method, seed):
     model, images = classifier("softmax", seed=seed, pooled=pooled), photos(4, seed=seed)
     layer = "top" if pooled else "low"
     found = explain(model, images, method, target=[0, 1, 2, 3], layer=layer)
-    close_to_peak(found.maps, PLAIN[method](*taped(model, images, layer)), 1e-5)
+    assert_close_to_peak(found.maps, PLAIN[method](*taped(model, images, layer)), 1e-5)
 
 
 # What is a method.
@@ -408,7 +408,7 @@ def test_own_method_asks_about_other_images(classifier, photos):
     model, images, classes = classifier(pooled=False), photos(3), [2, 0, 3]
     found = explain(model, images, halfway, target=classes, batch_size=2).maps
     wanted = explain(model, 0.5 * images, here, target=classes).maps
-    close_to_peak(found, wanted, 1e-5)
+    assert_close_to_peak(found, wanted, 1e-5)
 
 
 def test_own_method_asks_about_more_copies_than_go_through_at_once(classifier, photos):
@@ -429,7 +429,7 @@ def test_own_method_asks_about_more_copies_than_go_through_at_once(classifier, p
     found = explain(model, images, copies, target=classes, batch_size=4).maps
     given = three(images) * np.tile(brightness, (2, 1, 1, 1))
     each = explain(model, given, gradient, target=three(classes)).maps
-    close_to_peak(found, each.reshape(2, 3, *each.shape[1:]).sum(axis=1), 1e-5)
+    assert_close_to_peak(found, each.reshape(2, 3, *each.shape[1:]).sum(axis=1), 1e-5)
 
 
 def test_own_method_sees_scores_and_classes(classifier, photos):

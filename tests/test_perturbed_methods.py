@@ -69,21 +69,21 @@ def found(classifier, photos):
     return build
 
 
-def close(one, other, share=1e-5):
+def assert_close(one, other, share=1e-5):
     np.testing.assert_allclose(one, other, rtol=0, atol=share * np.abs(other).max() + 1e-9)
 
 
 @pytest.mark.parametrize("method", FEW)
 def test_maps_do_not_depend_on_the_batch_size(found, method):
     assert np.abs(found(method)).max() > 0
-    close(found(method, batch_size=4), found(method))
+    assert_close(found(method, batch_size=4), found(method))
 
 
 @pytest.mark.parametrize("method", FEW)
 def test_a_batch_is_explained_as_one_by_one(classifier, photos, found, method):
     """One alone is in other company, too: its noise and masks must be the same."""
     model, chosen = classifier(pooled=False), with_options(method, **FEW[method])
-    close(explain(model, photos(3)[1:2], chosen, batch_size=1).maps[0], found(method)[1])
+    assert_close(explain(model, photos(3)[1:2], chosen, batch_size=1).maps[0], found(method)[1])
 
 
 @pytest.mark.parametrize("method", FEW)
@@ -197,7 +197,7 @@ def test_without_noise_smooth_grad_is_saliency(classifier, photos):
     plain = explain(model, images, "saliency").maps
     for method, wanted in {"smooth_grad": plain, "square_grad": plain**2}.items():
         maps = explain(model, images, with_options(method, samples=3, noise=0.0)).maps
-        close(maps, wanted)
+        assert_close(maps, wanted)
     maps = explain(model, images, with_options("var_grad", samples=3, noise=0.0)).maps
     assert maps.max() < 1e-9 * plain.max()
 
@@ -212,7 +212,7 @@ def test_noise_is_relative_to_each_images_own_range(photos, noise):
     # The largest of three channels lies above the mean; the sample deviation is 7 %.
     ratio = maps.mean(axis=(1, 2)) / (2 * noise * spans) ** 2
     np.testing.assert_allclose(ratio, 1.06, atol=0.06)
-    close(maps[1] / spans[1] ** 2, maps[0] / spans[0] ** 2, 1e-4)
+    assert_close(maps[1] / spans[1] ** 2, maps[0] / spans[0] ** 2, 1e-4)
 
 
 def test_averages_over_noise_are_those_of_its_moments(photos):
@@ -254,9 +254,9 @@ def test_a_base_is_asked_about_the_noisy_copies(classifier, photos, base):
     copies = np.concatenate(seen[:1]).reshape(4, 2, *images.shape[1:])
     assert np.abs(copies[0] - copies[1]).max() > 0.1
     each = np.stack([explain(model, one, base, target=[3, 0]).maps for one in copies])
-    close(maps["smooth_grad"], each.mean(axis=0))
-    close(maps["square_grad"], (each**2).mean(axis=0))
-    close(maps["var_grad"], each.var(axis=0), 1e-4)
+    assert_close(maps["smooth_grad"], each.mean(axis=0))
+    assert_close(maps["square_grad"], (each**2).mean(axis=0))
+    assert_close(maps["var_grad"], each.var(axis=0), 1e-4)
 
 
 def test_another_seed_draws_other_noise_and_more_samples_go_on_from_fewer(photos):
@@ -277,7 +277,7 @@ def test_copies_are_scored_for_what_was_predicted_for_their_image(classifier, ph
     model, images = classifier("linear", pooled=False), photos(6)
     predicted = explain(model, images, "saliency").targets
     method = with_options("smooth_grad", samples=6, noise=3.0)
-    close(
+    assert_close(
         explain(model, images, method).maps, explain(model, images, method, target=predicted).maps
     )
 
@@ -323,7 +323,7 @@ def test_one_step_is_the_gradient_halfway(classifier, photos):
     model, images = classifier(pooled=False), photos(2)
     halfway = explain(model, 0.5 * images, "gradient_x_input", target=2).maps
     method = with_options("integrated_gradients", steps=1)
-    close(explain(model, images, method, target=2).maps, 2 * halfway)
+    assert_close(explain(model, images, method, target=2).maps, 2 * halfway)
 
 
 def relu_network(size):
@@ -421,7 +421,7 @@ def test_one_baseline_gives_integrated_gradients(classifier, photos):
     wanted = explain(model, images, with_options("integrated_gradients", baseline=given[0])).maps
     for seed in (0, 1):
         method = with_options("expected_gradients", baselines=given, samples=200, seed=seed)
-        close(explain(model, images, method).maps, wanted, 1e-3)
+        assert_close(explain(model, images, method).maps, wanted, 1e-3)
     few = [
         explain(model, images, with_options("expected_gradients", samples=4, seed=seed)).maps
         for seed in (0, 1)
