@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from keras_saliency import faithfulness, methods
+    from keras_saliency.background_swap import BackgroundSwap
     from keras_saliency.callback import SaliencyCallback
     from keras_saliency.explainer import Explanation, explain
     from keras_saliency.layouts import Tokens
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from keras_saliency.targets import Target
 
 _WHERE = {
+    "BackgroundSwap": "background_swap",
     "Explanation": "explainer",
     "Probes": "probes",
     "SaliencyCallback": "callback",
@@ -36,6 +38,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "BackgroundSwap",
     "Explanation",
     "Probes",
     "SaliencyCallback",
