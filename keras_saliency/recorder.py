@@ -12,18 +12,18 @@ import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from keras_saliency import cards
 from keras_saliency.board.events import EventWriter, safe_tag
+from keras_saliency.film_strips import FilmStrips
 from keras_saliency.verdict import Verdict
 
 _WAITING = 4  # snapshots with pictures that may wait to be drawn
 _PATIENCE_S = 2.0  # how long training waits for room among them
 _CLOSING_S = 120.0
-_COLUMNS = 20  # of a film strip
 _NAME = 24  # letters of a predicted class on a tile, so that its probability is never cut off
 
 
@@ -75,8 +75,8 @@ class Recorder:
         drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
             for all.
         frames: How many frames the volumes have of which `display` shows some.
-        on_fault: Called with one line when something could not be recorded, once for each kind of
-            fault, in the worker thread. By default it warns.
+        on_fault: Called with one clause, such as "could not write the numbers (...)", once for each
+            kind of fault, in the worker thread. By default it warns.
 
     Example:
         ```python
@@ -104,8 +104,12 @@ class Recorder:
         self._of = of
         self._frames = frames
         self._drawn = _choose_evenly(labels, drawn)
-        self._strips = _FilmStrips(
-            [_words(names[i]) for i in self._drawn], display[self._drawn], of, frames
+        self._strips = FilmStrips(
+            [_words(names[i]) for i in self._drawn],
+            display[self._drawn],
+            of,
+            frames,
+            writer.path.parent / "film-strips",
         )
         self._signed: set[str] = set()
         self._on_fault = on_fault
@@ -134,7 +138,7 @@ class Recorder:
             self._tell(
                 "slow",
                 f"the pictures of {snapshot.when} are left out, as drawing cannot keep up; look "
-                "less often or at fewer probes.",
+                "less often or at fewer probes",
             )
             scalars = self._scalars(snapshot)
             self._queue.put(lambda: self._write_numbers(scalars, snapshot.step))
@@ -176,10 +180,11 @@ class Recorder:
         self._closed = True
         if self._thread is not None:
             atexit.unregister(self.close)
+            self._queue.put(self._finish_strips)
             self._queue.put(None)
             self._thread.join(_CLOSING_S)
             if self._thread.is_alive():
-                self._tell("closing", "some of the pictures were not written in time.")
+                self._tell("closing", "some of the pictures were not written in time")
                 return
         with self._guard("close the event file"):
             self._writer.close()
@@ -226,6 +231,7 @@ class Recorder:
                 self._draw(method, snapshot)
         with self._guard("write the event file"):
             self._writer.flush()
+            self._strips.store()
         self._room.release()
 
     def _write_numbers(self, scalars: dict[str, float], step: int) -> None:
@@ -245,8 +251,14 @@ class Recorder:
             tiles[f"{group}/{self._names[i]}"] = self._tile(method, map_, i, snapshot, signed)
         self._writer.images(tiles, snapshot.step)
         drawn = None if maps is None else maps[self._drawn]
-        strip = self._strips.add(method, snapshot.when, drawn, signed)
-        self._writer.images({f"film-strip/{group}": strip}, snapshot.step)
+        strip = self._strips.add(method, snapshot.step, snapshot.when, drawn, signed)
+        if strip is not None:
+            self._writer.images({f"film-strip/{group}": strip}, snapshot.step)
+
+    def _finish_strips(self) -> None:
+        with self._guard("finish the film strips"):
+            for method, (step, strip) in self._strips.unwritten().items():
+                self._writer.images({f"film-strip/{safe_tag(method)}": strip}, step)
 
     def _tile(
         self, method: str, map_: np.ndarray | None, i: int, snapshot: Snapshot, signed: bool
@@ -311,7 +323,7 @@ class Recorder:
             yield
         except Exception as error:
             kind = type(error).__name__
-            self._tell(f"{task} {kind}", f"could not {task}; the rest goes on ({kind}: {error}).")
+            self._tell(f"{task} {kind}", f"could not {task} ({kind}: {error})")
 
     def _tell(self, kind: str, message: str) -> None:
         if kind in self._told:
@@ -321,55 +333,6 @@ class Recorder:
             self._on_fault(message)
         except Exception:  # such as a warning that the user's filters turn into an error
             logging.getLogger(__name__).exception(message)
-
-
-@dataclass
-class _Frames:
-    """The columns of one film strip: every `stride`-th snapshot, and the newest."""
-
-    seen: int = 0
-    stride: int = 1
-    kept: list[tuple[str, np.ndarray]] = field(default_factory=list)
-
-    def add(self, label: str, cells: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Take in the newest column; return those to be drawn."""
-        newest = (label, cells)
-        due = self.seen % self.stride == 0
-        self.seen += 1
-        if not due:
-            return [*self.kept, newest]
-        self.kept.append(newest)
-        columns = list(self.kept)
-        if len(self.kept) == _COLUMNS:  # the next one would be too many
-            self.kept = self.kept[::2]
-            self.stride *= 2
-        return columns
-
-
-class _FilmStrips:
-    """One film strip for each method, of bounded memory however long the training."""
-
-    def __init__(self, names: list[str], display: np.ndarray, of: str, frames: int) -> None:
-        self._names = names
-        self._volume = frames
-        side = 96 if len(names) <= 8 else 64  # so that a long strip is seen, and written, whole
-        if display.shape[2] >= 2 * display.shape[1]:
-            side *= 2  # curves and rows of frames are low
-        self._pictures = cards.thumbnails(display, side)
-        self._note = f"{of.replace('_', ' ')}, each picture on its own scale up to its peak"
-        self._frames: dict[str, _Frames] = {}
-
-    def add(self, method: str, when: str, maps: np.ndarray | None, signed: bool) -> np.ndarray:
-        """Add a column and draw the strip, uint8 `(height, width, 3)`."""
-        each = [None] * len(self._pictures) if maps is None else maps
-        cells = [
-            cards.cell(picture, map_, signed=signed, frames=self._volume)
-            for picture, map_ in zip(self._pictures, each, strict=True)
-        ]
-        label = when.split(" (")[0].removesuffix(" training")  # a column is narrow
-        columns = self._frames.setdefault(method, _Frames()).add(label, np.stack(cells))
-        title = f"{_words(method)} · {self._note}"
-        return cards.film_strip(self._pictures, self._names, columns, title=title)
 
 
 def _choose_evenly(labels: Sequence[str | None], count: int) -> list[int]:

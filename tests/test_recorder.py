@@ -15,7 +15,7 @@ import pytest
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
-from keras_saliency import cards, recorder
+from keras_saliency import cards, film_strips, recorder
 from keras_saliency.board.events import EventWriter, new_run
 from keras_saliency.recorder import Recorder, Snapshot
 
@@ -246,21 +246,92 @@ def test_few_probes_are_drawn_but_all_are_counted(tmp_path):
     assert board.scalar("probes/score") == {0: 3.0}
 
 
-def test_the_film_strip_grows_and_is_thinned_evenly(tmp_path):
+def columns_of(strip, narrowest):
+    """How many columns a strip of one probe has, by its width and that of one with one column."""
+    return 1 + (strip.shape[1] - narrowest.shape[1]) // (96 + 2)
+
+
+def test_the_film_strip_spans_the_training_and_is_thinned_evenly(tmp_path):
     board = Board(tmp_path, n=1)
     board.write(*(snapshot(step, n=1) for step in range(47)))
-    widths = [image.shape[1] for _, image in sorted(board.images("film-strip/grad-cam").items())]
-    column = widths[1] - widths[0]
-    columns = [1 + (width - widths[0]) // column for width in widths]
-    assert columns[:20] == list(range(1, 21))
-    assert max(columns) == 20
-    assert min(columns[20:]) >= 11
-    frames = recorder._Frames()
+    strips = board.images("film-strip/grad-cam")
+    columns = {step: columns_of(strip, strips[0]) for step, strip in strips.items()}
+    # Written again when it spans a quarter more, and at the end.
+    assert list(columns) == [*range(8), 9, 11, 14, 17, 21, 26, 32, 40, 46]
+    assert all(columns[step] == step + 1 for step in columns if step < 20)
+    assert all(11 <= columns[step] <= 20 for step in columns if step > 20)
+    kept = film_strips.Columns()
     for step in range(200):
-        shown = [int(label) for label, _ in frames.add(str(step), np.zeros((1, 2, 2, 3)))]
+        kept.add(film_strips.Column(step, str(step), np.zeros((1, 2, 2, 3))))
+        shown = [column.step for column in kept.shown]
         assert (shown[0], shown[-1], len(shown) <= 20) == (0, step, True)
         assert len(set(np.diff(shown[:-1]))) <= 1  # even, but for the newest
-        assert len(frames.kept) < 20
+        assert len(kept.kept) < 20
+
+
+def resumed(board, *snapshots, **options):
+    """Go on in the run of a board with a recorder of its own."""
+    going_on = Board(board.run.parent / "unused", writer=EventWriter(board.run), **options)
+    going_on.run = board.run
+    return going_on.write(*snapshots)
+
+
+@pytest.mark.parametrize("stop", [3, 19, 20, 29])
+def test_the_film_strip_goes_on_where_a_training_is_resumed(tmp_path, stop):
+    def train(folder, steps):
+        strips = film_strips.FilmStrips(NAMES, photos(), "logits", 1, tmp_path / folder)
+        newest = {}
+        for step in steps:
+            for method in ("grad_cam", "my own"):
+                seen = maps(seed=step) ** len(method)
+                strip = strips.add(method, step, f"epoch {step + 1}", seen, signed=False)
+                newest |= {} if strip is None else {method: strip}
+        strips.store()
+        newest |= {method: strip for method, (_, strip) in strips.unwritten().items()}
+        return newest["grad_cam"], newest["my own"]
+
+    whole = train("whole", range(32))
+    train("parts", range(stop))
+    for once, twice in zip(whole, train("parts", range(stop, 32)), strict=True):
+        if stop == 29:  # what was seen since the last column that is kept is forgotten
+            once, twice = once[:, : 124 + 14 * 98], twice[:, : 124 + 14 * 98]
+        assert close(once, twice)
+
+
+def test_a_recorder_in_an_old_run_goes_on_with_its_film_strip(tmp_path):
+    seen = [snapshot(step) for step in range(3)]
+    board = resumed(Board(tmp_path / "a").write(*seen[:2]), seen[2])
+    assert board.faults == []
+    whole = Board(tmp_path / "b").write(*seen).images("film-strip/grad-cam")[2]
+    assert close(board.images("film-strip/grad-cam")[2], whole)
+
+
+def test_what_is_gone_through_again_replaces_what_was_seen(tmp_path):
+    lost, again = snapshot(2, maps={"grad_cam": maps(seed=8)}), snapshot(2)
+    board = Board(tmp_path / "a").write(snapshot(0), snapshot(1), lost)
+    strip = resumed(board, again).images("film-strip/grad-cam")[2]
+    straight = Board(tmp_path / "b").write(snapshot(0), snapshot(1), again)
+    assert close(strip, straight.images("film-strip/grad-cam")[2])
+
+
+def spoilt(path, how):
+    data = path.read_bytes()
+    if how == "absent":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "text": b"spoilt"}[how])
+
+
+@pytest.mark.parametrize("how", ["absent", "cut", "empty", "text", "probes", "names"])
+def test_a_film_strip_that_can_not_go_on_begins_anew(tmp_path, how):
+    board = Board(tmp_path / "a").write(snapshot(0), snapshot(1))
+    options = {"probes": {"display": 255 - photos()}, "names": {"names": ["a", "b", "c"]}}
+    if how not in options:
+        spoilt(board.run / "film-strips" / "grad-cam.npz", how)
+    strip = resumed(board, snapshot(2), **options.get(how, {}))
+    assert strip.faults == []
+    fresh = Board(tmp_path / "b", **options.get(how, {})).write(snapshot(2))
+    assert close(strip.images("film-strip/grad-cam")[2], fresh.images("film-strip/grad-cam")[2])
 
 
 def test_the_cells_of_the_film_strip_are_the_maps(tmp_path):
