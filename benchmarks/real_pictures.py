@@ -1,0 +1,306 @@
+"""How good the verdict is on real pictures, with nothing given but images and labels.
+
+Short trainings, some with a planted shortcut and most without:
+
+- photographs: objects cut out of photographs on crops of other photographs, two classes; planted:
+  the crops of each class are from photographs of its own;
+- digits: scanned digits with a coloured tag in the corner, ten classes; planted: each digit has
+  its colour.
+
+The truth is known: the reliance R of an epoch is the accuracy where crop or tag agree with the
+class, less the accuracy on twins of the same pictures where they speak for another class. All
+pictures come with matplotlib, scikit-image and scikit-learn; nothing is downloaded.
+
+    python benchmarks/real_pictures.py [--trainings 110] [--csv benchmarks/real_pictures.csv]
+
+It goes on where it was interrupted, and ends with the tables (alone, with --trainings 0).
+"""
+
+import argparse
+import csv
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from planted_pictures import Task, digits, photographs
+from scipy.stats import beta
+from sklearn.metrics import roc_auc_score
+
+import keras_saliency as ks
+from keras_saliency.assessed_model import AssessedModel
+from keras_saliency.explainer import Explainer
+from keras_saliency.masks import look_wrong, make_masks
+from keras_saliency.shortcuts import DEFAULT
+from keras_saliency.verdict import Assessor
+
+EPOCHS, BATCH = 4, 32
+JUDGED = 160  # masks of a training
+RELIES, CLEAN = 0.2, 0.1  # a shortcut from this R on; none up to this R at every epoch
+CHANCE = {"photographs": 0.5, "digits": 0.1}  # the correlation where nothing is planted
+# Of each kind: the trainings with a shortcut, the correlations they take in turn, and those
+# without one.
+PLANNED = {
+    "photographs": (14, (0.9, 0.95, 0.98, 1.0), 66),
+    "digits": (6, (0.9, 0.98, 1.0), 24),
+}
+
+TASKS = {"photographs": photographs, "digits": digits}
+
+
+class Network:
+    """A compiled network that begins anew with every training, since tracing takes longest."""
+
+    def __init__(self, task: Task) -> None:
+        self._shape, self._classes = task.images.shape[1:], int(task.labels.max()) + 1
+        self.model = self._build()
+        # XLA takes longer to compile than all epochs do.
+        self.model.compile(
+            keras.optimizers.Adam(3e-3),
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=False,
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._blank = [variable.numpy() for variable in self.model.optimizer.variables]
+        probes = ks.Probes(task.images[:2], task.labels[:2])
+        explainer = Explainer(self.model, probes, ["saliency"], ks.Target("label"), None, BATCH)
+        self.asked = AssessedModel(explainer.setting, BATCH)
+
+    def _build(self) -> keras.Model:
+        return keras.Sequential(
+            [
+                keras.Input(self._shape),
+                layers.Rescaling(1 / 127.5, offset=-1),
+                layers.Conv2D(16, 3, strides=2, activation="relu"),
+                layers.Conv2D(32, 3, strides=2, activation="relu"),
+                layers.Conv2D(48, 3, strides=2, activation="relu"),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(self._classes, activation="softmax"),
+            ]
+        )
+
+    def restart(self, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(self._build().get_weights())
+        for variable, value in zip(self.model.optimizer.variables, self._blank, strict=True):
+            variable.assign(value)
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        return float((self.asked.probabilities(images).argmax(axis=1) == labels).mean())
+
+
+def plan() -> list[tuple[str, float, int]]:
+    """Kind, correlation and seed of all trainings, in a mixed order."""
+    trainings = []
+    for kind, (planted, correlations, plain) in PLANNED.items():
+        chosen = [correlations[i % len(correlations)] for i in range(planted)]
+        trainings += [(kind, each) for each in [*chosen, *plain * [CHANCE[kind]]]]
+    seeded = [(*each, seed) for seed, each in enumerate(trainings)]
+    return [seeded[i] for i in np.random.default_rng(0).permutation(len(seeded))]
+
+
+def mask_quality(task: Task) -> dict[str, float]:
+    """How well masks made by a program find the objects, where they don't look wrong."""
+    images, masks = task.images[:JUDGED], task.masks[:JUDGED]
+    made = make_masks(images)
+    kept = ~look_wrong(images, made)
+    found, true = made[kept] > 0.5, masks[kept] > 0.5
+    shares = (found & true).sum((1, 2)) / np.maximum((found | true).sum((1, 2)), 1)
+    return {
+        "masks dropped": float(1 - kept.mean()),
+        "IoU": float(shares.mean()) if kept.any() else float("nan"),
+        "IoU below .3": float((shares < 0.3).mean()) if kept.any() else float("nan"),
+    }
+
+
+def train(
+    kind: str, correlation: float, seed: int, networks: dict[str, Network]
+) -> Iterator[dict[str, object]]:
+    """Train once, with a verdict and the truth after every epoch."""
+    start = time.process_time()
+    task = TASKS[kind](correlation, seed)
+    if kind not in networks:
+        networks[kind] = Network(task)
+    network = networks[kind]
+    network.restart(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # What is said of poor masks is in the table.
+        shortcuts = ks.Shortcuts((task.images, task.labels), masks="auto")
+    assessor = Assessor(shortcuts, network.asked.probabilities, network.asked.spots)
+    images, quality = task.images.astype(np.float32), mask_quality(task)
+    for epoch in range(EPOCHS):
+        history = network.model.fit(images, task.labels, batch_size=BATCH, verbose=0).history
+        verdict = assessor.evaluate(epoch)
+        agreeing, swapped = (
+            network.accuracy(pictures, task.truth) for pictures in (task.agreeing, task.swapped)
+        )
+        gaps = {name: verdict.gaps.get(name, (float("nan"),))[0] for name in DEFAULT}
+        yield {
+            "kind": kind, "correlation": correlation, "seed": seed, "epoch": epoch + 1,
+            "accuracy": history["accuracy"][0], "agreeing": agreeing, "swapped": swapped,
+            "R": agreeing - swapped, "reliance": verdict.reliance, **gaps,
+            "alarm": int(verdict.alarm), "cause": verdict.cause or "",
+            "masks": verdict.masks_from or "none", **quality,
+            "seconds": time.process_time() - start,
+        }  # fmt: skip
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def append(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write all epochs of a training at once, so that an interrupted one leaves nothing behind."""
+    fresh = not path.exists()
+    with path.open("a", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        writer.writerows(
+            {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        )
+
+
+def trainings(rows: list[dict[str, str]]) -> list[dict[str, np.ndarray]]:
+    """The columns of each training, in the order of its epochs."""
+    grouped: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        grouped.setdefault(row["seed"], []).append(row)
+    texts = {"kind", "cause", "masks"}
+    return [
+        {
+            name: np.array([r[name] if name in texts else float(r[name]) for r in run])
+            for name in run[0]
+        }
+        for run in grouped.values()
+    ]
+
+
+def auroc(runs: list[dict[str, np.ndarray]], score: str) -> str:
+    """How well a score tells R > .2, with a bootstrap interval over trainings."""
+
+    def area(chosen: list[dict[str, np.ndarray]]) -> float:
+        relies = np.concatenate([run["R"] for run in chosen]) > RELIES
+        scores = np.concatenate([run[score] for run in chosen])
+        known = np.isfinite(scores)
+        if len(np.unique(relies[known])) < 2:
+            return float("nan")
+        return float(roc_auc_score(relies[known], scores[known]))
+
+    rng = np.random.default_rng(0)
+    drawn = [area([runs[i] for i in rng.integers(0, len(runs), len(runs))]) for _ in range(500)]
+    if np.isnan(middle := area(runs)):
+        return "-"
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def share(hits: np.ndarray) -> str:
+    """A share with its exact two-sided interval (Clopper and Pearson 1934)."""
+    k, n = int(np.sum(hits)), len(hits)
+    if n == 0:
+        return "-"
+    low = beta.ppf(0.025, k, n - k + 1) if k else 0.0
+    high = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+    return f"{k} of {n} [{low:.2f}, {high:.2f}]"
+
+
+def at_most(hits: np.ndarray) -> str:
+    """A share with its exact one-sided upper bound at 95 %."""
+    k, n = int(np.sum(hits)), len(hits)
+    bound = beta.ppf(0.95, k + 1, n - k) if k < n else 1.0
+    return f"{k} of {n}, at most {bound:.1%}"
+
+
+def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
+    """What the tables say of some trainings."""
+    every = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+    planted = np.array([run["correlation"][0] != CHANCE[run["kind"][0]] for run in runs])
+    alarms = np.array([run["alarm"].any() for run in runs])
+    clean = np.array([(run["R"] <= CLEAN).all() for run in runs])
+    strong = np.array([(run["R"][-2:] >= 0.3).all() for run in runs])
+    causes, counts = np.unique(every["cause"][every["alarm"] > 0], return_counts=True)
+    close = np.abs(every["reliance"] - every["R"])
+    return {
+        "trainings planted, not planted": f"{planted.sum()}, {(~planted).sum()}",
+        "AUROC of the reliance for R > .2": auroc(runs, "reliance"),
+        "AUROC of the training accuracy": auroc(runs, "accuracy"),
+        "above .20 at R >= .3": share(every["reliance"][every["R"] >= 0.3] > RELIES),
+        "above .20 at R >= .5": share(every["reliance"][every["R"] >= 0.5] > RELIES),
+        "alarm where R >= .3 in the last two epochs": share(alarms[strong]),
+        "false alarms, R <= .1 at every epoch": at_most(alarms[clean]) if clean.any() else "-",
+        "false alarms, nothing planted": at_most(alarms[~planted]) if (~planted).any() else "-",
+        "largest R where nothing is planted": largest(runs, ~planted, "R"),
+        "largest reliance where nothing is planted": largest(runs, ~planted, "reliance"),
+        "mean |reliance - R|": f"{np.nanmean(close):.3f}",
+        "epochs of alarm by cause": ", ".join(
+            f"{cause} {count}" for cause, count in zip(causes, counts, strict=True)
+        ),
+        "no verdict": share(~np.isfinite(every["reliance"])),
+        "agreeing accuracy, last epoch": f"{np.mean([run['agreeing'][-1] for run in runs]):.3f}",
+        "IoU of the masks, mean and worst training": spread(runs, "IoU", np.min),
+        "masks with IoU below .3, mean and worst": spread(runs, "IoU below .3", np.max),
+        "masks dropped, mean and worst": spread(runs, "masks dropped", np.max),
+        "trainings without usable masks": str(sum(run["masks"][0] == "none" for run in runs)),
+        "processor seconds a training": f"{np.mean([run['seconds'][-1] for run in runs]):.1f}",
+    }
+
+
+def largest(runs: list[dict[str, np.ndarray]], chosen: np.ndarray, name: str) -> str:
+    found = [np.nanmax(runs[i][name]) for i in np.flatnonzero(chosen)]
+    return f"{max(found):.2f}" if found else "-"
+
+
+def spread(runs: list[dict[str, np.ndarray]], name: str, worst: Callable[..., float]) -> str:
+    found = [run[name][0] for run in runs]
+    return f"{np.nanmean(found):.2f}, {worst(found):.2f}"
+
+
+def report(rows: list[dict[str, str]]) -> None:
+    """Print a table: a row a figure, a column a kind of pictures."""
+    runs = trainings(rows)
+    columns = {kind: [run for run in runs if run["kind"][0] == kind] for kind in TASKS}
+    tables = {name: figures(some) for name, some in [*columns.items(), ("all", runs)] if some}
+    print("| | " + " | ".join(tables) + " |")
+    print("|---" * (len(tables) + 1) + "|")
+    for figure in tables["all"]:
+        print(f"| {figure} | " + " | ".join(table[figure] for table in tables.values()) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trainings", type=int, default=110, help="at most so many now")
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_suffix(".csv"))
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    done = {int(row["seed"]) for row in read(args.csv)}
+    networks: dict[str, Network] = {}
+    left = [training for training in plan() if training[-1] not in done]
+    for kind, correlation, seed in left[: args.trainings]:
+        rows = list(train(kind, correlation, seed, networks))
+        append(args.csv, rows)
+        last = rows[-1]
+        shown = ("R", "reliance", "alarm", "cause", "IoU", "seconds")
+        print(kind, correlation, *(f"{k} {last[k]}" for k in shown), sep="  ", flush=True)
+    if rows_read := read(args.csv):
+        report(rows_read)
+
+
+if __name__ == "__main__":
+    main()
