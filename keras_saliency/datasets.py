@@ -6,17 +6,23 @@ import contextlib
 import copy
 import itertools
 import random
+import sys
+import time
 from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_saliency.arrays import Array, as_array
+from keras_saliency.arrays import Array, as_array, check_count, is_tf_dataset
 from keras_saliency.inputs import Kind
 from keras_saliency.notices import warn_user
 
 # Enough to meet rare classes, and little enough for a dataset that repeats for ever.
 _READ_AT_MOST = 2000
+# Where class comes after class, the others are still to come: so many examples, or seconds.
+_READ_ON = 10_000
+_PATIENCE = 30.0
 # Of every class this many times more are read than kept, so that there is something to choose from.
 _CHOICE = 8
 # Serialising in-memory arrays takes about nine times their size.
@@ -29,6 +35,8 @@ _STATELESS = {
 }
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 _MEND = "pass arrays instead, or a second dataset that does not train"
+
+_LABELS = {"label", "labels"}  # as the dicts of tensorflow_datasets name them
 
 Example = tuple[Any, Any]
 
@@ -53,39 +61,66 @@ def draw(
         The images (each a dict or tuple of arrays where there are more inputs) and their labels
         (`None` without labels), class by class.
     """
-    if per_class < 1:
-        raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
+    check_count(per_class, "per_class")
     rng = np.random.default_rng(seed)
-    kept: dict[Any, list[Example]] = {}
-    seen: dict[Any, int] = {}
-    limit = max(_READ_AT_MOST, _CHOICE * per_class)
+    sample = _Sample(per_class, rng, class_count)
     # Closed first: what the dataset's threads still draw must not come after the streams are back.
     with (
         _random_streams_kept(),
         contextlib.closing(_examples(dataset, rng, seed, kind)) as examples,
     ):
-        for image, label in itertools.islice(examples, limit):
-            group, class_count = _class_of(label, class_count)
-            seen[group] = seen.get(group, 0) + 1
-            _keep(kept.setdefault(group, []), (_copied(image), label), seen[group], per_class, rng)
-            if len(seen) == class_count and min(seen.values()) >= _CHOICE * per_class:
+        for image, label in examples:
+            sample.add(image, label)
+            if sample.is_enough():
                 break
-    if not kept:
+    drawn = sample.examples()
+    if not drawn:
         raise ValueError("The dataset yields no examples.")
-    order = sorted(kept, key=lambda group: (group is None, isinstance(group, str), group or 0))
-    drawn = [example for group in order for example in kept[group]]
     labels = [label for _, label in drawn]
     return [image for image, _ in drawn], None if labels[0] is None else labels
 
 
-def _keep(
-    reservoir: list[Example], example: Example, seen: int, size: int, rng: np.random.Generator
-) -> None:
-    """Reservoir sampling: each of the `seen` examples so far is held with the same chance."""
-    if len(reservoir) < size:
-        reservoir.append(example)
-    elif (place := int(rng.integers(seen))) < size:
-        reservoir[place] = example
+class _Sample:
+    """Some examples of each class, each of those seen held with the same chance."""
+
+    def __init__(self, per_class: int, rng: np.random.Generator, class_count: int | None) -> None:
+        self._per_class = per_class
+        self._rng = rng
+        self._class_count = class_count
+        self._kept: dict[Any, list[Example]] = {}
+        self._seen: dict[Any, int] = {}
+        self._last: Any = None
+        self._changes = 0  # how often the class is another than that of the example before
+        self._began = time.monotonic()
+
+    def add(self, image: Any, label: Any) -> None:
+        """Take in one example; whether it is held is decided by reservoir sampling."""
+        group, self._class_count = _class_of(label, self._class_count)
+        self._changes += bool(self._seen) and group != self._last
+        self._last = group
+        seen = self._seen[group] = self._seen.get(group, 0) + 1
+        held = self._kept.setdefault(group, [])
+        if len(held) < self._per_class:
+            held.append((_copied(image), label))
+        elif (place := int(self._rng.integers(seen))) < self._per_class:
+            held[place] = (_copied(image), label)
+
+    def is_enough(self) -> bool:
+        """Whether reading on would hardly make a better choice."""
+        choice = _CHOICE * self._per_class
+        if len(self._seen) == self._class_count and min(self._seen.values()) >= choice:
+            return True
+        count = sum(self._seen.values())
+        if count < max(_READ_AT_MOST, choice):
+            return False
+        sorted_by_class = None not in self._seen and self._changes < len(self._seen)
+        late = time.monotonic() - self._began > _PATIENCE
+        return not sorted_by_class or count >= max(_READ_ON, choice) or late
+
+    def examples(self) -> list[Example]:
+        """The examples that are held, class by class."""
+        order = sorted(self._kept, key=lambda one: (one is None, isinstance(one, str), one or 0))
+        return [example for group in order for example in self._kept[group]]
 
 
 def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
@@ -97,7 +132,8 @@ def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
         item = value.reshape(-1)[0]
         if isinstance(item, bytes | str):
             return (item.decode() if isinstance(item, bytes) else str(item)), class_count
-        return (int(item) if float(item).is_integer() else None), class_count
+        # Fractional or negative, it is a regression's target.
+        return (int(item) if item >= 0 and float(item).is_integer() else None), class_count
     if value.ndim == 1 and (value >= 0).all() and np.isclose(value.sum(), 1, atol=1e-3):
         return int(value.argmax()), class_count or len(value)
     return None, class_count
@@ -127,6 +163,12 @@ def _split(element: Any, kind: Kind | None) -> list[Example]:
             "A dataset must yield `(images, labels)`, or images alone, the labels one array, those "
             "of the output that is looked at: `dataset.map` can bring it there. "
             f"Received: {type(labels).__name__} of labels"
+        )
+    if labels is None and isinstance(images, dict) and not _LABELS.isdisjoint(images):
+        raise TypeError(
+            "A dataset must yield labels beside the images, not among them: a dict is the inputs "
+            'of a model. `dataset.map(lambda x: (x["image"], x["label"]))` brings it there. '
+            f"Received: a dict of {', '.join(map(repr, images))}"
         )
     labels = None if labels is None else as_array(labels, "labels")
     if isinstance(images, dict | tuple | list):
@@ -177,6 +219,12 @@ def _is_single(image: Array, label: Array | None, kind: Kind | None) -> bool:
 
 def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any]:
     """What the dataset yields, read so that its user does not notice where that can be done."""
+    if isinstance(dataset, str | bytes | Path | tuple):
+        raise TypeError(
+            "Expected a tf.data.Dataset, a keras PyDataset or an iterable of batches; for a folder "
+            "use `Probes.from_directory(folder)`, for arrays `Probes(images, labels)`. "
+            f"Received: {type(dataset).__name__}"
+        )
     if is_tf_dataset(dataset):
         yield from _untouched(dataset, seed).as_numpy_iterator()
     elif hasattr(dataset, "__getitem__") and not isinstance(dataset, dict):
@@ -185,17 +233,13 @@ def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any
         warn_user(f"What is read from an iterator will be missing in the training: {_MEND}.")
         yield from dataset
     elif isinstance(dataset, Iterable) and not isinstance(dataset, dict):
-        yield from dataset
+        with _generators_kept(dataset):
+            yield from dataset
     else:
         raise TypeError(
             "Expected a tf.data.Dataset, a keras PyDataset or an iterable of batches. "
             f"Received: {type(dataset).__name__}"
         )
-
-
-def is_tf_dataset(value: Any) -> bool:
-    """Whether it is a `tf.data.Dataset`, found out without importing tensorflow."""
-    return any(base.__module__.startswith("tensorflow.python.data") for base in type(value).__mro__)
 
 
 def _indexed(dataset: Any, rng: np.random.Generator) -> Iterator[Any]:
@@ -217,13 +261,28 @@ def _with_own_generators(dataset: Any) -> Any:
 
 @contextlib.contextmanager
 def _random_streams_kept() -> Iterator[None]:
-    """Put numpy's and Python's global random streams back: a dataset's code may draw from them."""
+    """Put the global random streams back: a dataset's code may draw from them."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
+    torch = sys.modules.get("torch")
     try:
-        yield
+        with torch.random.fork_rng(devices=[]) if torch else contextlib.nullcontext():
+            yield
     finally:
         np.random.set_state(numpy_state)
         random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def _generators_kept(loader: Any) -> Iterator[None]:
+    """Put back the generators that a torch `DataLoader` and its sampler were given."""
+    holders: tuple[Any, Any] = (loader, getattr(loader, "sampler", None))
+    found = [holder.generator for holder in holders if hasattr(holder, "generator")]
+    states = [(one, one.get_state()) for one in found if hasattr(one, "get_state")]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
 
 
 def _untouched(dataset: Any, seed: int) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_saliency.arrays import Array
+from keras_saliency.arrays import Array, check_count
 from keras_saliency.opencv import cv2
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
@@ -37,14 +37,14 @@ def read_folder(
         raise ValueError(
             f"`color_mode` must be one of {list(_PILLOW_MODES)}. Received: {color_mode!r}"
         )
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
+    if per_class is not None:
+        check_count(per_class, "per_class")
     size = _settle_size(image_size)
     class_names, folders = _list_classes(Path(directory))
     picked = [
         (label, path)
         for label, folder in enumerate(folders)
-        for path in list(_pictures_in(folder))[:per_class]
+        for path in _spread(list(_pictures_in(folder)), per_class)
     ]
     if not picked:
         raise ValueError(f"No pictures ({', '.join(_EXTENSIONS)}) were found in {directory}.")
@@ -110,20 +110,45 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
+def _spread(paths: list[Path], count: int | None) -> list[Path]:
+    """At most `count` of them from all over the list: neighbours are often frames of one series."""
+    if count is None or count >= len(paths):
+        return paths
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
 def read_picture(path: Path, color_mode: str) -> Array:
     """One upright picture as uint8 `(height, width, channels)`; transparency shows white."""
     try:
         with Image.open(path) as file:
             image = _eight_bits(ImageOps.exif_transpose(file))
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                if color_mode != "rgba":
-                    white = Image.new("RGBA", image.size, "white")
-                    image = Image.alpha_composite(white, image)
+            if color_mode != "rgba":
+                image = _opaque(image)
             array = np.array(image.convert(_PILLOW_MODES[color_mode]))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} can't be read as a picture: {error}. Mend or move it.") from error
     return array if array.ndim == 3 else array[..., None]
+
+
+def pixels_of(pictures: Sequence[Image.Image]) -> list[Array]:
+    """Opened pictures as `read_picture` reads them, uint8: grey if all of them are, else RGB.
+
+    Pictures of floats, whose range is not known, stay as they are.
+    """
+    grey = all(Image.getmodebase(picture.mode) == "L" for picture in pictures)
+    mode = "L" if grey else "RGB"
+    return [
+        np.array(picture if picture.mode == "F" else _opaque(_eight_bits(picture)).convert(mode))
+        for picture in pictures
+    ]
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The picture on white, if it has any transparency."""
+    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -10,6 +10,8 @@ import numpy as np
 
 from keras_saliency.arrays import Array, as_array, check_finite, frozen
 
+_VALUES = 4  # as many of a row of values are put into words
+
 
 def settle_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | None:
     """The class names as a tuple of different strings."""
@@ -20,10 +22,15 @@ def settle_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | N
             "`class_names` must be a list, in the order of the model's outputs. "
             f"Received: class_names={class_names!r}"
         )
-    settled = tuple(str(name) for name in class_names)
+    settled = tuple(_text(name) for name in class_names)
     if len(set(settled)) < len(settled):
         raise ValueError(f"`class_names` must differ. Received: class_names={settled}")
     return settled
+
+
+def _text(name: Any) -> str:
+    """A name that may be bytes, as tensorflow's and h5py's strings are."""
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def settle_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> Array | None:
@@ -40,19 +47,37 @@ def settle_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) 
         )
     if array.dtype.kind in "OSUT":
         array = _labels_from_texts(array, class_names)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(
+            "`labels` must be numbers, or strings from `class_names`. "
+            f"Received: labels.dtype={array.dtype}"
+        )
     array = array.astype(np.float64)
     check_finite(array, "labels")
     if array.ndim == 2:
         return frozen(_labels_from_rows(array, class_names))
+    if class_names is not None:
+        return frozen(_labels_of_named(array, class_names))
+    # Below 0 there are no classes: whole numbers can be a regression's targets, too.
+    whole = (array == np.rint(array)).all() and (array >= 0).all()
+    return frozen(array.astype(np.int64 if whole else np.float32))
+
+
+def _labels_of_named(array: Array, class_names: tuple[str, ...]) -> Array:
+    """Indices of named classes; of two classes also smoothed or mixed, of which the larger counts.
+
+    Other fractional numbers stay a regression's targets.
+    """
     if (array != np.rint(array)).any():
-        return frozen(array.astype(np.float32))
-    if (array < 0).any() or (class_names is not None and (array >= len(class_names)).any()):
+        if len(class_names) == 2 and (array >= 0).all() and (array <= 1).all():
+            return (array > 0.5).astype(np.int64)
+        return array.astype(np.float32)
+    if (array < 0).any() or (array >= len(class_names)).any():
         raise ValueError(
-            "`labels` must be class indices from 0"
-            + (f" to {len(class_names) - 1}, as `class_names` has it" if class_names else "")
-            + f". Received: labels from {array.min():g} to {array.max():g}"
+            f"`labels` must be class indices from 0 to {len(class_names) - 1}, as `class_names` "
+            f"has it. Received: labels from {array.min():g} to {array.max():g}"
         )
-    return frozen(array.astype(np.int64))
+    return array.astype(np.int64)
 
 
 def _labels_from_texts(texts: Array, class_names: tuple[str, ...] | None) -> Array:
@@ -66,7 +91,7 @@ def _labels_from_texts(texts: Array, class_names: tuple[str, ...] | None) -> Arr
     if class_names is None:
         raise ValueError(
             "Labels that are strings need `class_names`, in the order of the model's outputs. "
-            f"Received: labels={decoded}"
+            f"Received: labels such as {', '.join(map(repr, sorted(set(decoded))[:5]))}"
         )
     unknown = sorted(set(decoded) - set(class_names))
     if unknown:
@@ -92,10 +117,13 @@ def label_text(label: Any, class_names: tuple[str, ...] | None) -> str:
     """One probe's label in words."""
     if label.ndim == 0 and label.dtype.kind == "i":
         return class_names[label] if class_names is not None else str(label)
-    if label.ndim == 1 and np.isin(label, (0, 1)).all():
-        present = np.flatnonzero(label)
+    # Smoothed, several labels an image are told from values between 0 and 1 by their names alone.
+    soft = class_names is not None and (label >= 0).all() and (label <= 1).all()
+    if label.ndim == 1 and (soft or np.isin(label, (0, 1)).all()):
+        present = np.flatnonzero(label > 0.5)
         return "+".join(class_names[i] if class_names else str(i) for i in present) or "none"
-    return " ".join(f"{value:g}" for value in label.reshape(-1))
+    values = label.reshape(-1)
+    return " ".join(f"{value:g}" for value in values[:_VALUES]) + " …" * (len(values) > _VALUES)
 
 
 def settle_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tuple[str, ...]:
@@ -112,7 +140,7 @@ def settle_names(names: Sequence[str] | None, label_texts: list[str | None]) -> 
         ]
     settled: list[str] = []
     for name, number in zip(names, numbers, strict=True):
-        base = unique = _safe_name(str(name)) or number
+        base = unique = _safe_name(_text(name)) or number
         copy = 2
         while unique in settled:
             unique, copy = f"{base}_{copy}", copy + 1

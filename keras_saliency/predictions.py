@@ -14,7 +14,7 @@ class Predictions:
     """What the model says of n probes.
 
     Attributes:
-        texts: The predicted class's name, or the value of a regression.
+        texts: The predicted class's name, `"class 2"` where it has none, or a regression's value.
         confidence: (n,) probability of the predicted class, NaN for a regression.
         probability: (n,) probability of the probe's own class, NaN where it is not known.
         correct: Whether it is the probe's own class; None where that is not known.
@@ -40,8 +40,8 @@ def read_predictions(
         texts = [" ".join(f"{v:.3g}" for v in row[:3]) for row in values]
         return Predictions(texts, unknown, unknown, [None] * len(outputs))
     predicted = chances.argmax(axis=-1)
-    names = class_names or tuple(map(str, range(chances.shape[-1])))
-    texts = [names[c] if c < len(names) else str(c) for c in predicted]
+    names = class_names or ()
+    texts = [names[c] if c < len(names) else f"class {c}" for c in predicted]
     confidence = np.take_along_axis(chances, predicted[:, None], axis=-1)[:, 0]
     if labels is None:
         return Predictions(texts, confidence, unknown, [None] * len(outputs))
@@ -52,6 +52,9 @@ def read_predictions(
         )
         correct = [bool(labels[i, c] > 0.5) for i, c in enumerate(predicted)]
         return Predictions(texts, confidence, probability, list(correct))
-    classes = labels.astype(int)
-    probability = np.take_along_axis(chances, classes[:, None], axis=-1)[:, 0]
-    return Predictions(texts, confidence, probability, [bool(c) for c in predicted == classes])
+    known = np.isin(labels, np.arange(chances.shape[-1]))
+    classes = np.where(known, labels, 0).astype(int)
+    own = np.take_along_axis(chances, classes[:, None], axis=-1)[:, 0]
+    probability = np.where(known, own, np.nan)
+    hits = zip(predicted == classes, known, strict=True)
+    return Predictions(texts, confidence, probability, [bool(h) if k else None for h, k in hits])

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.arrays import Array, as_array, check_finite, frozen
+from keras_saliency.arrays import Array, as_array, check_finite, check_images, frozen, is_picture
+from keras_saliency.datasets import draw
 from keras_saliency.display import OVERSHOOT, find_range, given_pictures, pictures_of
 from keras_saliency.inputs import Form, Kind, apart, image_batch, stacked
 from keras_saliency.labels import label_text, settle_class_names, settle_labels, settle_names
 from keras_saliency.notices import warn_user
+
+_FEW = 4  # of each class, where nothing else is asked for
 
 
 class Probes:
@@ -70,12 +73,15 @@ class Probes:
         Args:
             images: `(batch, height, width, channels)`, or `(batch, height, width)` for greyscale:
                 uint8, or numbers in [0, 1], [-1, 1] or [0, 255]. The range is found once over all
-                images. Without `preprocess` the model gets them as they are, as float32. Volumes
+                images. Without `preprocess` the model gets them as they are, as float32. A list of
+                Pillow's pictures is read as 0 to 255, greyscale if all of them are, else RGB on
+                white. Volumes
                 and videos are `(batch, frames, height, width, channels)`. For a
                 model of several inputs, a dict of them by name, or a tuple in the model's order.
             labels: `(batch,)` or `(batch, 1)` integers, 0/1, strings from `class_names`, or
-                one-hot (also smoothed) rows `(batch, classes)`, of which the largest counts. Rows
-                that do not sum to one stay a matrix; fractional numbers stay regression targets.
+                one-hot (also smoothed or mixed) rows `(batch, classes)`, of which the largest
+                counts. Rows that do not sum to one stay a matrix; fractional and negative numbers
+                stay regression targets, except that of two `class_names` 0.9 means the second.
             masks: Where the object is: `(batch, height, width)` or `(batch, height, width, 1)` of
                 the images' size (and number of frames); bool, 0/1, [0, 1] or 0/255.
             names: One name per probe; made safe and unique. Default: `"00_penguin"`.
@@ -100,6 +106,12 @@ class Probes:
             >>> probes.labels.tolist(), probes.names
             ([1, 0], ('00_penguin', '01_elephant'))
         """
+        check_images(images)
+        if preprocess is not None and not callable(preprocess):
+            raise TypeError(
+                "`preprocess` must be a function and not its name: one such as "
+                f"`keras.applications.vgg16.preprocess_input`. Received: preprocess={preprocess!r}"
+            )
         alone, extras, form = apart(images, image)
         self.extras = MappingProxyType(extras)
         given, self.kind, bare = image_batch(alone, "images", kind)
@@ -141,7 +153,8 @@ class Probes:
             directory: Holds a folder per class, or pictures (jpg, jpeg, png, bmp, gif, webp).
             image_size: `(height, width)`, or a model from whose input it is taken. `None`: all
                 pictures have one size.
-            per_class: How many pictures of each class are taken, the first by name; all if `None`.
+            per_class: How many pictures of each class are taken (of all together where there are
+                no classes), evenly spread over their names, and read; all if `None`.
             preprocess: As for `Probes`; it is given values from 0 to 255.
             color_mode: `"rgb"`, `"rgba"` or `"grayscale"`.
 
@@ -168,7 +181,7 @@ class Probes:
     def from_dataset(
         cls,
         dataset: Iterable[Any],
-        per_class: int = 4,
+        per_class: int = _FEW,
         seed: int = 0,
         *,
         class_names: Sequence[str] | None = None,
@@ -178,8 +191,9 @@ class Probes:
     ) -> Probes:
         """Choose a few examples of each class from a dataset.
 
-        About 2000 examples are read at most. A `tf.data.Dataset` is read through a copy, so that
-        the order of its later epochs stays what it would have been.
+        About 2000 examples are read; where class comes after class, up to 10 000, for half a
+        minute. A `tf.data.Dataset` is read through a copy, so that the order of its later epochs
+        stays what it would have been.
 
         Args:
             dataset: A `tf.data.Dataset`, a `keras.utils.PyDataset` or an iterable that yields
@@ -202,15 +216,14 @@ class Probes:
             ValueError: If the dataset is empty, or its examples make no probes.
 
         Warns:
-            UserWarning: If reading shifts what the dataset yields later, or a class is not met.
+            UserWarning: If reading shifts what the dataset yields later, or a class is not met,
+                or no more than one.
 
         Example:
             >>> batches = [(np.zeros((6, 8, 8, 3)), [0, 1, 2, 0, 1, 2])]
             >>> Probes.from_dataset(batches, per_class=1).labels.tolist()
             [0, 1, 2]
         """
-        from keras_saliency.datasets import draw
-
         if class_names is None:
             class_names = getattr(dataset, "class_names", None)
         count = None if class_names is None else len(class_names)
@@ -223,12 +236,7 @@ class Probes:
             kind=kind,
             image=image,
         )
-        absent = sorted(set(probes.class_names or ()).difference(probes.label_texts()))
-        if absent and probes.labels is not None and probes.labels.ndim == 1:
-            warn_user(
-                f"No example of {', '.join(absent)} was among those read from the dataset: "
-                "shuffle it, or pass arrays."
-            )
+        probes._tell_missing_classes()
         return probes
 
     @classmethod
@@ -237,7 +245,8 @@ class Probes:
 
         Args:
             value: `Probes` (returned as they are), an array of images, a dict of inputs, a tuple
-                `(images, labels)`, a dataset, or the path of a folder.
+                `(images, labels)`, a dataset, or the path of a folder. Of a dataset or a folder
+                four images of each class are taken.
             model: Gives the size and the number of channels of the pictures in a folder.
 
         Returns:
@@ -256,7 +265,9 @@ class Probes:
         if isinstance(value, str | Path):
             shape = getattr(model, "input_shape", None) or (None,)
             color_mode = "grayscale" if shape[-1] == 1 else "rgba" if shape[-1] == 4 else "rgb"
-            return cls.from_directory(value, image_size=model, color_mode=color_mode)
+            return cls.from_directory(
+                value, image_size=model, per_class=_FEW, color_mode=color_mode
+            )
         if isinstance(value, tuple):
             if len(value) != 2:
                 raise TypeError(
@@ -264,7 +275,9 @@ class Probes:
                     f"`Probes(images, labels, masks=...)`. Received: {len(value)} entries"
                 )
             return cls(*value)
-        if isinstance(value, list | dict) or hasattr(value, "__array__"):
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            return cls.from_dataset(value)
+        if isinstance(value, list | dict) or hasattr(value, "__array__") or is_picture(value):
             return cls(value)
         return cls.from_dataset(value)
 
@@ -305,6 +318,23 @@ class Probes:
             return [None] * len(self)
         return [label_text(label, self.class_names) for label in self.labels]
 
+    def _tell_missing_classes(self) -> None:
+        """Warn where what was read from a dataset leaves out classes."""
+        if self.labels is None or self.labels.dtype.kind != "i":
+            return
+        texts = self.label_texts()
+        absent = [name for name in self.class_names or () if name not in texts]
+        if absent:
+            warn_user(
+                f"No example of {', '.join(absent)} was among those read from the dataset: "
+                "shuffle it, or pass arrays."
+            )
+        elif self.class_names is None and len(set(texts)) == 1:
+            warn_user(
+                f"All examples that were read from the dataset are of class {texts[0]}: shuffle it "
+                "(before any `take`), or pass arrays `(images, labels)`."
+            )
+
 
 def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
     """What `preprocess` makes of the images; it may write into `raw`, as Keras's own do."""
@@ -323,6 +353,9 @@ def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
     """float32 masks in [0, 1] of exactly `shape`."""
     if masks is None:
         return None
+    if isinstance(masks, list | tuple):
+        # Of a picture with a palette the indices count: they are the ids of classes.
+        masks = [np.asarray(mask) if is_picture(mask) else mask for mask in masks]
     array = as_array(masks, "masks")
     if array.dtype.kind in "OSUMmc":
         raise TypeError(f"Every probe needs a mask of numbers. Received: masks.dtype={array.dtype}")

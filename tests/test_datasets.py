@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_saliency import datasets
 from keras_saliency.probes import Probes
@@ -213,7 +214,7 @@ def test_the_seed_decides_the_choice():
 
 
 def test_every_example_is_drawn_with_the_same_chance():
-    batches = [(IMAGES[i : i + 4], np.zeros(4, int)) for i in range(0, COUNT, 4)]
+    batches = [IMAGES[i : i + 4] for i in range(0, COUNT, 4)]
     drawn = [n for s in range(200) for n in numbers(Probes.from_dataset(batches, seed=s))]
     counts = np.bincount(drawn, minlength=COUNT)
     expected = 200 * 4 / COUNT
@@ -269,6 +270,64 @@ def test_reading_stops_early_where_the_classes_are_known():
     assert len(read) == 1
     Probes.from_dataset(Endless(), per_class=1)
     assert 80 < len(read) < 90
+
+
+def in_order(sizes, kind=int):
+    """One class after the other: nothing is shuffled."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    if kind == "one-hot":
+        labels = np.eye(len(sizes), dtype=np.float32)[labels]
+    elif kind == "strings":
+        labels = np.array(["a", "b", "c"])[labels]
+    images = np.zeros((sum(sizes), 2, 3, 1), np.uint8)
+    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(64)
+
+
+@pytest.mark.parametrize("kind", [int, "one-hot", "strings"])
+def test_where_class_comes_after_class_more_is_read(kind):
+    names = ["a", "b", "c"] if kind == "strings" else None
+    dataset = in_order([2500, 2500, 40], kind)
+    assert Probes.from_dataset(dataset, per_class=1, class_names=names).labels.tolist() == [0, 1, 2]
+
+
+def test_reading_on_ends_as_well():
+    with pytest.warns(UserWarning, match="class 0: shuffle it"):
+        probes = Probes.from_dataset(in_order([10_050, 50]), per_class=2)
+    assert probes.labels.tolist() == [0, 0]
+    with pytest.warns(UserWarning, match="No example of b"):
+        Probes.from_dataset(in_order([10_050, 50]), per_class=2, class_names=["a", "b"])
+
+
+def test_reading_on_takes_no_more_than_some_seconds(monkeypatch):
+    monkeypatch.setattr(datasets, "_PATIENCE", 0.0)
+    with pytest.warns(UserWarning, match="class 0: shuffle it"):
+        Probes.from_dataset(in_order([2500, 50]))
+
+
+def test_classes_that_mix_are_not_read_on():
+    read = []
+
+    def batches():
+        for _ in range(10_000):
+            read.append(1)
+            yield IMAGES, LABELS
+
+    with pytest.warns(UserWarning, match="missing in the training"):
+        Probes.from_dataset(batches(), per_class=1)
+    assert len(read) == -(-2000 // COUNT)
+
+
+def test_a_single_class_is_said():
+    with pytest.warns(UserWarning, match="All .* are of class 1: shuffle it.*`take`") as caught:
+        Probes.from_dataset([(IMAGES, np.ones(COUNT, int))])
+    assert caught[0].filename == __file__
+
+
+def test_targets_below_zero_are_drawn_from_all_together():
+    regression = tf.data.Dataset.from_tensor_slices((IMAGES.copy(), -1 - LABELS)).batch(5)
+    probes = Probes.from_dataset(regression, per_class=3)
+    assert probes.labels.dtype == np.float32
+    assert len(probes) == 3
 
 
 def test_class_names_of_the_dataset_itself(tmp_path):
@@ -336,6 +395,48 @@ def test_an_endless_pydataset_comes_to_an_end():
     assert len(Probes.from_dataset(Batches(endless=True), per_class=1)) == 3
 
 
+def test_a_torch_loader_is_read_and_its_order_stays():
+    torch = pytest.importorskip("torch")
+    pairs = torch.utils.data.TensorDataset(torch.tensor(IMAGES), torch.tensor(LABELS))
+    for generator in (None, torch.Generator().manual_seed(3)):
+
+        def epoch(loader):
+            return [number for images, _ in loader for number in images[:, 0, 0, 0].tolist()]
+
+        loader = torch.utils.data.DataLoader(pairs, 4, shuffle=True, generator=generator)
+        state = generator.get_state() if generator else None
+        torch.manual_seed(1)
+        expected = epoch(loader), epoch(loader)
+        torch.manual_seed(1)
+        if generator:
+            generator.set_state(state)
+        probes = Probes.from_dataset(loader, per_class=2)
+        assert (epoch(loader), epoch(loader)) == expected
+        assert [number % 3 for number in numbers(probes)] == probes.labels.tolist()
+
+
+def test_pictures_of_pillow_with_labels():
+    class Files:
+        """As torchvision has them: by index, one picture with its class."""
+
+        def __len__(self):
+            return COUNT
+
+        def __getitem__(self, index):
+            return Image.fromarray(IMAGES[index]), index % 3
+
+    probes = Probes.from_dataset(Files(), per_class=2)
+    assert (
+        [number % 3 for number in numbers(probes)] == probes.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    )
+
+
+def test_weights_of_the_samples_are_passed_over():
+    triples = tf.data.Dataset.from_tensor_slices((IMAGES.copy(), LABELS, np.ones(COUNT)))
+    for dataset in (triples, triples.batch(1), triples.batch(5)):
+        assert Probes.from_dataset(dataset, per_class=1).labels.tolist() == [0, 1, 2]
+
+
 def test_an_iterator_loses_what_is_read_and_this_is_said():
     batches = iter([(IMAGES, LABELS)])
     with pytest.warns(UserWarning, match="missing in the training.*pass arrays"):
@@ -351,6 +452,9 @@ def test_an_iterator_loses_what_is_read_and_this_is_said():
         ([(IMAGES, {"class": LABELS})], TypeError, "dataset.map"),
         ([(IMAGES, LABELS[:5])], ValueError, "as many labels"),
         ([(IMAGES, 1)], ValueError, "as many labels"),
+        ([{"image": IMAGES, "label": LABELS}], TypeError, "beside the images.*'image', 'label'"),
+        ((IMAGES, LABELS), TypeError, r"for arrays `Probes\(images, labels\)`.*tuple"),
+        ("animals", TypeError, "from_directory.*str"),
     ],
 )
 def test_what_is_no_dataset_of_images_is_refused(dataset, error, message):
@@ -358,9 +462,10 @@ def test_what_is_no_dataset_of_images_is_refused(dataset, error, message):
         Probes.from_dataset(dataset)
 
 
-def test_per_class_must_be_positive():
-    with pytest.raises(ValueError, match="per_class=0"):
-        Probes.from_dataset(source(), per_class=0)
+@pytest.mark.parametrize("per_class", [0, 2.5, "2", True])
+def test_per_class_must_be_a_positive_number(per_class):
+    with pytest.raises(ValueError, match=f"per_class={per_class!r}"):
+        Probes.from_dataset(source(), per_class=per_class)
 
 
 # --- Probes.of ---------------------------------------------------------------------------------
@@ -374,6 +479,7 @@ def test_of_takes_what_a_callback_is_given(tmp_path):
     assert Probes.of((IMAGES, LABELS)).labels.tolist() == LABELS.tolist()
     assert len(Probes.of(source().batch(4))) == 12
     assert len(Probes.of(Batches())) == 12
+    assert len(Probes.of([(IMAGES[:9], LABELS[:9]), (IMAGES[9:], LABELS[9:])])) == 12
     keras.utils.save_img(tmp_path / "1.png", IMAGES[1], scale=False)
     assert numbers(Probes.of(tmp_path)) == numbers(Probes.of(str(tmp_path))) == [1]
 

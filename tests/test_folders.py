@@ -82,11 +82,36 @@ def test_every_usual_format_is_read(tmp_path, ending):
     assert Probes.from_directory(tmp_path).display.min() >= 250
 
 
-def test_per_class_takes_the_first_by_name(animals):
-    directory, pictures = animals
-    probes = Probes.from_directory(directory, per_class=1)
-    assert probes.labels.tolist() == [0, 1]
-    np.testing.assert_array_equal(probes.images[0], pictures["Zebra/a.PNG"])
+def numbered(directory, count, taken):
+    """Pictures filled with their number; those that are not to be taken can't be read."""
+    directory.mkdir(parents=True)
+    for i in range(count):
+        place = directory / f"{i:03d}.png"
+        if i in taken:
+            save(place, np.full((4, 6, 3), i, np.uint8))
+        else:
+            place.write_bytes(b"never read")
+
+
+def test_per_class_is_spread_over_the_names_and_nothing_else_is_read(tmp_path):
+    numbered(tmp_path / "ant", 9, taken=(0, 3, 6))
+    numbered(tmp_path / "bee", 2, taken=(0, 1))
+    probes = Probes.from_directory(tmp_path, per_class=3)
+    assert probes.labels.tolist() == [0, 0, 0, 1, 1]
+    assert probes.images[:, 0, 0, 0].tolist() == [0, 3, 6, 0, 1]
+
+
+def test_a_folder_as_probes_gives_four_of_each_class(tmp_path):
+    numbered(tmp_path / "ant", 100, taken=(0, 25, 50, 75))
+    numbered(tmp_path / "bee", 6, taken=(0, 1, 3, 4))
+    probes = Probes.of(tmp_path)
+    assert probes.images[:, 0, 0, 0].tolist() == [0, 25, 50, 75, 0, 1, 3, 4]
+    assert probes.label_texts() == ["ant"] * 4 + ["bee"] * 4
+
+
+def test_all_pictures_are_read_where_no_number_is_given(tmp_path):
+    numbered(tmp_path / "ant", 11, taken=range(11))
+    assert Probes.from_directory(tmp_path).images[:, 0, 0, 0].tolist() == list(range(11))
 
 
 def test_pictures_without_class_folders_have_no_labels(tmp_path):
@@ -214,6 +239,7 @@ def test_a_truncated_file_is_named(tmp_path):
         ({"image_size": (5,)}, "image_size"),
         ({"image_size": (0, 5)}, "image_size"),
         ({"per_class": 0}, "per_class"),
+        ({"per_class": 1.5}, "per_class=1.5"),
         ({"color_mode": "bgr"}, "color_mode"),
     ],
 )

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_saliency.probes import Probes
 
@@ -152,6 +155,29 @@ def test_tensors_and_lists_are_taken_as_arrays():
     ).labels.tolist() == [1, 0]
 
 
+def test_torch_tensors_are_taken_whatever_the_backend():
+    torch = pytest.importorskip("torch")
+    images = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
+    tensor = torch.tensor(images, requires_grad=True)
+    labels = torch.tensor([1, 0])
+    for given in (tensor, list(tensor), tensor.detach()):
+        probes = Probes(given, labels)
+        np.testing.assert_array_equal(probes.images, images)
+        assert probes.labels.tolist() == [1, 0]
+    halves = torch.full((2, 5, 7), 0.5, dtype=torch.bfloat16)
+    assert Probes(halves).images.tolist() == np.full((2, 5, 7, 1), 0.5).tolist()
+
+
+def test_a_column_of_a_table_is_taken_as_labels():
+    class Column:
+        """What pandas and polars have in common."""
+
+        def to_numpy(self):
+            return np.array(["penguin", "elephant"], object)
+
+    assert Probes(colours(1, 2), Column(), class_names=NAMES).labels.tolist() == [1, 0]
+
+
 def test_arrays_are_read_only_copies():
     images, masks = np.zeros((2, 5, 7, 3), np.float32), np.zeros((2, 5, 7), np.float32)
     labels = np.array([0, 1])
@@ -196,6 +222,120 @@ def test_images_that_are_no_numbers_are_refused():
         Probes(np.full((2, 5, 7), "a"))
 
 
+def test_images_of_several_sizes_are_told_by_their_shapes():
+    images = [np.zeros((5, 7, 3)), np.zeros((6, 7, 3))]
+    as_numpy_holds_them = np.empty(2, object)
+    as_numpy_holds_them[:] = images
+    for given in (images, as_numpy_holds_them):
+        with pytest.raises(ValueError, match=r"images of shapes \(5, 7, 3\) and \(6, 7, 3\)"):
+            Probes(given)
+
+
+def test_a_ragged_tensor_is_refused_and_not_filled_up_with_zeros():
+    import tensorflow as tf
+
+    with pytest.raises(ValueError, match=r"one size first.*ragged"):
+        Probes(tf.ragged.constant([[[[1.0, 2, 3]]], [[[1.0, 2, 3], [4, 5, 6]]]]))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("animals", "from_directory"),
+        ([Path("a.png"), Path("b.png")], "from_directory.*Image.open"),
+        (Image.new("RGB", (7, 5)), r"\[picture\]"),
+        ((image for image in colours(1)), "from_dataset.*generator"),
+        (None, "must be an array.*NoneType"),
+    ],
+    ids=["folder", "files", "picture", "generator", "none"],
+)
+def test_what_is_no_array_is_refused_with_what_would_read_it(images, message):
+    with pytest.raises(TypeError, match=message):
+        Probes(images)
+
+
+@pytest.mark.parametrize("preprocess", ["vgg16", 255])
+def test_a_preprocess_that_is_no_function_is_refused(preprocess):
+    with pytest.raises(TypeError, match=r"keras\.applications\.vgg16"):
+        Probes(colours(1), preprocess=preprocess)
+
+
+# --- pictures of Pillow ------------------------------------------------------------------------
+
+
+def gradient(mode):
+    """A picture of 5 by 7 whose every pixel differs."""
+    values = np.arange(5 * 7 * 4, dtype=np.uint8).reshape(5, 7, 4)
+    values[..., 3] = 255
+    return Image.fromarray(values, "RGBA" if mode == "PA" else None).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "YCbCr", "HSV", "P"])
+def test_a_coloured_picture_is_read_as_pillow_makes_rgb_of_it(mode):
+    picture = gradient(mode)
+    probes = Probes([picture, picture])
+    np.testing.assert_array_equal(probes.images[1], np.asarray(picture.convert("RGB")))
+    np.testing.assert_array_equal(probes.display, probes.images)
+    assert probes.value_range == (0, 255)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA"])
+def test_a_grey_picture_is_read_as_pillow_makes_grey_of_it(mode):
+    picture = gradient(mode)
+    images = Probes([picture, picture]).images
+    np.testing.assert_array_equal(images[1, ..., 0], np.asarray(picture.convert("L")))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I"])
+def test_sixteen_bits_become_eight(mode):
+    values = np.array([[0, 257 * 100, 65535, 0]] * 2, np.uint16)
+    picture = Image.fromarray(values).convert(mode)
+    assert Probes([picture]).images[0, 1, :, 0].tolist() == [0, 100, 255, 0]
+
+
+def test_a_picture_of_floats_stays_as_it_is():
+    values = np.linspace(0, 1, 35, dtype=np.float32).reshape(5, 7)
+    probes = Probes([Image.fromarray(values)])
+    np.testing.assert_array_equal(probes.images[0, ..., 0], values)
+    assert probes.value_range == (0, 1)
+
+
+def test_transparency_shows_white_as_pillow_composes_it():
+    values = np.random.default_rng(0).integers(0, 256, (5, 7, 4), dtype=np.uint8)
+    picture = Image.fromarray(values)
+    white = Image.new("RGBA", picture.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
+    np.testing.assert_array_equal(Probes([picture]).images[0], expected)
+    palette = gradient("P")
+    palette.info["transparency"] = palette.getpixel((2, 1))
+    image = Probes([palette]).images[0]
+    assert image[1, 2].tolist() == [255] * 3
+    assert image[4, 6].tolist() == list(palette.convert("RGB").getpixel((6, 4)))
+
+
+def test_pictures_of_mixed_modes_become_rgb():
+    pictures = [gradient(mode) for mode in ("L", "P", "RGBA", "CMYK", "1")]
+    probes = Probes(pictures, [0, 1, 0, 1, 0], display=pictures)
+    for image, shown, picture in zip(probes.images, probes.display, pictures, strict=True):
+        np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
+        np.testing.assert_array_equal(shown, image)
+
+
+def test_pictures_beside_arrays_and_in_a_dict():
+    picture = gradient("P")
+    array = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(Probes([picture, array]).images, [array, array])
+    probes = Probes({"photo": [picture], "age": [3]})
+    np.testing.assert_array_equal(probes.images[0], array)
+
+
+def test_of_a_mask_with_a_palette_the_indices_count():
+    mask = Image.fromarray(np.eye(5, 7, dtype=np.uint8)).convert("P")
+    mask.putpalette([0, 0, 0, 128, 0, 0])
+    probes = Probes(colours(9), masks=[mask])
+    np.testing.assert_array_equal(probes.masks[0], np.eye(5, 7))
+
+
 # --- labels ------------------------------------------------------------------------------------
 
 
@@ -237,6 +377,63 @@ def test_regression_targets_and_several_labels_stay_floats():
     assert Probes(images, [[0.5, 2], [3, 4]]).label_texts() == ["0.5 2", "3 4"]
 
 
+def test_whole_numbers_below_zero_are_regression_targets():
+    probes = Probes(colours(1, 2, 3), [-2.0, 1.0, 3.0])
+    assert probes.labels.dtype == np.float32
+    assert probes.labels.tolist() == [-2, 1, 3]
+    assert probes.label_texts() == ["-2", "1", "3"]
+    assert Probes(colours(1, 2), [2.0, 1.0]).labels.dtype == np.int64
+
+
+def test_a_regression_of_whole_numbers_is_explained_and_a_classifier_refuses_them():
+    import keras
+
+    import keras_saliency as ks
+
+    probes = Probes(np.random.default_rng(0).random((3, 8, 9, 3)), [-2, 1, 3])
+
+    def model(units, activation, loss):
+        layers = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+        head = keras.layers.Dense(units, activation)
+        made = keras.Sequential([keras.Input((8, 9, 3)), *layers, head])
+        made.compile(loss=loss)
+        return made
+
+    found = ks.explain(model(1, None, "mse"), probes, "saliency", target="label")
+    assert np.isfinite(found.maps).all()
+    with pytest.raises(ValueError, match="class indices from 0 to 3"):
+        ks.explain(model(4, "softmax", "sparse_categorical_crossentropy"), probes, target="label")
+
+
+def test_mixed_labels_count_as_the_larger():
+    rows = np.array([[0.7, 0.3, 0], [0, 0.45, 0.55]], np.float16)
+    assert Probes(colours(1, 2), rows).labels.tolist() == [0, 2]
+    probes = Probes(colours(1, 2, 3), [0.9, 0.05, 0.6], class_names=NAMES)
+    assert probes.labels.dtype == np.int64
+    assert probes.label_texts() == ["penguin", "elephant", "penguin"]
+    beyond = Probes(colours(1, 2), [0.9, 1.2], class_names=NAMES)
+    assert beyond.labels.dtype == np.float32
+
+
+def test_smoothed_labels_of_several_classes_read_as_their_names():
+    rows = [[0.95, 0.95, 0.05], [0.05, 0.05, 0.05]]
+    assert Probes(colours(1, 2), rows, class_names=["a", "b", "c"]).label_texts() == ["a+b", "none"]
+    assert Probes(colours(1, 2), rows).label_texts()[0] == "0.95 0.95 0.05"
+
+
+def test_of_many_values_the_first_are_the_name():
+    probes = Probes(colours(1, 2), np.arange(1400).reshape(2, 700) / 4)
+    assert probes.names[0] == "00_0_0.25_0.5_0.75"
+
+
+@pytest.mark.parametrize(
+    "labels", [[1j, 2], np.array(["2020-01-01", "2020-01-02"], "datetime64[D]")]
+)
+def test_labels_of_other_kinds_are_refused(labels):
+    with pytest.raises(TypeError, match="`labels` must be numbers"):
+        Probes(colours(1, 2), labels)
+
+
 def test_without_labels_or_class_names():
     assert Probes(np.zeros((2, 5, 7))).label_texts() == [None, None]
     assert Probes(np.zeros((2, 5, 7)), [3, 11]).label_texts() == ["3", "11"]
@@ -262,6 +459,8 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
 def test_strings_need_class_names_and_every_probe_a_label():
     with pytest.raises(ValueError, match="class_names"):
         Probes(np.zeros((1, 5, 7, 3)), ["penguin"])
+    with pytest.raises(ValueError, match=r"such as 'a', 'b'$"):
+        Probes(np.zeros((4, 5, 7, 3)), ["b", "a", "b", "a"])
     with pytest.raises(TypeError, match="every probe"):
         Probes(np.zeros((2, 5, 7, 3)), ["penguin", None], class_names=NAMES)
 
@@ -325,6 +524,13 @@ def test_names_are_made_safe_and_unique():
     names = Probes(np.zeros((6, 5, 7)), names=given).names
     assert names == ("a_b_c", "a_b_c_2", "каша", "café_1", "04", "a_b_c_2_2")
     assert Probes(np.zeros((1, 5, 7)), ["a / b"], class_names=["a / b"]).names == ("00_a_b",)
+
+
+def test_names_may_be_bytes():
+    probes = Probes(colours(1), ["ant"], names=[b"one"], class_names=np.array([b"bee", b"ant"]))
+    assert probes.names == ("one",)
+    assert probes.class_names == ("bee", "ant")
+    assert probes.label_texts() == ["ant"]
 
 
 def test_names_of_a_wrong_number_are_refused():
