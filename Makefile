@@ -34,8 +34,8 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/held_thread.py
 
-ci-full: test test-reference bench
-	$(BIN)/python -m pytest -m "not reference" -n 2 --dist loadfile
+ci-full: test test-reference bench $(VENV)/installed-hub
+	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference" -n 2 --dist loadfile
 	$(BIN)/python benchmarks/background_heat.py
 
 $(VENV)/bin/python:
@@ -62,6 +62,10 @@ $(VENV)/installed-torch: $(VENV)/installed-dev
 $(VENV)/installed-reference: pyproject.toml $(VENV)/installed-torch
 	$(BIN)/python -m pip install --progress-bar off -e ".[dev,reference]"
 	$(BIN)/python -m pip install --progress-bar off --no-deps "grad-cam>=1.5.5"
+	@touch $@
+
+$(VENV)/installed-hub: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/python -m pip install --progress-bar off -e ".[dev,hub]"
 	@touch $@
 
 clean:
