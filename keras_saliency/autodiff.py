@@ -95,12 +95,14 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
     if backend == "jax":
         import jax
 
+        met: set[str] = set()
+
         def total(at: dict[str, Any]) -> tuple[Any, Any]:
-            scores, rest = function(at)
+            scores, rest = function({name: _noting(name, met)(point) for name, point in at.items()})
             return scores.sum(), (scores, rest)
 
         grads, (scores, rest) = jax.grad(total, has_aux=True)(points)
-        return scores, rest, grads
+        return scores, rest, {name: grads[name] if name in met else None for name in points}
 
     import torch
 
@@ -109,6 +111,27 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
         scores, rest = function(leaves)
         found = torch.autograd.grad(scores.sum(), list(leaves.values()), allow_unused=True)
     return scores, rest, dict(zip(leaves, found, strict=True))
+
+
+def _noting(name: str, met: set[str]) -> Function:
+    """Write an identity in JAX that notes its name if a gradient comes back to it.
+
+    JAX itself gives zeros where a score does not depend on a point.
+    """
+    import jax
+
+    @jax.custom_vjp
+    def identity(point: Any) -> Any:
+        return point
+
+    def back(_: None, gradient: Any) -> tuple[Any]:
+        if isinstance(gradient, jax.custom_derivatives.SymbolicZero):
+            return (jax.numpy.zeros(gradient.shape, gradient.dtype),)
+        met.add(name)
+        return (gradient,)
+
+    identity.defvjp(lambda point: (point.value, None), back, symbolic_zeros=True)
+    return identity
 
 
 def _stateless(function: Function, mapping: list[Any] | None = None) -> Function:

@@ -49,19 +49,27 @@ class Call:
     def loss(self) -> Any:
         """The loss that the model was compiled with for the chosen output, or None."""
         given = getattr(self.model, "loss", None)
-        if isinstance(given, dict) and self.output is not None:
-            return given.get(self.output)
-        if isinstance(given, list | tuple) and self.output is not None:
-            names = list(getattr(self.model, "output_names", ()))
+        if isinstance(given, dict | list | tuple) and self.output is not None:
+            names = list(getattr(self.model, "output_names", None) or ())
             place = names.index(self.output) if self.output in names else self.output
+            if isinstance(given, dict):
+                known = isinstance(place, int) and -len(names) <= place < len(names)
+                return given.get(names[int(place)] if known else self.output)
             return given[place] if isinstance(place, int) else None
         losses = [loss for loss in keras.tree.flatten(given) if loss is not None]
         return losses[0] if len(losses) == 1 else None
 
+    @property
+    def hides_ways(self) -> bool:
+        """Whether, of several inputs or outputs, no graph tells which layers lie between which."""
+        several = bool(self.form.names) or self.output is not None
+        return several and not getattr(self.model, "outputs", None)
+
     def matters(self, recording: Recording) -> Recording:
         """Keep the runs that lie between the images and the chosen output, as far as is known.
 
-        What a subclassed model does between its layers is not known: there all runs are kept.
+        What a subclassed model does between its layers is not known: there all runs are kept, and
+        `hides_ways` says so.
         """
         outputs, inputs = getattr(self.model, "outputs", None) or (), _inputs_of(self.model)
         if len(outputs) * len(inputs) <= 1:

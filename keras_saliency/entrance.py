@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_saliency.recording import standing_in
@@ -14,21 +15,33 @@ from keras_saliency.recording import standing_in
 
 def takes_channels_first(model: keras.Model) -> bool:
     """Tell whether a model's images have their channels before height and width."""
-    layers = model._flatten_layers()
-    formats = {layer.data_format for layer in layers if is_convolution(layer)}
-    return formats == {"channels_first"} and not any(
-        isinstance(layer, keras.layers.Permute) for layer in layers
-    )
+    telling = [one for one in _parts(model) if is_convolution(one) or reorders_axes(one)]
+    formats = {one.data_format for one in telling if is_convolution(one)}
+    # Where the axes are moved first, the convolutions don't tell how images enter.
+    return formats == {"channels_first"} and is_convolution(telling[0])
 
 
-def is_convolution(layer: keras.layers.Layer) -> bool:
-    """Tell whether a layer's `data_format` is that of what it gives."""
-    return hasattr(layer, "kernel_size") and hasattr(layer, "data_format")
+def is_convolution(operation: Any) -> bool:
+    """Tell whether an operation's `data_format` is that of what it gives."""
+    return hasattr(operation, "kernel_size") and hasattr(operation, "data_format")
 
 
-def entering_shape(model: keras.Model, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape in which images (batch, *sizes, channels) enter a model."""
-    return (shape[0], shape[-1], *shape[1:-1]) if takes_channels_first(model) else shape
+def reorders_axes(operation: Any) -> bool:
+    """Tell whether an operation, a layer or one between layers, only moves axes."""
+    return type(operation).__name__ in ("Permute", "Transpose", "Moveaxis", "Swapaxes")
+
+
+def order_of_axes(operation: Any, rank: int) -> tuple[int, ...]:
+    """Return, for an operation that reorders axes, which axis each one was before."""
+    axes = np.empty(tuple(range(rank)))  # its shape names the axes, and it holds nothing
+    match type(operation).__name__:
+        case "Permute":
+            return axes.transpose(0, *operation.dims).shape
+        case "Moveaxis":
+            return np.moveaxis(axes, operation.source, operation.destination).shape
+        case "Swapaxes":
+            return axes.swapaxes(operation.axis1, operation.axis2).shape
+    return axes.transpose(operation.axes).shape
 
 
 def entering(model: keras.Model, images: Any) -> Any:
@@ -72,6 +85,14 @@ def takes_integers(model: keras.Model) -> bool:
     """Tell whether an input of a model is declared as images of integers."""
     inputs = getattr(model, "inputs", None) or ()
     return any(len(i.shape) > 2 and not keras.backend.is_float_dtype(i.dtype) for i in inputs)
+
+
+def _parts(layer: keras.layers.Layer) -> Iterator[Any]:
+    """What a layer is made of: in a graph, in the order in which it runs."""
+    for part in getattr(layer, "operations", None) or layer._layers:
+        yield part
+        if isinstance(part, keras.layers.Layer):
+            yield from _parts(part)
 
 
 def _is_image(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -119,10 +120,10 @@ def read_head(
     shape = tuple(output_shape[1:])
     if activation is not None:
         return Head(activation, "reached", shape)
-    loss, from_logits = _described(compiled_loss)
+    loss, from_logits = _described(compiled_loss, shape)
     if "binary" in loss and "crossentropy" in loss:
         return Head("sigmoid", "outputs" if from_logits else None, shape)
-    if any(word in loss for word in _REGRESSIONS):
+    if "crossentropy" not in loss and any(word in loss for word in _REGRESSIONS):
         return Head("values", None, shape)
     if shape[-1] > 1:
         return Head("softmax", "outputs" if from_logits or not sums_to_one() else None, shape)
@@ -130,14 +131,23 @@ def read_head(
     return Head("sigmoid" if binary else "values", "outputs" if binary else None, shape)
 
 
-def _described(loss: Any) -> tuple[str, bool]:
-    """Return a loss's name and its `from_logits`."""
+def _described(loss: Any, shape: tuple[int, ...]) -> tuple[str, bool]:
+    """Return a loss's name, without case and underscores, and its `from_logits`."""
     if loss is None:
         return "", False
+    if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
+        # Keras settles which by the outputs when it first sees some.
+        return ("binary" if shape[-1] == 1 else "categorical") + "crossentropy", False
     loss = keras.losses.get(loss)  # the function of a short name, such as "bce"
-    name = getattr(loss, "__name__", type(loss).__name__).lower()
-    config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
-    return name, bool(config.get("from_logits", False))
+    options: dict[str, Any] = {}
+    if isinstance(loss, keras.losses.Loss):
+        options = vars(loss) | getattr(loss, "_fn_kwargs", {})
+        loss = getattr(loss, "fn", loss)
+    while isinstance(loss, functools.partial):
+        options = loss.keywords | options
+        loss = loss.func
+    name = getattr(loss, "__name__", type(loss).__name__).lower().replace("_", "")
+    return name, bool(options.get("from_logits", False))
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:

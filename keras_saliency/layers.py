@@ -123,7 +123,12 @@ def reached(
         yield seen
 
 
-def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Place:
+def choose(
+    recording: Recording,
+    model: keras.Model,
+    choice: LayerChoice,
+    serves: Callable[[Place], bool] = lambda place: True,
+) -> Place:
     """Settle which layer's output is looked at.
 
     Args:
@@ -131,6 +136,7 @@ def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Pla
         model: The model.
         choice: A name, a path into nested models with an optional run number at its end, a
             `Layer`, `Tokens`, or None for the last feature map before the head.
+        serves: Asked of feature maps, the last one first, until one will do.
 
     Returns:
         The place.
@@ -140,7 +146,7 @@ def choose(recording: Recording, model: keras.Model, choice: LayerChoice) -> Pla
         TypeError: The choice is of another kind.
     """
     if choice is None:
-        return _last_feature_map(recording, model)
+        return _last_feature_map(recording, model, serves)
     grid = choice.grid if isinstance(choice, Tokens) else None
     if isinstance(choice, Tokens):
         choice = choice.layer
@@ -167,37 +173,25 @@ def logits_behind(recording: Recording) -> LogitPlace | None:
     return LogitPlace(run.layer, run.number, kind, fused=True) if kind else None
 
 
-def pooled_head(recording: Recording) -> tuple[keras.layers.Layer, Run | None] | None:
-    """Find a head of global average pooling and one dense layer.
-
-    Returns:
-        The dense layer and the run whose output is pooled, or None for other heads.
-    """
-    output = recording.producer(recording.output)
-    if output is not None and type(output.layer).__name__ in ("Softmax", "Activation"):
-        output = recording.producer(output.takes)
-    if output is None or type(output.layer).__name__ != "Dense":
-        return None
-    pool = recording.producer(output.takes)
-    if pool is None or not type(pool.layer).__name__.startswith("GlobalAveragePooling"):
-        return None
-    return output.layer, recording.producer(pool.takes)
-
-
-def _last_feature_map(recording: Recording, model: keras.Model) -> Place:
+def _last_feature_map(
+    recording: Recording, model: keras.Model, serves: Callable[[Place], bool]
+) -> Place:
     features = _features(recording)
-    if not features:
-        raise ValueError(
-            "No spatial layer was found: no layer before the head gives a map of more than "
-            f"one cell. Received: model={model.name!r}, whose layers give "
-            f"{', '.join(f'{r.name} {r.shape[1:]}' for r in recording.runs[-6:])}. Use methods "
-            "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
-        )
-    run, layout = features[-1]
-    if layout.tokens is not None and run.shape[1] > math.prod(layout.tokens):
-        run, layout = _before_the_last_attention(recording, features)
-    runs = [r for r in recording.runs if r.layer is run.layer and r.number <= run.number]
-    return _place(recording, runs, layout, -1)
+    while features:
+        run, layout = features[-1]
+        if layout.tokens is not None and run.shape[1] > math.prod(layout.tokens):
+            run, layout = _before_the_last_attention(recording, features)
+        runs = [r for r in recording.runs if r.layer is run.layer and r.number <= run.number]
+        place = _place(recording, runs, layout, -1)
+        if serves(place):
+            return place
+        features.remove((run, layout))
+    raise ValueError(
+        "No spatial layer was found: no layer before the head gives a map of more than "
+        f"one cell. Received: model={model.name!r}, whose layers give "
+        f"{', '.join(f'{r.name} {r.shape[1:]}' for r in recording.runs[-6:])}. Use methods "
+        "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
+    )
 
 
 def _before_the_last_attention(

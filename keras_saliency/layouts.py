@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_saliency.entrance import is_convolution
+from keras_saliency.entrance import is_convolution, order_of_axes, reorders_axes
 from keras_saliency.recording import Recording, Run
 
 # Before the patches of transformers in use: a class token, a distilled one, four registers.
@@ -124,12 +124,28 @@ def layout_of(recording: Recording, run: Run, grid: tuple[int, ...] | None = Non
     # An image or, within a wrapper, a frame.
     size = recording.input_shape[1 if wrapper is None else 2 : -1]
     if grid is None and len(run.shape) == len(size) + 2:
-        return Layout(_channels_first(recording, run), frames=frames)
+        first = _channels_first(recording, run)
+        return None if first is None else Layout(first, frames=frames)
     if len(run.shape) != 3:
         return None
     grid = grid or _grid_of_tokens(recording, run, size)
     fits = grid is not None and math.prod(grid) <= run.shape[1]
     return Layout(tokens=grid, frames=frames) if fits else None
+
+
+def attended_grid(recording: Recording, count: int) -> tuple[int, ...] | None:
+    """Find the grid of tokens that attention attends over.
+
+    Args:
+        recording: The forward pass.
+        count: How many tokens there are, those of the class and registers among them.
+
+    Returns:
+        The grid of the patches that were met, or else of square patches of the image; it holds the
+        last of the tokens. None where neither fits.
+    """
+    size = recording.input_shape[1:-1]
+    return _nearest(count, _grids_met(recording, recording.runs, size)) or _of_squares(count, size)
 
 
 def over_frames(run: Run) -> keras.layers.Layer | None:
@@ -143,12 +159,24 @@ def attends(layer: keras.layers.Layer) -> bool:
     return "Attention" in type(layer).__name__
 
 
-def _channels_first(recording: Recording, run: Run) -> bool:
-    """Tell the order of a run's axes by the last convolution up to it."""
-    for layer in (r.layer for r in reversed(recording.until(run))):
-        if is_convolution(layer):
-            return layer.data_format == "channels_first"
-    return False
+def _channels_first(recording: Recording, run: Run) -> bool | None:
+    """Tell the order of a run's axes; None where its channels are neither first nor last.
+
+    It is that of the last convolution up to the run, after what has moved the axes since.
+    """
+    rank = len(run.shape)
+    channels, moves = rank - 1, []
+    for r in reversed(recording.until(run)):
+        if len(r.shape) != rank:
+            continue
+        if is_convolution(r.layer):
+            channels = 1 if r.layer.data_format == "channels_first" else rank - 1
+            break
+        if reorders_axes(r.layer):
+            moves.append(order_of_axes(r.layer, rank))
+    for order in reversed(moves):
+        channels = order.index(channels)
+    return {1: True, rank - 1: False}.get(channels)
 
 
 def _grid_of_tokens(
@@ -156,16 +184,25 @@ def _grid_of_tokens(
 ) -> tuple[int, ...] | None:
     """Find the grid of tokens: that of the patches that were met, or of square ones."""
     count = run.shape[1]
-    patches = [
-        Layout(_channels_first(recording, r)).map_shape(r.shape)[1:-1]
-        for r in recording.until(run)
-        # Inside attention there are tokens by heads, which are no places.
-        if len(r.shape) == len(size) + 2 and not any(attends(outer) for outer in r.within)
-    ]
+    grids = _grids_met(recording, recording.until(run), size)
     if any(attends(r.layer) and r.shape[1:2] == (count,) for r in recording.runs):
-        return _nearest(count, patches) or _of_squares(count, size)
+        return _nearest(count, grids) or _of_squares(count, size)
     # Without attention over them, only patches of just that number tell tokens from other things.
-    return _nearest(count, [grid for grid in patches if math.prod(grid) == count])
+    return _nearest(count, [grid for grid in grids if math.prod(grid) == count])
+
+
+def _grids_met(
+    recording: Recording, runs: Sequence[Run], size: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """List the grids that runs gave, of as many axes as an image of this size."""
+    return [
+        Layout(first).map_shape(r.shape)[1:-1]
+        for r in runs
+        # Inside attention there are tokens by heads, which are no places.
+        if len(r.shape) == len(size) + 2
+        and not any(attends(outer) for outer in r.within)
+        and (first := _channels_first(recording, r)) is not None
+    ]
 
 
 def _nearest(count: int, grids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:

@@ -15,10 +15,13 @@ from keras import ops
 from keras_saliency import autodiff
 from keras_saliency.calls import Call
 from keras_saliency.heads import read_head
-from keras_saliency.layers import LayerChoice, choose, logits_behind, pooled_head
+from keras_saliency.layers import LayerChoice, Place, choose, logits_behind
+from keras_saliency.layouts import attended_grid
 from keras_saliency.passes import Setting, attention_shape, question_function
-from keras_saliency.recording import record, standing_in
+from keras_saliency.pooled import pooled_kernel
+from keras_saliency.recording import record
 from keras_saliency.targets import Target, against_similar, aim
+from keras_saliency.ways import lies_between
 
 Method = Callable[["ScoredModel", Any], Any]
 
@@ -86,6 +89,10 @@ class ScoredModel:
         """
         return self._answer("attentions", images, rows)
 
+    def token_grid(self, count: int) -> tuple[int, ...] | None:
+        """Return the grid that the last of `count` tokens form, or None where nothing tells."""
+        return attended_grid(self._setting.recording, count)
+
     def gated_scores(self, images: Any, gates: Any, rows: Any = None) -> Any:
         """Return scores (batch,), the layer's channels multiplied by `gates` (batch, channels)."""
         return self._others("scores", images, rows, gates)
@@ -97,7 +104,7 @@ class ScoredModel:
             ValueError: The head is not global average pooling of the layer and one dense layer,
                 or the target is no class of the logits.
         """
-        kernel = _pooled_kernel(self._setting)
+        kernel = pooled_kernel(self._setting)
         columns = [-kernel, kernel] if self._setting.head.is_binary else [kernel]
         weights = ops.concatenate(columns, axis=-1)
         return ops.take(ops.transpose(weights), self.classes(images), axis=0)
@@ -309,7 +316,8 @@ def settle(
         ValueError: A layer or target that does not fit the model.
     """
     model = call.model
-    recording = call.matters(record(model, call, images[:1], *(one[:1] for one in extras)))
+    first = [one[:1] for one in (images, *extras)]
+    recording = call.matters(record(model, call, *first))
     logits = logits_behind(recording)
 
     def sums_to_one() -> bool:
@@ -320,9 +328,13 @@ def settle(
 
     activation = logits.activation if logits else None
     head = read_head(call.loss, recording.output_shape, activation, labels, sums_to_one)
+
+    def serves(place: Place) -> bool:
+        return not call.hides_ways or lies_between(call, place, *first)
+
     place, no_place = None, ""
     try:
-        place = choose(recording, model, layer)
+        place = choose(recording, model, layer, serves)
     except ValueError as error:
         if layer is not None:
             raise
@@ -350,40 +362,6 @@ def untouched(model: keras.Model) -> Iterator[None]:
         for value, held in lists:
             # Past Keras's own lists, which note what is added: nothing in them is new.
             list.__setitem__(value, slice(None), held)
-
-
-def _pooled_kernel(setting: Setting) -> Any:
-    head, place = pooled_head(setting.recording), setting.place
-    if head is None:
-        raise ValueError(
-            "'cam' needs a head of global average pooling and one dense layer. Received: "
-            f"model={setting.model.name!r} with another head. Use 'grad_cam' or 'hires_cam', "
-            "which need no such head and give the same map where there is one."
-        )
-    dense, pooled = head
-    if place is None or pooled is None or place.layer is not pooled.layer:
-        wanted = pooled.name if pooled else "what is pooled"
-        raise ValueError(
-            f"'cam' reads the layer that is pooled: layer={wanted!r}. "
-            f"Received: layer={place.name if place else None!r}"
-        )
-    if not setting.aim.classes or setting.aim.of != "logits":
-        raise ValueError(
-            "'cam' explains the logit of one class: target 'label', 'predicted' or class indices, "
-            f"of='logits'. Received: of={setting.aim.of!r}. Use 'hires_cam' for other targets."
-        )
-    return _kernel(dense)
-
-
-def _kernel(dense: keras.layers.Layer) -> Any:
-    """Return the weights of a dense layer as it applies them, (inputs, outputs) float32."""
-    if dense.quantization_mode is None:
-        return ops.cast(dense.kernel, "float32")
-    # What is stored is packed and scaled; what a unit input adds to the output is neither.
-    units = ops.eye(dense.input_spec.axes[-1])
-    with standing_in(dense, lambda layer, original: lambda inputs: inputs, "activation"):
-        answers = ops.cast(dense(ops.concatenate([units, 0.0 * units[:1]])), "float32")
-    return answers[:-1] - answers[-1:]
 
 
 def _uses_float16(model: keras.Model) -> bool:

@@ -23,10 +23,11 @@ class Target:
 
     Args:
         what: `"label"` (the probe's own class), `"predicted"`, `"contrast"` (the label, or without
-            labels the predicted class, minus the runner-up), a class index, one class index per
-            image, an array of the shape of the output (the weights of a linear combination of
-            outputs, or a mask of them) or `(batch, *output shape)`, or a callable `(outputs
-            (batch, ...), labels) -> scores (batch,)` in `keras.ops`.
+            labels the predicted class, minus the runner-up; of one sigmoid unit the logit, which
+            is that difference already), a class index, one class index per image, an array of the
+            shape of the output (the weights of a linear combination of outputs, or a mask of them)
+            or `(batch, *output shape)`, or a callable `(outputs (batch, ...), labels) -> scores
+            (batch,)` in `keras.ops`.
         of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
             reached, the log probability takes their place and is named in the results.
         region: For models that give classes at each position: where the class is explained.
@@ -167,8 +168,7 @@ def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
 
 def _less_similar(of: Of, count: int, strength: float) -> Callable[..., Any]:
     def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
-        quantity = _over_positions(head.by_class(outputs, logits, of))
-        chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
+        quantity, chosen = _rivals(head, head.by_class(outputs, logits, of), classes, of)
         own = ops.sum(quantity * chosen, axis=-1)
         _, similar = ops.top_k(-ops.abs(quantity - own[:, None]) - 1e9 * chosen, count)
         others = ops.mean(ops.take_along_axis(quantity, similar, axis=-1), axis=-1)
@@ -202,7 +202,9 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
 
 def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
     def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
-        return _pick(head.by_class(outputs, logits, of), classes, contrast), classes
+        quantity, chosen = _rivals(head, head.by_class(outputs, logits, of), classes, of)
+        own = ops.sum(quantity * chosen, axis=-1)
+        return own - ops.max(quantity - 1e9 * chosen, axis=-1) if contrast else own, classes
 
     return score
 
@@ -296,12 +298,14 @@ def _over_positions(quantity: Any) -> Any:
     return ops.mean(quantity, axis=tuple(range(1, len(quantity.shape) - 1)))
 
 
-def _pick(quantity: Any, classes: Any, contrast: bool) -> Any:
-    """Take the score of a class each, or its lead over the best of the others."""
+def _rivals(head: Head, quantity: Any, classes: Any, of: Of) -> tuple[Any, Any]:
+    """Return what each class scores, averaged over positions, and which is chosen, one-hot.
+
+    The logit of one sigmoid unit is the lead of its class over the other, whose own is then 0.
+    """
     quantity = _over_positions(quantity)
     chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
-    scores = ops.sum(quantity * chosen, axis=-1)
-    return scores - ops.max(quantity - 1e9 * chosen, axis=-1) if contrast else scores
+    return (quantity * chosen if head.is_binary and of == "logits" else quantity), chosen
 
 
 def _one_each(array: np.ndarray, head: Head, count: int) -> np.ndarray:

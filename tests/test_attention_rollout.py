@@ -169,21 +169,33 @@ def test_the_map_is_the_same_for_every_class_and_in_any_company(photos):
 
 
 def test_a_grid_that_cannot_be_found_is_given(photos):
-    model, images = strong(functional(4)), photos(2, SIZE)
-    with pytest.raises(ValueError, match=r"no grid.*10 tokens for images of \(12, 18\)\. Give"):
+    """Nothing gives a grid of patches, and 36 tokens are no square patches of 12 x 18 pixels."""
+    inputs = keras.Input(SIZE)
+    x = kl.Reshape((36, 18))(inputs)
+    x = kl.MultiHeadAttention(2, 4)(x, x)
+    model = keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
+    images = photos(2, SIZE)
+    with pytest.raises(ValueError, match=r"no grid.*36 tokens for images of \(12, 18\)\. Give"):
         explain(model, images, rollout())
-    found = explain(model, images, rollout(grid=(2, 3))).maps
-    np.testing.assert_allclose(found, slow(model, images, 4, "class"), atol=1e-5)
+    square, wide = (explain(model, images, rollout(grid=g)).maps for g in ((6, 6), (3, 12)))
+    assert square.shape == (2, 6, 6)
+    np.testing.assert_array_equal(wide, square.reshape(2, 3, 12))
 
 
-def test_patches_may_leave_a_margin_of_the_image(photos):
-    size = (13, 20, 3)
-    model, images = strong(functional(1, size)), photos(2, size)
+@pytest.mark.parametrize("registers", [3, 5])
+def test_registers_beside_the_class_token_are_left_out(photos, registers):
+    model, images = strong(functional(1 + registers)), photos(2, SIZE)
     found = explain(model, images, rollout()).maps
-    np.testing.assert_allclose(found, slow(model, images, 1, "class"), atol=1e-5)
-    # 8 tokens are 2 x 4 patches of 5 pixels, or 2 x 3 of 6 pixels after two others.
-    with pytest.raises(ValueError, match=r"more than one.*\(2, 3\), as in grid=\(2, 4\)"):
-        explain(functional(2, size), images, rollout())
+    np.testing.assert_allclose(found, slow(model, images, 1 + registers, "class"), atol=1e-5)
+
+
+@pytest.mark.parametrize("leading", [1, 2])
+def test_patches_may_leave_a_margin_of_the_image(photos, leading):
+    """With two tokens before them, 8 could be 2 x 4 patches of 5 pixels, were 2 x 3 not met."""
+    size = (13, 20, 3)
+    model, images = strong(functional(leading, size)), photos(2, size)
+    found = explain(model, images, rollout()).maps
+    np.testing.assert_allclose(found, slow(model, images, leading, "class"), atol=1e-5)
 
 
 def test_scores_that_a_model_asks_for_itself_still_reach_it(photos):

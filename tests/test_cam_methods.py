@@ -329,13 +329,15 @@ def test_what_finer_cam_cannot_compare(classifier, photos, target, units, option
         explain(model, photos(1), with_options("finer_cam", **options), target=target)
 
 
-def test_finer_cam_compares_the_two_classes_of_one_sigmoid_unit(classifier, photos):
-    """z against -z: the difference is (1 + g) z."""
+def test_finer_cam_of_one_sigmoid_unit_is_grad_cam(classifier, photos):
+    """Its logit is the lead over the other class; there is nothing to take off, at any strength."""
     model, images = classifier("sigmoid", 1, pooled=False), photos(2)
     model.compile(loss="binary_crossentropy")
-    found = explain(model, images, with_options("finer_cam", relu=False), target=1).maps
-    plain = explain(model, images, with_options("grad_cam", relu=False), target=1).maps
-    assert_close(found, 1.6 * plain)
+    for target in (0, 1):
+        plain = explain(model, images, with_options("grad_cam", relu=False), target=target).maps
+        for strength in (0.0, 0.6, 1.0):
+            method = with_options("finer_cam", relu=False, strength=strength)
+            assert_close(explain(model, images, method, target=target).maps, plain)
 
 
 # What holds for all of them.

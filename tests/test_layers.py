@@ -386,9 +386,6 @@ def test_a_layer_that_does_not_run(photos):
             explain(model, photos(1, (7, 10, 3)), "grad_cam", layer=layer)
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="JAX gives zeros where a score does not depend"
-)
 def test_a_layer_off_the_way_to_the_score(photos):
     inputs = keras.Input((7, 10, 3))
     x = kl.Conv2D(2, 3, name="on")(inputs)

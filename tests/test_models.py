@@ -94,7 +94,10 @@ def chain(layers):
 
 
 def sequential(*layers, size=SIZE, **options):
-    return keras.Sequential([keras.Input(size, **options), *layers])
+    if all(isinstance(layer, kl.Layer) for layer in layers):
+        return keras.Sequential([keras.Input(size, **options), *layers])
+    inputs = keras.Input(size, **options)
+    return keras.Model(inputs, chain(layers)(inputs))
 
 
 def tail(**options):
@@ -429,6 +432,75 @@ def test_operations_have_no_weights_to_randomise():
 
     found = ks.faithfulness.model_randomisation(maps, row.model, row.images(), 1)
     assert found.layers == ("head", "branch", "first")
+
+
+# Axes that are moved on the way.
+
+
+def moved_after_the_convolution(move):
+    """Channels first, and then last for a layer that mixes them."""
+    options = {"data_format": "channels_first"}
+    low, mix, rest = conv(4, "low", **options), kl.Dense(5, activation="gelu", name="mix"), tail()
+    model = sequential(low, move(2, 3, 1), mix, *rest, size=(3, 11, 16))
+    front = lambda x: mix(ops.moveaxis(low(ops.moveaxis(x, -1, 1)), 1, -1))  # noqa: E731
+    return Row(model, "mix", front, chain(rest), channels_first=True)
+
+
+def moved_before_the_convolution(move):
+    """Images come with their channels last, whatever the convolutions want."""
+    options = {"data_format": "channels_first"}
+    low, pool, head = conv(4, "low", **options), kl.GlobalAveragePooling2D(**options), kl.Dense(3)
+    model = sequential(move(3, 1, 2), low, pool, head)
+    front = lambda x: ops.moveaxis(low(ops.moveaxis(x, -1, 1)), 1, -1)  # noqa: E731
+    return Row(model, "low", front, lambda x, *_: head(ops.mean(x, axis=(1, 2))))
+
+
+def height_and_width_swapped(move):
+    """The channels stay where they are; the map lies as its layer does."""
+    low, gate, rest = conv(4, "low"), kl.LayerNormalization(name="norm"), tail()
+    model = sequential(low, move(2, 1, 3), gate, *rest)
+    front = lambda x: gate(ops.transpose(low(x), (0, 2, 1, 3)))  # noqa: E731
+    return Row(model, "norm", front, chain(rest), tolerance=1e-4)
+
+
+class Moved:
+    """Moves axes by an operation, as a Permute layer does."""
+
+    def __init__(self, *order):
+        self.order = order
+
+    def __call__(self, x):
+        if self.order == (2, 1, 3):
+            return ops.swapaxes(x, 1, 2)
+        if self.order == (2, 3, 1):
+            return ops.moveaxis(x, 1, -1)
+        return ops.transpose(x, (0, *self.order))
+
+
+MOVED = (moved_after_the_convolution, moved_before_the_convolution, height_and_width_swapped)
+
+
+@pytest.mark.parametrize("build", MOVED)
+@pytest.mark.parametrize("by", ["layer", "operation"])
+def test_moved_axes_are_followed(build, by, tmp_path):
+    keras.utils.set_random_seed(0)
+    row = build(lambda *order: kl.Permute(order) if by == "layer" else Moved(*order))
+    images, labels = row.images(), np.array([0, 2, 1, 2])
+    wanted = reference(row, images, labels)
+    found = ks.explain(row.model, images, evidence, target=labels)
+    assert found.layer == row.layer
+    close(found.maps, wanted["evidence"], row)
+    last = fitted(row, images, labels, tmp_path)
+    close(last["evidence"], reference(row, images, labels)["evidence"], row)
+
+
+def test_channels_in_the_middle_make_no_map():
+    low, flat = conv(4, "low"), kl.Flatten()
+    model = sequential(low, kl.Permute((1, 3, 2)), kl.ReLU(name="middle"), flat, kl.Dense(3))
+    images = np.ones((1, *SIZE), "float32")
+    assert ks.explain(model, images, evidence).layer == "low"
+    with pytest.raises(ValueError, match=r"layer='middle' gives no map.*\(1, 9, 4, 14\).*'low'"):
+        ks.explain(model, images, evidence, layer="middle")
 
 
 # Frames.

@@ -1,5 +1,7 @@
 """What is explained, against logits worked out by hand, for every kind of head."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -320,9 +322,82 @@ def test_one_unit_for_two_classes_changes_sign_with_the_class(classifier, photos
     assert predicted.targets.tolist() == (z > 0).astype(int).tolist()
 
 
+@pytest.mark.parametrize("of", ["logits", "log_probability", "probability"])
+def test_contrast_of_one_unit_is_that_of_the_softmax_of_two_that_is_the_same(
+    classifier, photos, of
+):
+    """Of its logits 0 and z, and so of what the two probabilities differ by."""
+    model, images, labels = classifier("sigmoid", 1), photos(), [1, 0, 1]
+    kernel, bias = model.get_layer("head").get_weights()
+    double = classifier("softmax", 2)
+    both = [np.concatenate([0 * one, one], axis=-1) for one in (kernel, bias)]
+    double.set_weights([*model.get_weights()[:-2], *both])
+    one, two = (
+        explain(net, Probes(images, labels), gradient, target="contrast", of=of)
+        for net in (model, double)
+    )
+    np.testing.assert_allclose(one.scores, two.scores, rtol=1e-5)
+    np.testing.assert_allclose(one.maps, two.maps, atol=1e-6)
+    if of == "logits":
+        z = logits_of(model, images)[:, 0]
+        np.testing.assert_allclose(one.scores, z * [1, -1, 1], rtol=1e-5)
+
+
 class HiddenSigmoid(keras.layers.Layer):
     def call(self, inputs):
         return keras.ops.sigmoid(inputs)
+
+
+class Named(keras.losses.Loss):
+    """A loss of one's own, which keeps `from_logits` as Keras's own do."""
+
+    def __init__(self, from_logits):
+        super().__init__()
+        self.from_logits = from_logits
+
+    def call(self, y_true, y_pred):
+        return keras.losses.binary_crossentropy(y_true, y_pred, self.from_logits)
+
+
+Named.__name__ = "WeighedBinaryCrossentropy"
+FROM_LOGITS = {
+    "class": lambda flag: keras.losses.BinaryCrossentropy(from_logits=flag),
+    "partial": lambda flag: functools.partial(keras.losses.binary_crossentropy, from_logits=flag),
+    "partial of a partial": lambda flag: functools.partial(
+        functools.partial(keras.losses.binary_crossentropy, from_logits=not flag),
+        from_logits=flag,
+        label_smoothing=0.1,
+    ),
+    "own": Named,
+}
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("kind", FROM_LOGITS)
+def test_from_logits_is_read_however_it_is_given(classifier, photos, kind, flag):
+    """Probabilities that nobody sees the making of, or logits; the loss alone knows which."""
+    hidden = [] if flag else [HiddenSigmoid()]
+    model = with_head(classifier, [*HEADS["linear"](1), *hidden], 1)
+    model.compile(loss=FROM_LOGITS[kind](flag))
+    z = logits_of(model, photos())[:, 0]
+    found = explain(model, photos(), gradient, target=0)
+    assert found.of == ("logits" if flag else "log_probability")
+    np.testing.assert_allclose(found.scores, -z if flag else np.log(sigmoid(-z)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "units"),
+    [("crossentropy", 1), ("ce", 1), ("crossentropy", 3), ("sparse_categorical_crossentropy", 3)],
+)
+def test_a_loss_by_a_name_that_keras_settles_by_the_outputs(classifier, photos, loss, units):
+    hidden = HiddenSigmoid() if units == 1 else HiddenSoftmax()
+    model = with_head(classifier, [*HEADS["linear"](units), hidden], units)
+    model.compile(loss=loss)
+    outputs = forward(model, photos())
+    chance = 1 - outputs[:, 0] if units == 1 else outputs[:, 0]
+    found = explain(model, photos(), gradient, target=0)
+    assert found.of == "log_probability"
+    np.testing.assert_allclose(found.scores, np.log(chance), atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["bce", "binary_crossentropy"])

@@ -9,8 +9,6 @@ from keras import ops
 
 from keras_saliency.methods._options import check_share
 
-MOST_BEFORE = 2  # tokens before the patches: one of the class, and one of a distilled teacher
-
 if TYPE_CHECKING:
     from keras_saliency.scored_model import ScoredModel
 
@@ -36,8 +34,8 @@ def attention_rollout(
         token: Whose row of R is shown: that of the `"class"` token, the first one, or the
             `"mean"` over the patches. None takes the class token where there are more tokens than
             patches.
-        grid: Patches along each axis; None finds the grid of square patches that cover the image,
-            with up to two tokens before them.
+        grid: Patches along each axis; None takes that of the patches that the model made, or of
+            square ones that cover the image, with up to six tokens before them.
         residual: r, the share of a token that passes each layer by.
 
     Returns:
@@ -62,7 +60,13 @@ def attention_rollout(
     check_share("residual", residual)
     attention = model.attentions(images)
     count = attention.shape[-1]
-    size = _grid(count, tuple(images.shape[1:-1])) if grid is None else _checked(grid, count)
+    size = _checked(grid, count) if grid is not None else model.token_grid(count)
+    if size is None:
+        raise ValueError(
+            f"The tokens make no grid that could be found. Received: {count} tokens for images of "
+            f"{tuple(images.shape[1:-1])}. Give grid=, the patches along each axis; tokens before "
+            "them are dropped."
+        )
     first = count - math.prod(size)
     if token == "class" and not first:
         raise ValueError(
@@ -76,25 +80,6 @@ def attention_rollout(
     by_class = token == "class" or (token is None and first > 0)
     rows = rollout[:, 0] if by_class else ops.mean(rollout[:, first:], axis=1)
     return ops.reshape(rows[:, first:], (-1, *size))
-
-
-def _grid(count: int, image: tuple[int, ...]) -> tuple[int, ...]:
-    """Find the grid of square patches of an image that `count` tokens make."""
-    whole: set[tuple[int, ...]] = set()
-    cut: set[tuple[int, ...]] = set()  # patches that leave a margin of the image
-    for patch in range(1, min(image) + 1):
-        size = tuple(length // patch for length in image)
-        if 0 <= count - math.prod(size) <= MOST_BEFORE:
-            (cut if any(length % patch for length in image) else whole).add(size)
-    found = sorted(whole or cut)
-    if len(found) == 1:
-        return found[0]
-    raise ValueError(
-        f"The tokens make {'no' if not found else 'more than one'} grid of square patches of the "
-        f"image. Received: {count} tokens for images of {image}"
-        f"{''.join(f', as in grid={size}' for size in found)}. Give grid=, the patches along each "
-        "axis; tokens before them are dropped."
-    )
 
 
 def _checked(grid: Any, count: int) -> tuple[int, ...]:
