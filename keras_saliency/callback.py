@@ -16,9 +16,10 @@ import numpy as np
 from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.board.events import EventWriter, new_run
 from keras_saliency.cards import mask_sheet
+from keras_saliency.costs import NOTICEABLE, Stopwatch, dear_methods
 from keras_saliency.explainer import Explainer, Look, name_methods
 from keras_saliency.layers import LayerChoice
-from keras_saliency.notices import warn_user
+from keras_saliency.notices import is_news, warn_user
 from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
 from keras_saliency.recorder import Recorder, Snapshot
@@ -30,6 +31,8 @@ from keras_saliency.targets import Target, What
 from keras_saliency.verdict import Assessor, Verdict
 
 logger = logging.getLogger("keras_saliency")
+
+_NO_VERDICT = "gives no verdict on shortcuts without shortcuts=, the training data"
 
 
 class SaliencyCallback(keras.callbacks.Callback):
@@ -131,12 +134,14 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._remember_the_best()
         if self._recorder is None:
             self._begin(epoch)
+        self._stopwatch = Stopwatch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the probes, if it is time."""
         self._assess(epoch, logs)
         if not self._counts_batches and (epoch + 1) % self._every == 0:
             self._look(epoch, f"epoch {epoch + 1}", logs)
+        self._say_what_it_took(epoch)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Show the model that is kept, if it is not the last one seen, and finish writing."""
@@ -163,6 +168,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             on_fault=self._warn,
         )
         self._last = self._best = None
+        self._is_timed = False
         self._momentum, self._begun_at = _fresh_momentum(self.model), self._iterations()
         self._batch = self._begun_at
         self._assessor = self._begin_assessing(epoch)
@@ -175,7 +181,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Connect the shortcuts with the model, and show the masks that are in use."""
         self.verdict = None
         if self._shortcuts is None or self._asked is None:
-            self._say("gives no verdict on shortcuts without shortcuts=, the training data")
+            self._say(_NO_VERDICT, once=True)
             return None
         donors = self._shortcuts.donors
         if self._recorder is not None and donors.masks is not None and len(donors):
@@ -200,7 +206,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         if self.verdict is None or (epoch + 1) % self._shortcuts.every == 0:
             try:
                 self._bring_weights_back()
-                verdict = self._assessor.evaluate(epoch)
+                with self._stopwatch.running():
+                    verdict = self._assessor.evaluate(epoch)
             except Exception as error:
                 self._fault("verdict", f"there is no verdict of epoch {epoch + 1} ({error})", error)
                 verdict = Verdict(f"can't say: {error}")
@@ -218,7 +225,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Look during training, when nothing of ours may stop it."""
         try:
             self._bring_weights_back()
-            look = self._explainer.look()
+            with self._stopwatch.running():
+                look = self._explainer.look()
             for name, error in look.errors.items():
                 self._fault(name, f"{name!r} could not be computed ({error})", error)
             self._record(step, when, look, logs or {})
@@ -310,11 +318,28 @@ class SaliencyCallback(keras.callbacks.Callback):
             self._say(f"looks at layer {place.name!r}, a grid of {grid}")
         if self._explainer.of != self._target.of:
             self._say(f"explains the {self._explainer.of}, since the model's logits can't be had")
+        dear = dear_methods(self._explainer.copies, len(self._probes))
+        if dear is not None:
+            self._say(dear)
 
-    def _say(self, text: str) -> None:
-        """Tell the user something once, as Keras tells of its progress."""
+    def _say_what_it_took(self, epoch: int) -> None:
+        """Tell how long the first looks within an epoch took, if that is noticed."""
+        watch = self._stopwatch
+        if self._is_timed or not watch.seconds:
+            return
+        self._is_timed = True
+        if watch.share > NOTICEABLE:
+            what = "looking" if self._assessor is None else "looking and the verdict"
+            self._say(
+                f"{what} took {watch.seconds:.1f} s, {100 * watch.share:.0f} % of epoch "
+                f"{epoch + 1}; every= looks less often, fewer probes or methods are quicker"
+            )
+
+    def _say(self, text: str, once: bool = False) -> None:
+        """Tell the user something, as Keras tells of its progress."""
         if keras.config.is_interactive_logging_enabled() and (self.params or {}).get("verbose"):
-            sys.stdout.write(f"keras_saliency: {text}\n")
+            if not once or is_news(text):
+                sys.stdout.write(f"keras_saliency: {text}\n")
         else:
             logger.info(text)
 

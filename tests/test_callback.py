@@ -1,6 +1,9 @@
 """The callback inside `model.fit`: what it writes, and that the training does not notice it."""
 
+import functools
 import random
+import re
+import time
 
 import keras
 import numpy as np
@@ -10,6 +13,7 @@ from keras import layers, ops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras_saliency as ks
+from keras_saliency import notices
 from keras_saliency.board.events import encode_jpeg
 from keras_saliency.cards import tile
 
@@ -393,6 +397,71 @@ def test_probes_without_labels_explain_the_prediction_and_say_so(tmp_path, capsy
     said = capsys.readouterr().out
     assert said.count("the predicted class is explained") == 1
     assert said.count("looks at layer 'last', a grid of 9 x 14") == 1
+
+
+def said_in_fit(capsys, model, watch, epochs=1):
+    """Return what was said on the screen while a model was trained."""
+    x, y = pictures()
+    capsys.readouterr()
+    model.fit(x, y, verbose=2, epochs=epochs, callbacks=[watch])
+    return capsys.readouterr().out
+
+
+def test_how_to_get_a_verdict_is_said_once_a_process(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(notices, "_told", set())
+    model = functional("softmax")
+    fit(model, [ks.SaliencyCallback(pictures(1), tmp_path)], epochs=1)  # silently
+    said = [
+        said_in_fit(capsys, model, ks.SaliencyCallback(pictures(1), tmp_path)) for _ in range(2)
+    ]
+    assert [one.count("gives no verdict") for one in said] == [1, 0]
+
+
+def test_what_costly_methods_ask_is_said_before_training(tmp_path, capsys):
+    def some(name, count):
+        method = functools.partial(ks.methods.get(name), samples=count)
+        return functools.update_wrapper(method, ks.methods.get(name))
+
+    model = functional("softmax")
+    model.compile("sgd", loss_of("softmax"))
+    chosen = ["saliency", some("rise", 21), some("smooth_grad", 20)]
+    said = said_in_fit(capsys, model, ks.SaliencyCallback(pictures(2), tmp_path, chosen))
+    before, _, _ = said.partition("- loss")
+    assert "rise asks the model about 2 x 21 images at each look" in before
+    assert "smooth_grad asks" not in said
+    assert "saliency asks" not in said
+    cheap = ks.SaliencyCallback(pictures(2), tmp_path)
+    assert "asks the model" not in said_in_fit(capsys, model, cheap)
+
+
+def test_a_look_that_takes_much_of_an_epoch_is_told_once(tmp_path, capsys):
+    def slow(model, images):
+        time.sleep(0.4)
+        return ops.sum(model.input_gradients(images), axis=-1)
+
+    model = functional("softmax")
+    model.compile("sgd", loss_of("softmax"))
+    quick = ks.SaliencyCallback(pictures(2), tmp_path)
+    assert "looking took" not in said_in_fit(capsys, model, quick, epochs=2)  # it compiles
+    every_other = ks.SaliencyCallback(pictures(2), tmp_path, [slow], every=2)
+    said = said_in_fit(capsys, model, every_other, epochs=4)
+    seconds, share = re.findall(r"looking took (.*) s, (\d+) % of epoch 2; every=", said)[0]
+    assert said.count("looking took") == 1
+    assert 0.4 <= float(seconds) < 2
+    assert 20 < int(share) <= 100
+
+
+def test_faults_of_the_recorder_end_in_one_sentence_that_calms(tmp_path):
+    def nothing(model, images):
+        return model.input_gradients(images)[:, :0, :, 0]
+
+    with pytest.warns(UserWarning, match="keras_saliency: could not") as told:
+        fit(functional("softmax"), [ks.SaliencyCallback(pictures(2), tmp_path, [nothing])])
+    ours = [str(one.message) for one in told if "keras_saliency" in str(one.message)]
+    assert len(ours) == len(set(ours)) == 2  # the numbers, and the maps
+    for message in ours:
+        assert message.count("goes on") == 1
+        assert message.endswith("). The training goes on.")
 
 
 def test_strict_raises_what_goes_wrong_in_training(tmp_path):

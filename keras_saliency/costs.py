@@ -1,0 +1,61 @@
+"""What looking costs a training, in words."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+
+DEAR = 20  # copies of each probe, above which a method's cost is told beforehand
+NOTICEABLE = 0.2  # of an epoch, above which the time taken is told
+
+
+def dear_methods(copies: Mapping[str, int], probes: int) -> str | None:
+    """Say which methods ask a model about many copies of the probes.
+
+    Args:
+        copies: Method name to how many copies of each probe it asks about.
+        probes: How many probes there are.
+
+    Returns:
+        A line for the user, or None where no method asks about more than `DEAR` copies.
+
+    Example:
+        >>> dear_methods({"saliency": 0, "rise": 4000}, 16)
+        'rise asks the model about 16 x 4000 images at each look; every= looks less often'
+    """
+    dear = {method: count for method, count in copies.items() if count > DEAR}
+    if not dear:
+        return None
+    listed = ", ".join(f"{m} asks the model about {probes} x {n} images" for m, n in dear.items())
+    return f"{listed} at each look; every= looks less often"
+
+
+class Stopwatch:
+    """Measure how much of an epoch, which begins now, goes into looking.
+
+    Example:
+        >>> watch = Stopwatch()
+        >>> with watch.running():
+        ...     time.sleep(0.01)
+        >>> watch.share > 0.5
+        True
+    """
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.seconds = 0.0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time within the context as ours."""
+        entered = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - entered
+
+    @property
+    def share(self) -> float:
+        """Our share of the time since the epoch began, from 0 to 1."""
+        return self.seconds / max(time.perf_counter() - self._began, 1e-9)
