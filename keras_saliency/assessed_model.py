@@ -29,14 +29,23 @@ class AssessedModel:
         batch_size: At most so many images in one pass with gradients.
 
     Raises:
-        ValueError: A model that gives no probabilities of classes, or takes more than images.
+        ValueError: A model that gives no probabilities of classes, gives them pixel by pixel, or
+            takes more than images.
     """
 
     def __init__(self, setting: Setting, batch_size: int) -> None:
         if setting.head.kind == "values":
             raise ValueError(
                 "shortcuts= needs a model that gives probabilities of classes. Received: "
-                f"model={setting.model.name!r}, a model for values (regression). Leave it out."
+                f"model={setting.model.name!r}, a model for values (regression), which has no "
+                "classes whose pictures could be compared. Leave it out."
+            )
+        if np.prod(setting.head.shape[:-1], dtype=int) > 1:
+            raise ValueError(
+                "shortcuts= needs a model of one answer an image. Received: "
+                f"model={setting.model.name!r}, whose output of shape {setting.head.shape} has a "
+                "class at every position (segmentation): there the background is an answer "
+                "itself, and nothing to be swapped. Leave it out."
             )
         if setting.call.form.names[1:] or setting.recording.input_rank != 4:
             raise ValueError(
@@ -55,7 +64,11 @@ class AssessedModel:
 
         Raises:
             ValueError: Other sizes than the probes', or labels that the model has no output for.
+
+        Warns:
+            UserWarning: Donors that are the probes, or in another range of values.
         """
+        shortcuts.meet(probes.images)
         if shortcuts.obstacle is not None:
             return
         inputs = shortcuts.to_input(shortcuts.receivers.pixels[:1])

@@ -17,6 +17,7 @@ from keras_saliency.scaling import Scaling, read_pixels, rgb
 
 RECEIVERS, FEWEST_RECEIVERS = 64, 32
 DONORS_NEEDED, MOST_DONORS = 64, 128  # of each class
+PICTURES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classes
 _DONORS = 512  # of all classes together, where each has what it needs
 _CLASSES_AT_MOST = 10
 _SPARE = 1.25  # More than needed are read, for those whose mask looks wrong.
@@ -72,7 +73,12 @@ class Pool:
         return self.take(~are_among(self.images, images))
 
 
-def read_pool(source: Any, preprocess: Callable[[Any], Any] | None, make: bool) -> Pool:
+def read_pool(
+    source: Any,
+    preprocess: Callable[[Any], Any] | None,
+    make: bool,
+    among: Array | None = None,
+) -> Pool:
     """Read and choose examples.
 
     Args:
@@ -80,6 +86,8 @@ def read_pool(source: Any, preprocess: Callable[[Any], Any] | None, make: bool) 
             dataset.
         preprocess: Makes the model's input of images that are no `Probes`.
         make: Whether masks are made where none are given.
+        among: The classes that are kept where there are any of these; by default all, but no
+            more than are tested.
 
     Returns:
         The pool, without the examples whose mask is of no use.
@@ -88,18 +96,11 @@ def read_pool(source: Any, preprocess: Callable[[Any], Any] | None, make: bool) 
         TypeError: If the source is of no known kind.
         ValueError: If it has no labels, or its parts don't fit together.
     """
-    probes, masks_from = _read(source, preprocess)
+    probes, masks_from = _read(source, preprocess, among)
     pixels, scaling = read_pixels(probes)
-    chosen = _choose(_classes_of(probes.labels))
-    pool = Pool(
-        pixels,
-        probes.images,
-        _classes_of(probes.labels),
-        probes.masks,
-        masks_from,
-        scaling,
-        probes.class_names,
-    ).take(chosen)
+    labels, names = _classes_of(probes.labels), probes.class_names
+    pool = Pool(pixels, probes.images, labels, probes.masks, masks_from, scaling, names)
+    pool = pool.take(_choose(labels, among, names))
     if pool.masks is not None:
         return _with_useful_masks(pool)
     return _with_made_masks(pool) if make else pool
@@ -116,14 +117,16 @@ def are_among(images: Array, others: Array) -> Array:
     return np.array([image.tobytes() in known for image in np.asarray(images, np.float32)], bool)
 
 
-def _read(source: Any, preprocess: Callable[[Any], Any] | None) -> tuple[Probes, str | None]:
+def _read(
+    source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None
+) -> tuple[Probes, str | None]:
     """Probes of whatever the examples are in, and where their masks are from."""
     if isinstance(source, Probes):
         if preprocess is not None:
             raise ValueError("`Probes` have a `preprocess` of their own; leave this one out.")
         return source, None if source.masks is None else "given"
     if isinstance(source, tuple):
-        return _read_arrays(source, preprocess)
+        return _read_arrays(source, preprocess, among)
     if hasattr(source, "__array__") or isinstance(source, list | str):
         raise TypeError(
             "Donors and receivers need labels: pass `(images, labels)`, a dataset, or `Probes`. "
@@ -134,7 +137,7 @@ def _read(source: Any, preprocess: Callable[[Any], Any] | None) -> tuple[Probes,
 
 
 def _read_arrays(
-    arrays: tuple[Any, ...], preprocess: Callable[[Any], Any] | None
+    arrays: tuple[Any, ...], preprocess: Callable[[Any], Any] | None, among: Array | None
 ) -> tuple[Probes, str | None]:
     """Probes of a part of the arrays: a whole training set would fill the memory."""
     if len(arrays) not in (2, 3):
@@ -143,8 +146,14 @@ def _read_arrays(
             f"Received: {len(arrays)} entries"
         )
     images, *rest = (_uncopied(array) for array in (arrays[0], *arrays[2:]))
+    if np.ndim(arrays[1]) > 2:
+        raise ValueError(
+            "The verdict compares classes of whole pictures, and these labels are maps "
+            "(segmentation), where the background is a class itself. "
+            f"Received: labels.shape={np.shape(arrays[1])}"
+        )
     classes = _classes_of(settle_labels(arrays[1], len(images), None))
-    chosen = _choose(classes)
+    chosen = _choose(classes, among)
     if not rest:
         return Probes(images[chosen], classes[chosen], preprocess=preprocess), None
     if len(rest[0]) != len(images):
@@ -168,27 +177,45 @@ def _classes_of(labels: Array | None) -> Array:
     if labels is None or labels.ndim != 1 or labels.dtype.kind != "i":
         kind = "none" if labels is None else f"labels.shape={labels.shape}, {labels.dtype}"
         raise ValueError(
-            "The verdict compares classes: every donor and receiver needs one class as its label. "
-            f"Received: {kind}"
+            "The verdict compares classes: every donor and receiver needs one class as its label, "
+            f"not several, nor a value (regression). Received: {kind}"
         )
     if len(found := np.unique(labels)) < 2:
         raise ValueError(
-            "The verdict compares classes, and there is one only. "
+            "The verdict compares classes, and there is one only; if this is the beginning of a "
+            "dataset that is sorted by class, shuffle it before it is batched, or pass arrays. "
             f"Received: labels, all of them {found.tolist()}"
         )
     return labels
 
 
-def _choose(labels: Array) -> Array:
+def _choose(labels: Array, among: Array | None, names: tuple[str, ...] | None = None) -> Array:
     """Indices of enough examples of each class, in random order."""
     rng = np.random.default_rng(_SEED)
     found = np.unique(labels)
-    if len(found) > _CLASSES_AT_MOST:
-        found = np.sort(rng.choice(found, _CLASSES_AT_MOST, replace=False))
+    if among is not None and np.isin(found, among).any():
+        found = found[np.isin(found, among)]
+    elif len(found) > _CLASSES_AT_MOST:
+        found = _some_classes(labels, rng, names)
     enough = round(_SPARE * (most_donors(len(found)) + RECEIVERS // len(found)))
     return np.concatenate(
         [rng.permutation(np.flatnonzero(labels == label))[:enough] for label in found]
     )
+
+
+def _some_classes(labels: Array, rng: np.random.Generator, names: tuple[str, ...] | None) -> Array:
+    """Draw as many classes as are tested, those with enough examples first, and say which."""
+    found, counts = np.unique(labels, return_counts=True)
+    order = rng.permutation(len(found))
+    first = order[np.argsort(counts[order] < PICTURES_NEEDED, kind="stable")]
+    drawn = np.sort(found[first[:_CLASSES_AT_MOST]])
+    listed = ", ".join(names[label] if names else str(label) for label in drawn)
+    warn_user(
+        f"The verdict tests {len(drawn)} of the {len(found)} classes, drawn at random: {listed}. "
+        f"More would not fit in the memory and time of an evaluation, as each needs "
+        f"{DONORS_NEEDED} donors. To test others, pass their pictures alone."
+    )
+    return drawn
 
 
 def _with_useful_masks(pool: Pool) -> Pool:

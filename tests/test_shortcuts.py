@@ -63,6 +63,26 @@ def test_too_few_donors_are_told_before_training():
     assert shortcuts.obstacle == "9 donors a class, 64 needed"
 
 
+def test_too_few_pictures_to_share_out_are_told_as_such():
+    with pytest.warns(UserWarning, match="12 pictures a class, about 80 needed"):
+        few = Shortcuts(pictures((12, 30)))
+    assert few.obstacle == "12 pictures a class, about 80 needed"
+    # Two classes, but the receivers have other ones.
+    images, labels, masks = pictures((120, 120, 40, 40))
+    some, others = labels < 2, labels > 1
+    with pytest.warns(UserWarning, match="share fewer than two classes"):
+        Shortcuts(
+            (images[some], labels[some], masks[some]),
+            receivers=(images[others], labels[others], masks[others]),
+        )
+
+
+def test_what_is_said_to_be_enough_is_enough_and_less_is_not():
+    assert Shortcuts(pictures((80, 80))).obstacle is None
+    with pytest.warns(UserWarning, match=r"63 donors a class, 64 needed\. About 80 pictures"):
+        Shortcuts(pictures((79, 79)))
+
+
 def test_a_rare_class_is_left_out_where_two_others_are_enough():
     shortcuts = Shortcuts(pictures((120, 20, 120)))
     assert shortcuts.classes.tolist() == [0, 2]
@@ -70,10 +90,43 @@ def test_a_rare_class_is_left_out_where_two_others_are_enough():
 
 
 def test_many_classes_are_thinned_out():
-    images, labels, masks = pictures((80,) * 14)
-    shortcuts = Shortcuts((images, labels, masks))
+    images, labels, masks = pictures((90,) * 14)
+    with pytest.warns(UserWarning, match="10 of the 14 classes, drawn at random") as told:
+        shortcuts = Shortcuts((images, labels, masks))
+    assert len(told) == 1
+    listed = ", ".join(map(str, shortcuts.classes))
+    assert f"at random: {listed}." in str(told[0].message)
     assert len(shortcuts.classes) == 10
     assert (np.bincount(shortcuts.donors.labels)[shortcuts.classes] >= 64).all()
+    assert shortcuts.classes.max() > 9
+
+
+def test_many_classes_are_told_by_their_names():
+    images, labels, masks = pictures((80,) * 11)
+    probes = Probes(images, labels, masks=masks, class_names=list("abcdefghijk"))
+    with pytest.warns(UserWarning, match=r"10 of the 11 classes.*: ([a-k], ){9}[a-k]\."):
+        Shortcuts(probes)
+
+
+def test_of_many_classes_those_with_enough_pictures_are_drawn():
+    counts = np.where(np.arange(24) % 2, 85, 20)
+    with pytest.warns(UserWarning, match="10 of the 24 classes"):
+        shortcuts = Shortcuts(pictures(counts))
+    assert shortcuts.obstacle is None
+    assert len(shortcuts.classes) == 10
+    assert (shortcuts.classes % 2 == 1).all()
+
+
+def test_given_receivers_have_the_classes_of_the_donors_however_many_there_are():
+    images, labels, masks = pictures((80,) * 13)
+    last = labels != 12
+    with pytest.warns(UserWarning, match="10 of the 13 classes") as told:
+        shortcuts = Shortcuts(
+            (images, labels, masks), receivers=(images[last] + 1, labels[last], masks[last])
+        )
+    assert len(told) == 1
+    assert set(shortcuts.receivers.labels) == set(shortcuts.donors.labels) - {12}
+    assert len(shortcuts.classes) >= 9
 
 
 def test_given_receivers_are_taken_and_kept_out_of_the_donors():
@@ -199,6 +252,21 @@ def test_donors_among_the_probes_are_counted():
     assert shortcuts.share_among(donors + 1) == 0
 
 
+def test_donors_that_are_the_probes_give_no_verdict_with_these_probes():
+    images, labels, masks = pictures()
+    shortcuts = Shortcuts((images, labels, masks))
+    inputs = images.astype(np.float32)
+    with pytest.warns(UserWarning, match="100% of the donors are the pictured probes"):
+        shortcuts.meet(inputs)
+    assert shortcuts.obstacle == "donors are not from the training data"
+    shortcuts.meet(inputs[:60])
+    assert shortcuts.obstacle is None
+    with pytest.warns(UserWarning, match="pictures"):
+        few = Shortcuts(pictures((9, 9)))
+    few.meet(inputs)
+    assert few.obstacle.startswith("9 pictures")
+
+
 IMAGES, LABELS, MASKS = pictures((3, 3))
 
 
@@ -206,8 +274,9 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
     ("arguments", "options", "error", "message"),
     [
         ((IMAGES, None), {}, ValueError, "needs one class.*Received: none"),
-        ((IMAGES, LABELS * 0), {}, ValueError, "one only"),
-        ((IMAGES, LABELS + 0.5), {}, ValueError, "compares classes"),
+        ((IMAGES, LABELS * 0), {}, ValueError, "one only.*sorted by class"),
+        ((IMAGES, LABELS + 0.5), {}, ValueError, "regression"),
+        ((IMAGES, MASKS), {}, ValueError, r"segmentation.*labels\.shape=\(6, 24, 32\)"),
         ((IMAGES, np.ones((6, 3))), {}, ValueError, r"labels\.shape=\(6, 3\)"),
         ((IMAGES, LABELS[:4]), {}, ValueError, "one per image"),
         ((IMAGES, LABELS, MASKS[:4]), {}, ValueError, r"masks\.shape=\(4, 24, 32\)"),
@@ -220,6 +289,9 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
         ((IMAGES, LABELS), {"nuisances": ()}, ValueError, r"nuisances=\(\)"),
         ((IMAGES, LABELS), {"every": 0}, ValueError, "every=0"),
         ((IMAGES, LABELS), {"threshold": 20}, ValueError, "threshold=20"),
+        ((IMAGES, LABELS), {"threshold": np.nan}, ValueError, "threshold=nan"),
+        ((IMAGES, LABELS), {"threshold": "0.2"}, TypeError, "must be a number.*threshold='0.2'"),
+        ((IMAGES, LABELS), {"threshold": True}, TypeError, "threshold=True"),
         (
             (IMAGES, LABELS),
             {"masks": None, "nuisances": ("background",)},

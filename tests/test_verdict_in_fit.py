@@ -137,6 +137,17 @@ def test_too_few_donors_are_told_before_training_and_abstain(tmp_path):
     assert np.isnan(history["shortcut_reliance"]).all()
 
 
+def test_donors_that_are_all_probes_are_told_before_training_and_abstain(tmp_path):
+    data = scenes(160)
+    probes = ks.Probes(*(part[:120] for part in data[:2]))
+    watch = ks.SaliencyCallback(probes, tmp_path, "saliency", shortcuts=data)
+    images, labels, _ = data
+    with pytest.warns(UserWarning, match="donors are the pictured probes"):
+        history = network().fit(images, labels, epochs=1, verbose=0, callbacks=[watch]).history
+    assert watch.verdict.text == "can't say: donors are not from the training data"
+    assert np.isnan(history["shortcut_reliance"]).all()
+
+
 def test_without_shortcuts_one_line_says_how_to_get_a_verdict(tmp_path, capsys):
     images, labels, _ = scenes(20)
     watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path)
@@ -195,6 +206,21 @@ def test_a_model_that_has_learnt_nothing_is_not_called_clean(tmp_path):
     model.fit(images, labels, epochs=1, verbose=0, callbacks=[watch])
     assert watch.verdict.text.startswith("can't say yet: the model hardly tells")
     assert not watch.verdict.alarm
+
+
+def test_a_segmentation_is_refused_before_training(tmp_path):
+    images, labels, masks = scenes()
+    model = keras.Sequential(
+        [
+            keras.Input((*SIZE, 3)),
+            layers.Conv2D(4, 3, padding="same", activation="relu"),
+            layers.Conv2D(2, 1, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=(images, labels))
+    with pytest.raises(ValueError, match=r"one answer.*\(24, 31, 2\).*segmentation"):
+        model.fit(images, masks.astype(int), verbose=0, callbacks=[watch])
 
 
 def test_a_regression_is_refused_before_training(tmp_path):
