@@ -1,5 +1,7 @@
 """Models of several inputs and outputs, of other channels, and of none."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from keras import layers as kl
 from keras import ops
 
 import keras_saliency as ks
+from keras_saliency import faithfulness
 
 BACKEND = keras.backend.backend()
 METHODS = ["saliency", "grad_cam", "layer_cam", "occlusion", "ablation_cam"]
@@ -74,6 +77,63 @@ def test_the_other_inputs_are_held_with_their_probes(struct, method, photos):
         np.testing.assert_allclose(found.scores[i], wanted.scores[0], rtol=1e-5)
         peak = np.abs(wanted.maps).max()
         np.testing.assert_allclose(found.maps[i], wanted.maps[0], atol=1e-4 * peak + 1e-6)
+
+
+# How faithful their maps are.
+
+
+def test_a_scorer_holds_the_other_inputs_with_their_originals(photos):
+    model = two_inputs(STRUCTS["dict"])
+    inputs, copies = {"image": photos(), "meta": META}, photos(seed=5)
+    outputs = ops.convert_to_numpy(model(inputs | {"image": copies}))
+    for given in (inputs, ks.Probes(inputs)):
+        scores = faithfulness.scorer(model, given, target=[2, 0, 1], batch_size=2)
+        np.testing.assert_allclose(scores(copies), outputs[range(3), [2, 0, 1]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("measure", ["insertion", "deletion"])
+def test_curves_of_several_inputs_are_those_with_the_others_held(measure, photos):
+    model, images = two_inputs(STRUCTS["list"]), photos()
+    inputs, maps = {"image": images, "meta": META}, images[..., 0]
+    scores = faithfulness.scorer(model, inputs, target=1)
+    found = getattr(faithfulness, measure)(scores, images, maps, steps=5)
+    for i in range(3):
+        alone = faithfulness.scorer(with_meta_held(model, META[i : i + 1]), images[[i]], target=1)
+        wanted = getattr(faithfulness, measure)(alone, images[[i]], maps[[i]], steps=5)
+        np.testing.assert_allclose(found.areas[i], wanted.areas[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["dict", "probes"])
+def test_a_model_of_several_inputs_is_randomised_from_the_top(form, photos):
+    model = two_inputs(STRUCTS["list"])
+    inputs = {"image": photos(), "meta": META}
+    given = inputs if form == "dict" else ks.Probes(inputs)
+    explain = functools.partial(ks.explain, method="hires_cam")
+    before = model.get_weights()
+    found = faithfulness.model_randomisation(explain, model, given, 1)
+    gate = next(layer.name for layer in model.layers if isinstance(layer, kl.Dense))
+    assert set(found.layers) == {"scores", gate, "conv"}
+    assert (found.layers[0], found.layers[-1]) == ("scores", "conv")
+    for weight, held in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, held)
+    original = explain(model, inputs, target=1).maps
+    head, random = model.get_layer("scores"), np.random.default_rng(0)
+    head.set_weights([random.permutation(w.ravel()).reshape(w.shape) for w in head.get_weights()])
+    changed = explain(model, inputs, target=1).maps
+    wanted = faithfulness.rank_correlation(original, changed)
+    np.testing.assert_allclose(found.correlations[0], wanted, atol=1e-6)
+
+
+def test_class_sensitivity_with_the_other_inputs_held(photos):
+    model = two_inputs(STRUCTS["dict"])
+    inputs = {"image": photos(), "meta": META}
+    explain = functools.partial(ks.explain, method="gradient_x_input")
+    for given in (inputs, ks.Probes(inputs)):
+        found = faithfulness.class_sensitivity(explain, model, given, [0, 1, 2], range(3))
+        for i in range(3):
+            alone = with_meta_held(model, META[i : i + 1])
+            wanted = faithfulness.class_sensitivity(explain, alone, photos()[[i]], i, range(3))
+            np.testing.assert_allclose(found[i], wanted[0], atol=0.02)
 
 
 def test_a_tuple_gives_inputs_in_the_order_of_the_model(photos):
@@ -145,6 +205,64 @@ def test_an_output_can_be_given_by_its_place(photos):
     by_place = ks.explain(model, photos(), target=ks.Target("predicted", output=1))
     by_name = ks.explain(model, photos(), target=ks.Target("predicted", output="mask"))
     np.testing.assert_array_equal(by_place.maps, by_name.maps)
+
+
+class Branches(keras.Model):
+    """Two images and two outputs, without a graph: what runs last is on another way."""
+
+    def __init__(self, as_dict):
+        super().__init__()
+        self.left = kl.Conv2D(4, 3, activation="softplus", name="left")
+        self.right = kl.Conv2D(4, 3, activation="softplus", name="right")
+        self.up = kl.Conv2DTranspose(4, 3, activation="softplus", name="up")
+        self.species, self.mask = kl.Dense(3, name="species"), kl.Conv2D(2, 1, name="mask")
+        self.as_dict = as_dict
+
+    def call(self, inputs):
+        left, right = self.left(inputs["a"]), self.right(inputs["b"])
+        pooled = ops.concatenate([ops.mean(x, axis=(1, 2)) for x in (left, right)], axis=-1)
+        species, mask = self.species(pooled), self.mask(self.up(left))
+        return {"species": species, "mask": mask} if self.as_dict else (species, mask)
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+@pytest.mark.parametrize(
+    ("image", "output", "layer"), [("a", 0, "left"), ("b", 0, "right"), ("a", 1, "up")]
+)
+def test_the_layer_of_a_subclassed_model_lies_on_the_way(as_dict, image, output, layer, photos):
+    model = Branches(as_dict)
+    pair = ks.Probes({"a": photos(), "b": photos(seed=7)}, image=image)
+    target = ks.Target(1, output=("species", "mask")[output] if as_dict else output)
+    found = ks.explain(model, pair, "hires_cam", target=target)
+    assert found.layer == layer
+    if output == 0:
+        grid = ops.convert_to_numpy(getattr(model, layer)(pair.images))
+        rows = slice(None, 4) if layer == "left" else slice(4, None)
+        kernel = ops.convert_to_numpy(model.species.kernel)[rows, 1]
+        wanted = np.maximum(grid @ kernel / np.prod(grid.shape[1:3]), 0)
+        np.testing.assert_allclose(found.maps, wanted, atol=1e-6)
+
+
+def test_a_subclassed_model_with_no_layer_on_the_way(photos):
+    class Flat(Branches):
+        def call(self, inputs):
+            other = self.up(self.left(inputs["b"]) + self.right(inputs["b"]))
+            return self.species(ops.mean(inputs["a"], axis=(1, 2))), self.mask(other)
+
+    pair = ks.Probes({"a": photos(), "b": photos()}, image="a")
+    with pytest.raises(ValueError, match="No spatial layer was found"):
+        ks.explain(Flat(as_dict=False), pair, "grad_cam", target=ks.Target(1, output=0))
+
+
+@pytest.mark.parametrize("place", [1, -1])
+def test_the_loss_of_an_output_given_by_its_place(place, photos):
+    image = keras.Input((9, 12, 3))
+    x = backbone(image)
+    model = keras.Model(image, [kl.Dense(1, name="kind")(x), kl.Dense(2, name="size")(x)])
+    model.compile("sgd", {"kind": "bce", "size": "mse"})
+    assert ks.explain(model, photos(), target=ks.Target("predicted", output=place)).of == "value"
+    model.compile("sgd", {"kind": "mse", "size": "mse"})
+    assert ks.explain(model, photos(), target=ks.Target("predicted", output=0)).of == "value"
 
 
 @pytest.mark.parametrize("as_list", [True, False])

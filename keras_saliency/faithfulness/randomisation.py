@@ -11,9 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_saliency.arrays import Array, as_array
+from keras_saliency.arrays import Array
 from keras_saliency.calls import Call
-from keras_saliency.faithfulness.sensitivity import Explain, maps_of, rank_correlation
+from keras_saliency.faithfulness.sensitivity import (
+    Explain,
+    inputs_of,
+    maps_of,
+    rank_correlation,
+)
 from keras_saliency.methods._options import check_count, check_seed
 from keras_saliency.recording import record
 
@@ -55,7 +60,7 @@ def model_randomisation(
         explain: Called as `explain(model, images, target=targets)`; returns an `Explanation` or
             maps (batch, h, w). For a built-in method, `functools.partial(ks.explain, method=...)`.
         model: The model.
-        images: (batch, height, width, channels).
+        images: (batch, height, width, channels), `Probes`, or a dict of a model's inputs.
         targets: Handed on to `explain`. Class indices, not `"predicted"`, which would change with
             the weights.
         looks: How often maps are made on the way down, after equal numbers of layers, the last
@@ -78,7 +83,7 @@ def model_randomisation(
     """
     random = np.random.default_rng(check_seed(seed))
     original = maps_of(explain(model, images, target=targets))
-    weights = _from_the_top(model, as_array(images, "images")[:1].astype("float32"))
+    weights = _from_the_top(model, images)
     names = list(weights)
     count = len(names) if looks is None else min(check_count("looks", looks), len(names))
     ends = np.rint(np.linspace(0, len(names), count + 1)[1:]).astype(int)
@@ -94,13 +99,16 @@ def model_randomisation(
     return Randomisation(tuple(names[end - 1] for end in ends), np.stack(found))
 
 
-def _from_the_top(model: keras.Model, images: Array) -> dict[str, list[Any]]:
+def _from_the_top(model: keras.Model, images: Any) -> dict[str, list[Any]]:
     """Return the layers' own weights by the layers' names, the last to run first.
 
     A weight belongs to the innermost layer that holds it, and of several to the last that runs.
     What is held by no layer that was seen running comes last.
     """
-    recording = record(model, Call(model), images)
+    array, extras, form = inputs_of(images)
+    first = [array[:1].astype("float32"), *(extra[:1] for extra in extras)]
+    # Every layer counts, whichever output is taken.
+    recording = record(model, Call(model, form, output=0), *first)
     found: dict[str, list[Any]] = {}
     taken: set[int] = set()
     layers = [run for run in recording.runs if isinstance(run.layer, keras.layers.Layer)]

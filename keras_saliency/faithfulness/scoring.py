@@ -34,7 +34,8 @@ def scorer(
 
     Args:
         model: Any Keras model that `explain` takes; it is not changed.
-        images: (batch, height, width, channels), the originals, or `Probes`.
+        images: (batch, height, width, channels), the originals, or `Probes`. Of a dict of a
+            model's inputs, the others are held: copies are of the images alone.
         target: What is scored, as in `explain`. The class that is `"predicted"` is found once, for
             the originals, and so is the `"contrast"`.
         of: `"probability"`, `"logits"` or `"log_probability"`; `"logits"` for a regression.

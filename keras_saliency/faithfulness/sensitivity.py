@@ -11,6 +11,8 @@ import numpy as np
 from keras_saliency.arrays import Array, as_array
 from keras_saliency.explainer import Explanation
 from keras_saliency.focus import similarity
+from keras_saliency.inputs import Form, apart
+from keras_saliency.probes import Probes
 
 Explain = Callable[..., Any]
 
@@ -56,7 +58,7 @@ def class_sensitivity(
             `Explanation` or maps (batch, h, w). For a built-in method,
             `functools.partial(ks.explain, method=...)`.
         model: The model.
-        images: (batch, height, width, channels).
+        images: (batch, height, width, channels), `Probes`, or a dict of a model's inputs.
         targets: The class of each image, or one for all.
         others: The classes to compare with; an image's own class is passed over.
 
@@ -77,7 +79,8 @@ def class_sensitivity(
         >>> bool((found < 0.9).all())
         True
     """
-    count = len(as_array(images, "images"))
+    array, _, _ = inputs_of(images)
+    count = len(array)
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.shape not in ((), (count,)):
         raise ValueError(
@@ -94,6 +97,14 @@ def class_sensitivity(
     counts = known.sum(axis=0)
     sums = np.where(known, found, 0).sum(axis=0)
     return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+
+
+def inputs_of(images: Any) -> tuple[Array, list[Array], Form]:
+    """Return the images as an array, the model's other inputs, and the form they come in."""
+    if isinstance(images, Probes):
+        return images.images, list(images.extras.values()), images.form
+    given, extras, form = apart(images, None)
+    return as_array(given, "images"), list(extras.values()), form
 
 
 def maps_of(found: Any) -> Array:
