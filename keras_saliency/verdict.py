@@ -13,7 +13,7 @@ from keras_saliency.scaling import rgb
 from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.twins import NUISANCES, find_spots
 
-_DRAWS = 4  # donors of the receiver's class, and as many of others
+_DRAWS = 2  # donors of the receiver's class, and as many of others: more cost more and tell little
 _ASKED = 128  # twins the model gets at a time
 _COMPOSED = 16  # and composed at a time: to reserve much memory takes longer than to compute
 _SHOWN = 4  # receivers whose twins are shown
