@@ -7,7 +7,6 @@ import copy
 import itertools
 import random
 import sys
-import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,8 @@ import numpy as np
 from keras_saliency.arrays import Array, as_array, check_count, is_tf_dataset
 from keras_saliency.inputs import Kind
 from keras_saliency.notices import warn_user
+from keras_saliency.sampling import Example, Sample
 
-# Enough to meet rare classes, and little enough for a dataset that repeats for ever.
-_READ_AT_MOST = 2000
-# Where class comes after class, the others are still to come: so many examples, or seconds.
-_READ_ON = 10_000
-_PATIENCE = 30.0
-# Of every class this many times more are read than kept, so that there is something to choose from.
-_CHOICE = 8
 # Serialising in-memory arrays takes about nine times their size.
 _COPY_AT_MOST = 512 * 2**20
 # The dataset operations that share state with their originals, and the same without state:
@@ -35,10 +28,7 @@ _STATELESS = {
 }
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 _MEND = "pass arrays instead, or a second dataset that does not train"
-
 _LABELS = {"label", "labels"}  # as the dicts of tensorflow_datasets name them
-
-Example = tuple[Any, Any]
 
 
 def draw(
@@ -63,7 +53,7 @@ def draw(
     """
     check_count(per_class, "per_class")
     rng = np.random.default_rng(seed)
-    sample = _Sample(per_class, rng, class_count)
+    sample = Sample(per_class, rng, class_count)
     # Closed first: what the dataset's threads still draw must not come after the streams are back.
     with (
         _random_streams_kept(),
@@ -76,74 +66,13 @@ def draw(
     drawn = sample.examples()
     if not drawn:
         raise ValueError("The dataset yields no examples.")
+    if class_count is None and sample.lacks_classes():
+        warn_user(
+            f"No class but {sample.classes()} was met among the examples that were read from the "
+            "dataset: shuffle it (before any `take`), or pass arrays `(images, labels)`."
+        )
     labels = [label for _, label in drawn]
     return [image for image, _ in drawn], None if labels[0] is None else labels
-
-
-class _Sample:
-    """Some examples of each class, each of those seen held with the same chance."""
-
-    def __init__(self, per_class: int, rng: np.random.Generator, class_count: int | None) -> None:
-        self._per_class = per_class
-        self._rng = rng
-        self._class_count = class_count
-        self._kept: dict[Any, list[Example]] = {}
-        self._seen: dict[Any, int] = {}
-        self._last: Any = None
-        self._changes = 0  # how often the class is another than that of the example before
-        self._began = time.monotonic()
-
-    def add(self, image: Any, label: Any) -> None:
-        """Take in one example; whether it is held is decided by reservoir sampling."""
-        group, self._class_count = _class_of(label, self._class_count)
-        self._changes += bool(self._seen) and group != self._last
-        self._last = group
-        seen = self._seen[group] = self._seen.get(group, 0) + 1
-        held = self._kept.setdefault(group, [])
-        if len(held) < self._per_class:
-            held.append((_copied(image), label))
-        elif (place := int(self._rng.integers(seen))) < self._per_class:
-            held[place] = (_copied(image), label)
-
-    def is_enough(self) -> bool:
-        """Whether reading on would hardly make a better choice."""
-        choice = _CHOICE * self._per_class
-        if len(self._seen) == self._class_count and min(self._seen.values()) >= choice:
-            return True
-        count = sum(self._seen.values())
-        if count < max(_READ_AT_MOST, choice):
-            return False
-        sorted_by_class = None not in self._seen and self._changes < len(self._seen)
-        late = time.monotonic() - self._began > _PATIENCE
-        return not sorted_by_class or count >= max(_READ_ON, choice) or late
-
-    def examples(self) -> list[Example]:
-        """The examples that are held, class by class."""
-        order = sorted(self._kept, key=lambda one: (one is None, isinstance(one, str), one or 0))
-        return [example for group in order for example in self._kept[group]]
-
-
-def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
-    """The class of one label (`None` where it has none), and how many classes there are."""
-    if label is None:
-        return None, class_count
-    value = np.asarray(label)
-    if value.size == 1:
-        item = value.reshape(-1)[0]
-        if isinstance(item, bytes | str):
-            return (item.decode() if isinstance(item, bytes) else str(item)), class_count
-        # Fractional or negative, it is a regression's target.
-        return (int(item) if item >= 0 and float(item).is_integer() else None), class_count
-    if value.ndim == 1 and (value >= 0).all() and np.isclose(value.sum(), 1, atol=1e-3):
-        return int(value.argmax()), class_count or len(value)
-    return None, class_count
-
-
-def _copied(image: Any) -> Any:
-    """A copy of one example: an array, or a dict or tuple of arrays."""
-    if isinstance(image, dict):
-        return {name: np.array(part) for name, part in image.items()}
-    return tuple(map(np.array, image)) if isinstance(image, tuple) else np.array(image)
 
 
 def _examples(

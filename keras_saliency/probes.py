@@ -217,7 +217,7 @@ class Probes:
 
         Warns:
             UserWarning: If reading shifts what the dataset yields later, or a class is not met,
-                or no more than one.
+                or only one class, or class comes after class.
 
         Example:
             >>> batches = [(np.zeros((6, 8, 8, 3)), [0, 1, 2, 0, 1, 2])]
@@ -236,7 +236,12 @@ class Probes:
             kind=kind,
             image=image,
         )
-        probes._tell_missing_classes()
+        absent = sorted(set(probes.class_names or ()).difference(probes.label_texts()))
+        if absent and probes.labels is not None and probes.labels.ndim == 1:
+            warn_user(
+                f"No example of {', '.join(absent)} was among those read from the dataset: "
+                "shuffle it, or pass arrays."
+            )
         return probes
 
     @classmethod
@@ -317,23 +322,6 @@ class Probes:
         if self.labels is None:
             return [None] * len(self)
         return [label_text(label, self.class_names) for label in self.labels]
-
-    def _tell_missing_classes(self) -> None:
-        """Warn where what was read from a dataset leaves out classes."""
-        if self.labels is None or self.labels.dtype.kind != "i":
-            return
-        texts = self.label_texts()
-        absent = [name for name in self.class_names or () if name not in texts]
-        if absent:
-            warn_user(
-                f"No example of {', '.join(absent)} was among those read from the dataset: "
-                "shuffle it, or pass arrays."
-            )
-        elif self.class_names is None and len(set(texts)) == 1:
-            warn_user(
-                f"All examples that were read from the dataset are of class {texts[0]}: shuffle it "
-                "(before any `take`), or pass arrays `(images, labels)`."
-            )
 
 
 def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:

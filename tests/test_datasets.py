@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_saliency import datasets
+from keras_saliency import datasets, sampling
 from keras_saliency.probes import Probes
 
 COUNT = 24
@@ -291,16 +291,23 @@ def test_where_class_comes_after_class_more_is_read(kind):
 
 
 def test_reading_on_ends_as_well():
-    with pytest.warns(UserWarning, match="class 0: shuffle it"):
+    with pytest.warns(UserWarning, match="No class but 0 was met.*shuffle it"):
         probes = Probes.from_dataset(in_order([10_050, 50]), per_class=2)
     assert probes.labels.tolist() == [0, 0]
     with pytest.warns(UserWarning, match="No example of b"):
         Probes.from_dataset(in_order([10_050, 50]), per_class=2, class_names=["a", "b"])
 
 
+@pytest.mark.parametrize("kind", [int, "one-hot"])
+def test_classes_that_are_still_to_come_are_said(kind):
+    with pytest.warns(UserWarning, match="No class but 0, 1 was met.*shuffle it"):
+        probes = Probes.from_dataset(in_order([5000, 5010, 50], kind), per_class=1)
+    assert probes.labels.tolist() == [0, 1]
+
+
 def test_reading_on_takes_no_more_than_some_seconds(monkeypatch):
-    monkeypatch.setattr(datasets, "_PATIENCE", 0.0)
-    with pytest.warns(UserWarning, match="class 0: shuffle it"):
+    monkeypatch.setattr(sampling, "_PATIENCE", 0.0)
+    with pytest.warns(UserWarning, match="No class but 0 was met.*shuffle it"):
         Probes.from_dataset(in_order([2500, 50]))
 
 
@@ -317,8 +324,21 @@ def test_classes_that_mix_are_not_read_on():
     assert len(read) == -(-2000 // COUNT)
 
 
+@pytest.mark.parametrize("step", [1, -1], ids=["upwards", "downwards"])
+def test_whole_targets_that_do_not_repeat_are_not_read_on(step):
+    class Targets:
+        def __iter__(self):
+            for i in range(0, 20_000, 100):
+                read.append(1)
+                yield np.zeros((100, 2, 3, 1)), np.arange(20_000)[::step][i : i + 100]
+
+    read = []
+    Probes.from_dataset(Targets(), per_class=1)
+    assert len(read) == 20
+
+
 def test_a_single_class_is_said():
-    with pytest.warns(UserWarning, match="All .* are of class 1: shuffle it.*`take`") as caught:
+    with pytest.warns(UserWarning, match="No class but 1 was met.*`take`") as caught:
         Probes.from_dataset([(IMAGES, np.ones(COUNT, int))])
     assert caught[0].filename == __file__
 
