@@ -15,7 +15,7 @@ import skimage
 import sklearn
 from sklearn.datasets import load_digits
 
-TRAINED, TESTED = 960, 400  # pictures of a training; of the digits, the rest is trained on
+TRAINED, TESTED = 960, 320  # pictures of a training; of the digits, the rest is trained on
 
 SIDE = 64
 FOLDERS = {
@@ -150,7 +150,7 @@ def crop(name: str, rng: np.random.Generator) -> np.ndarray:
     picture = photograph(file)
     size = np.array(picture.shape[1::-1])
     left, top, right, bottom = (np.array(edges) / 100 * np.tile(size, 2)).astype(int)
-    side = int(rng.uniform(0.6, 1) * min(right - left, bottom - top, 4 * SIDE))
+    side = int(rng.uniform(0.6, 1) * min(right - left, bottom - top, 3 * SIDE))
     x, y = rng.integers(left, right - side + 1), rng.integers(top, bottom - side + 1)
     square = picture[y : y + side, x : x + side, :]
     square = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
