@@ -95,7 +95,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         strict: bool = False,
     ) -> None:
         super().__init__()
-        name_methods(methods)
+        self._methods = list(name_methods(methods).values())
         self._given = probes if isinstance(probes, (str, Path)) else Probes.of(probes)
         if not isinstance(log_dir, (str, Path)):
             raise TypeError(
@@ -104,7 +104,6 @@ class SaliencyCallback(keras.callbacks.Callback):
                 f"Received: log_dir of type {type(log_dir).__name__}"
             )
         self._log_dir = Path(log_dir)
-        self._methods = methods
         self._layer = layer
         self._target = Target.of_any(target)
         self._shortcuts = None if shortcuts is None else Shortcuts.of(shortcuts)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from keras_saliency import __version__
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="keras-saliency", description="See what a Keras image model looks at.", epilog=_EPILOG
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_explain(commands)

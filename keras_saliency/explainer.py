@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -247,7 +248,7 @@ def explain(
     method: str | Method = "grad_cam",
     *,
     target: Target | What = "predicted",
-    of: Of = "logits",
+    of: Of | None = None,
     layer: LayerChoice = None,
     batch_size: int = 32,
 ) -> Explanation:
@@ -264,7 +265,8 @@ def explain(
         target: What is explained: `"predicted"`, `"label"` (with `Probes` that have labels),
             `"contrast"`, a class index, one index per image, an array of output weights, a
             callable, or a `Target`.
-        of: `"logits"`, `"probability"` or `"log_probability"`; a `Target` brings its own.
+        of: `"logits"` (the default), `"probability"` or `"log_probability"`. A `Target` says it
+            itself, and is refused if `of` says otherwise.
         layer: Name, path (`"mobilenetv2/out_relu"`), `Layer` or `Tokens` that CAM methods look at;
             None takes the last feature map before the head.
         batch_size: At most so many images in one pass.
@@ -273,7 +275,8 @@ def explain(
         An `Explanation` with raw maps (batch, h, w).
 
     Raises:
-        ValueError: Images, method, target or layer that do not fit the model.
+        ValueError: Images, method, target or layer that do not fit the model, or each other.
+        TypeError: An argument of a wrong kind.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -289,7 +292,12 @@ def explain(
             f"Received: model of type {type(model).__name__}"
         )
     probes = Probes.of(images, model)
-    settled = Target.of_any(target, of)
+    if isinstance(target, Target) and of not in (None, target.of):
+        raise ValueError(
+            "of= is for targets that are no Target, which says it itself. Received: "
+            f"of={of!r} beside Target(..., of={target.of!r}). Give Target(..., of={of!r}) alone."
+        )
+    settled = Target.of_any(target, "logits" if of is None else of)
     if probes.labels is None and isinstance(settled.what, str) and settled.what == "label":
         raise ValueError(
             "target='label' needs labels. Received: images without labels. Give "
@@ -321,8 +329,22 @@ def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
         ValueError: No method, an unknown one, or two under one name.
         TypeError: A method that is neither a name nor a callable.
     """
-    if isinstance(chosen, str) or callable(chosen):
+    if isinstance(chosen, (str, ModuleType)) or callable(chosen):
         chosen = [chosen]
+    if not isinstance(chosen, Iterable):
+        raise TypeError(
+            "methods must be names out of keras_saliency.methods.available(), or callables "
+            f"(model, images) -> maps, in a list. Received: methods={chosen!r}"
+        )
+    chosen = list(chosen)
+    for method in chosen:
+        if isinstance(method, ModuleType):
+            name = method.__name__.rsplit(".", 1)[-1]
+            raise TypeError(
+                "A method must be a name or a callable (model, images) -> maps. Received: the "
+                f"module {method.__name__}. Give the name, {name!r}, or what the module holds, "
+                f"keras_saliency.methods.get({name!r})."
+            )
     names = [all_methods.name_of(method) for method in chosen]
     if not names:
         raise ValueError("methods must name at least one method. Received: methods=()")

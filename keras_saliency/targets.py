@@ -87,7 +87,8 @@ class Aim:
         of: What the scores are computed of, after what the model can give.
         detail: What the score needs to know about each image, (n, ...): classes or weights;
             negative where the model's outputs for the image are to settle it.
-        classes: Whether the target explains one class an image, found at index 1 of `score`.
+        classes: Whether the score is that of one class an image, found at index 1 of `score`, and
+            of no other: a contrast is not.
     """
 
     of: Of
@@ -148,8 +149,9 @@ def against_similar(aim: Aim, head: Head, count: int, strength: float) -> Aim:
     """Take off the score of a class that of the `count` classes that score most alike."""
     if not aim.classes or head.classes < 2:
         raise ValueError(
-            "'finer_cam' compares classes: target 'label', 'predicted' or class indices. Received: "
-            f"another target, or a model whose output has shape {head.shape}. Use 'grad_cam'."
+            "'finer_cam' compares classes by itself: target 'label', 'predicted' or class indices. "
+            f"Received: another target, such as 'contrast', or a model whose output has shape "
+            f"{head.shape}. Use 'grad_cam'."
         )
     return replace(aim, _score=_less_similar(aim.of, min(count, head.classes - 1), strength))
 
@@ -185,19 +187,26 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
         if what == "contrast":
             raise ValueError(
                 "target='contrast' compares classes, and the model gives values (regression). "
-                "Use 'predicted', the index of an output, or an array of output weights."
+                f"Received: an output of shape {head.shape}. Use 'predicted', the index of an "
+                "output, or an array of output weights."
             )
         return Aim(of, nothing, False, _mean_of_values(of))
+    contrast = what == "contrast"
+    if contrast and head.classes < 2:
+        raise ValueError(
+            "target='contrast' compares classes, and the model has only one. Received: an output "
+            f"of shape {head.shape}. Use 'predicted' or an array of output weights."
+        )
     if what == "predicted" or labels is None:
-        return Aim(of, nothing, True, _class(of, what == "contrast"), _predicted(of))
+        return Aim(of, nothing, not contrast, _class(of, contrast), _predicted(of))
     if labels.ndim == 2:
-        if what == "contrast":
+        if contrast:
             raise ValueError(
                 "target='contrast' needs one class a probe. Received: "
                 f"labels.shape={labels.shape}, several classes each. Use 'label' or 'predicted'."
             )
         return Aim(of, labels.astype("float32"), False, _weighing(of))
-    return Aim(of, labels, True, _class(of, contrast=what == "contrast"))
+    return Aim(of, labels, not contrast, _class(of, contrast))
 
 
 def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:

@@ -406,6 +406,14 @@ def test_the_demo_follows_its_seed_and_the_correlation(cli, folder):
     assert len({losses(folder / name / "saliency")[0] for name in "abc"}) == 3
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    version = importlib.metadata.version("keras_saliency")
+    assert capsys.readouterr().out == f"keras-saliency {version}\n"
+
+
 def test_help_is_instant():
     code = """
 import sys

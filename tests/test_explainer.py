@@ -2,13 +2,14 @@
 
 import functools
 import random
+import re
 
 import keras
 import numpy as np
 import pytest
 from keras import layers as kl
 
-from keras_saliency import Probes, Target, explain, methods
+from keras_saliency import Probes, SaliencyCallback, Target, explain, methods
 from keras_saliency.explainer import Explainer
 
 BACKEND = keras.backend.backend()
@@ -392,6 +393,126 @@ def test_cam_needs_its_head_layer_and_target(classifier, photos):
     for target in ({"target": np.ones(4)}, {"of": "probability"}):
         with pytest.raises(ValueError, match=r"'cam' explains the logit of one class"):
             explain(classifier(), photos(1), "cam", **target)
+
+
+def test_what_is_explained_is_said_in_one_place(classifier, photos):
+    model, images = classifier(), photos(2)
+    chance = Target(1, of="probability")
+    for of in ("logits", "log_probability"):
+        with pytest.raises(ValueError, match=rf"of='{of}' beside Target\(.*of='probability'\)"):
+            explain(model, images, "saliency", target=chance, of=of)
+    found = [
+        explain(model, images, "saliency", target=chance, of="probability"),
+        explain(model, images, "saliency", target=1, of="probability"),
+        explain(model, images, "saliency", target=chance),
+    ]
+    for one in found:
+        np.testing.assert_allclose(one.scores, forward(model, images)[:, 1], rtol=1e-5)
+    assert explain(model, images, "saliency", target=1).of == "logits"
+
+
+# Combinations of method, model and target that can't work, and what does instead.
+
+
+def model_with(*head, loss="sparse_categorical_crossentropy"):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input(SIZE), *head])
+    model.compile("sgd", loss)
+    return model
+
+
+def conv():
+    return kl.Conv2D(4, 3, padding="same", name="conv")
+
+
+MODELS = {
+    "pooled": lambda: model_with(
+        conv(), kl.GlobalAveragePooling2D(), kl.Dense(3, activation="softmax")
+    ),
+    "flat": lambda: model_with(conv(), kl.Flatten(), kl.Dense(3, activation="softmax")),
+    "without layers": lambda: model_with(kl.Flatten(), kl.Dense(3, activation="softmax")),
+    "regression": lambda: model_with(conv(), kl.GlobalAveragePooling2D(), kl.Dense(1), loss="mse"),
+    "segmentation": lambda: model_with(conv(), kl.Conv2D(3, 1, activation="softmax")),
+}
+CHANCE = Target("label", of="probability")
+CAMS = ("eigen_cam", "eigen_grad_cam", "finer_cam", "grad_cam", "grad_cam_plus_plus", "hires_cam")
+CAMS += ("ablation_cam", "layer_cam", "score_cam", "xgrad_cam")
+# What is asked, and words of the answer: what was received, and what would do.
+IMPOSSIBLE = {
+    **{(m, "without layers", "label"): ("(324,)", "'saliency'") for m in ("cam", *CAMS)},
+    ("cam", "flat", "label"): ("another head", "'grad_cam' or 'hires_cam'"),
+    ("cam", "segmentation", "label"): ("another head", "'grad_cam' or 'hires_cam'"),
+    ("cam", "regression", "label"): ("of='value'", "'hires_cam'"),
+    ("cam", "pooled", "contrast"): ("one class", "'hires_cam'"),
+    ("cam", "pooled", CHANCE): ("of='probability'", "'hires_cam'"),
+    ("finer_cam", "regression", "label"): ("(1,)", "'grad_cam'"),
+    ("finer_cam", "pooled", "contrast"): ("'contrast'", "'grad_cam'"),
+    ("attention_rollout", "pooled", "label"): ("no such layer runs", "'grad_cam' or 'saliency'"),
+    ("attention_rollout", "without layers", "label"): ("no such layer", "'saliency'"),
+    ("saliency", "regression", "contrast"): ("(1,)", "'predicted'"),
+    ("saliency", "regression", CHANCE): ("of='probability'", "Leave `of` out"),
+    ("saliency", "regression", 1): ("1", "from 0 to 0"),
+    ("saliency", "pooled", 3): ("3", "from 0 to 2"),
+    ("saliency", "pooled", (0, 1, 2)): ("length 3", "2 in all"),
+    ("saliency", "pooled", (0.5, 0.5)): ("(2,)", "(3,)"),
+    ("saliency", "pooled", Target(1, region="predicted")): ("(3,)", "Leave `region` out"),
+    ("saliency", "regression", Target(0, region="predicted")): ("(1,)", "Leave `region` out"),
+    ("saliency", "segmentation", Target("predicted", region="predicted")): (
+        "'predicted'",
+        "a class index",
+    ),
+    ("saliency", "pooled", Target("label", output="species")): ("'species'", "place among them"),
+}
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: build() for name, build in MODELS.items()}
+
+
+def explain_once(model, images, method, target, folder):
+    explain(model, Probes(images, [0, 0]), method, target=target)
+
+
+def fit_watched(model, images, method, target, folder):
+    watch = SaliencyCallback((images, [0, 0]), folder, [method], target=target)
+    labels = np.zeros((2, *model.output_shape[1:-1]))
+    model.fit(images, labels, verbose=0, callbacks=[watch])
+
+
+@pytest.mark.parametrize("way", [explain_once, fit_watched])
+@pytest.mark.parametrize("case", IMPOSSIBLE, ids=lambda case: "-".join(map(str, case)))
+def test_what_can_not_work_is_said_with_what_does(models, photos, tmp_path, case, way):
+    method, name, target = case
+    target = np.array(target) if isinstance(target, tuple) else target
+    model, (received, instead) = models[name], IMPOSSIBLE[case]
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=re.escape(received)) as told:
+        way(model, photos(2), method, target, tmp_path)
+    assert instead in str(told.value)
+    assert list(tmp_path.iterdir()) == []  # nothing was begun
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax")
+def test_one_class_has_no_contrast(photos):
+    model = model_with(conv(), kl.Flatten(), kl.Dense(1, activation="softmax"))
+    with pytest.raises(ValueError, match=r"only one\. Received: .*\(1,\)\. Use 'predicted'"):
+        explain(model, photos(1), "saliency", target="contrast")
+
+
+def test_methods_that_are_none(photos):
+    from keras_saliency.methods import grad_cam
+
+    for wrong, words in ((None, "methods=None"), (7, "methods=7"), ([None], "None")):
+        with pytest.raises(TypeError, match=words):
+            SaliencyCallback(photos(1), methods=wrong)
+    for wrong in (grad_cam, [grad_cam]):
+        with pytest.raises(TypeError, match=r"module keras_saliency\.methods\.grad_cam\. Give .*'"):
+            SaliencyCallback(photos(1), methods=wrong)
+    with pytest.raises(TypeError, match="Give the name, 'grad_cam'"):
+        explain(MODELS["flat"](), photos(1), grad_cam)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5])
