@@ -366,6 +366,25 @@ def test_more_channels_than_colours(photos):
     np.testing.assert_array_equal(found.display, np.rint(shown * 255))
 
 
+def test_fit_watches_a_model_of_more_channels_than_colours(photos, tmp_path):
+    images, labels = photos(size=(9, 12, 7)), np.array([0, 1, 0])
+    model = keras.Sequential([keras.Input((9, 12, 7)), kl.Flatten(), kl.Dense(2, name="head")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    seeded(model).compile("sgd", loss)
+    seen = []
+
+    def noted(scored, batch):
+        seen.append(ops.convert_to_numpy(ops.sum(scored.input_gradients(batch), axis=-1)))
+        return seen[-1]
+
+    probes = ks.Probes(images, labels, display=photos())
+    watch = ks.SaliencyCallback(probes, tmp_path, [noted], strict=True)
+    model.fit(images, labels, verbose=0, callbacks=[watch])
+    kernel = ops.convert_to_numpy(model.get_layer("head").kernel)[:, labels]
+    wanted = kernel.T.reshape(3, 9, 12, 7).sum(axis=-1)
+    np.testing.assert_allclose(seen[-1], wanted, rtol=1e-5, atol=1e-6)
+
+
 WRONG = {
     "alone": (lambda p: p, "several inputs.*'image': ..., 'meta': ..."),
     "missing": (lambda p: {"image": p, "other": META}, "'image', 'meta'.*Received.*'other'"),

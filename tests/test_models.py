@@ -59,10 +59,14 @@ def derivative(function, at):
     return torch.autograd.grad(function(at), at)[0]
 
 
-def reference(row, images, classes):
-    """Work out scores, |gradient| at the images, and A dS/dA of the picked layer."""
+def reference(row, images, labels):
+    """Work out scores, |gradient| at the images, and A dS/dA of the picked layer.
+
+    The score is the logit of an image's class, or the logits weighed by what is given for labels.
+    """
     images = ops.convert_to_tensor(images)
-    chosen = ops.one_hot(classes, 3)
+    chosen = np.eye(3)[labels] if labels.dtype.kind == "i" else labels
+    chosen = ops.convert_to_tensor(chosen, "float32")
 
     def scores_of(logits):
         logits = ops.cast(logits, "float32")
@@ -122,6 +126,32 @@ def a_sum_written_as_an_operation():
     model = keras.Model(inputs, ops.softmax(chain(rest)(total)))
     front = lambda x: first(x) + branch(first(x))  # noqa: E731
     return Row(model, total._keras_history.operation.name, front, chain(rest))
+
+
+def in_sequence(size=SIZE):
+    layers, rest = [conv(4, "low"), conv(5, "top", strides=2)], tail()
+    return Row(sequential(*layers, *rest, size=size), "top", chain(layers), chain(rest), size)
+
+
+class Subclassed(keras.Model):
+    """Layers in a list and alone, and an operation between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = [conv(4, "low"), conv(5, "top")], kl.Dense(3, "softmax")
+
+    def call(self, images):
+        return self.head(self.pooled(chain(self.features)(images)))
+
+    def pooled(self, features):
+        return ops.mean(features, axis=(1, 2))
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((1, *SIZE), "float32"))
+    head = lambda x: ops.matmul(model.pooled(x), model.head.kernel) + model.head.bias  # noqa: E731
+    return Row(model, "top", chain(model.features), lambda x, *_: head(x))
 
 
 class Residual(kl.Layer):
@@ -336,6 +366,9 @@ def int8_with_adapters():
 
 
 ROWS = {
+    "Sequential": in_sequence,
+    "greyscale": lambda: in_sequence((11, 16, 1)),
+    "subclassed": subclassed,
     "nested two deep": nested_two_deep,
     "composite layers": composite_layers,
     "operations between layers": a_sum_written_as_an_operation,
@@ -384,7 +417,7 @@ def close(found, wanted, row):
     np.testing.assert_allclose(found, wanted, atol=row.tolerance * np.abs(wanted).max())
 
 
-def fitted(row, images, labels, tmp_path):
+def fitted(row, images, labels, tmp_path, loss=None):
     """Train for an epoch, and return the maps that the callback saw at its end."""
     seen = {}
 
@@ -401,11 +434,56 @@ def fitted(row, images, labels, tmp_path):
     given = np.moveaxis(images, -1, 1) if row.channels_first else images
     outputs = ops.convert_to_numpy(row.model(given))
     from_logits = not np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-3)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     row.model.compile(keras.optimizers.SGD(0.3), loss, jit_compile=False)
     watch = ks.SaliencyCallback((images, labels), tmp_path, methods, strict=True)
     row.model.fit(given, labels, epochs=1, verbose=0, callbacks=[watch])
     return seen
+
+
+# Heads: labels, and what the score of each image is of the logits of its units.
+
+CLASSES, TWO = np.array([0, 2, 1, 2]), np.array([0, 1, 1, 0])
+SEVERAL = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 1], [0, 1, 0]])
+VALUES = np.array([[0.5, 1.0], [2.0, 0.0], [-1.0, 0.25], [0.0, 3.0]], "float32")
+HEADS = {
+    "softmax": ("softmax", None, CLASSES, np.eye(3)[CLASSES]),
+    "logits": (None, None, CLASSES, np.eye(3)[CLASSES]),
+    "one-hot labels": ("softmax", "categorical_crossentropy", np.eye(3)[CLASSES], None),
+    "one sigmoid unit": ("sigmoid", "binary_crossentropy", TWO, 2.0 * TWO[:, None] - 1),
+    "one unit of logits": (
+        None,
+        functools.partial(keras.losses.binary_crossentropy, from_logits=True),
+        TWO,
+        2.0 * TWO[:, None] - 1,
+    ),
+    "several labels": ("sigmoid", "binary_crossentropy", SEVERAL, SEVERAL.astype("float32")),
+    "regression": (None, "mse", VALUES[:, 0], np.ones((4, 1))),
+    "regression of two values": (None, "mae", VALUES, np.full((4, 2), 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_outside_of_training_and_inside(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    activation, loss, labels, weights = HEADS[name]
+    weights = labels if weights is None else weights
+    low, pool, head = conv(4, "low"), kl.GlobalAveragePooling2D(), kl.Dense(weights.shape[1])
+    model = sequential(low, pool, head, *([kl.Activation(activation)] if activation else []))
+    row = Row(model, "low", low, chain([pool, head]))
+    if loss is not None:
+        model.compile(loss=loss)
+    images = row.images()
+    wanted = reference(row, images, weights)
+    for method, one in (("evidence", evidence), ("saliency", "saliency")):
+        found = ks.explain(model, ks.Probes(images, labels), one, target="label")
+        close(found.maps, wanted[method], row)
+        close(found.scores, wanted["scores"], row)
+    last = fitted(row, images, labels, tmp_path, loss)
+    now = reference(row, images, weights)
+    assert not np.allclose(now["evidence"], wanted["evidence"], rtol=1e-3)
+    for method in last:
+        close(last[method], now[method], row)
 
 
 def test_cam_reads_the_kernel_that_an_int8_head_applies():
