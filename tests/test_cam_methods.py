@@ -143,6 +143,22 @@ def test_eigen_cam_of_one_pattern_is_the_pattern(photos):
     assert_close(found, np.stack([pattern * length, -pattern * length]))
 
 
+@pytest.mark.parametrize("layer", ["low", "features"])
+def test_of_a_single_channel_the_component_is_the_channel(photos, layer):
+    """And that of its shares is HiResCAM with its sign."""
+    inputs = keras.Input((5, 8, 1))
+    x = keras.layers.Conv2D(1, 3, activation="tanh", name="low")(inputs)
+    x = keras.layers.Conv2D(1, 1, activation="softplus", name="features")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    images = photos(2, (5, 8, 1))
+    wanted, _ = parts(model, images, layer)
+    found = explain(model, images, "eigen_cam", layer=layer).maps
+    assert_close(found, wanted[..., 0])
+    shares = explain(model, images, with_options("hires_cam", relu=False), layer=layer, target=1)
+    found = explain(model, images, "eigen_grad_cam", layer=layer, target=1).maps
+    assert_close(found, shares.maps)
+
+
 def first_component(table):
     """Find the direction by power iteration, and project on it."""
     direction = np.ones(table.shape[-1])

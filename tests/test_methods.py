@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_saliency import Target, explain, methods
+from keras_saliency import Probes, Target, explain, methods
+from keras_saliency.explainer import Explainer
 
 ON_TENSORFLOW = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
@@ -365,6 +366,44 @@ def test_plain_tape_agrees(classifier, photos, method, seed):
     layer = "top" if pooled else "low"
     found = explain(model, images, method, target=[0, 1, 2, 3], layer=layer)
     assert_close_to_peak(found.maps, PLAIN[method](*taped(model, images, layer)), 1e-5)
+
+
+# What holds for every method; for those that ask about many copies it is tested with these.
+
+ONE_PASS = [
+    *("saliency", "gradient_x_input", "cam", "grad_cam", "grad_cam_plus_plus", "hires_cam"),
+    *("xgrad_cam", "layer_cam", "eigen_cam", "eigen_grad_cam", "finer_cam", "attention_rollout"),
+]
+MANY_COPIES = [
+    *("smooth_grad", "square_grad", "var_grad", "integrated_gradients", "expected_gradients"),
+    *("blur_integrated_gradients", "occlusion", "rise", "score_cam", "ablation_cam"),
+]
+
+
+def transformer():
+    inputs = keras.Input((9, 12, 3))
+    x = keras.layers.Reshape((12, 4))(keras.layers.Conv2D(4, 3, strides=3)(inputs))
+    x = keras.layers.MultiHeadAttention(2, 4)(x, x)
+    return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling1D()(x)))
+
+
+def test_every_method_is_held_to_this():
+    assert sorted(ONE_PASS + MANY_COPIES) == methods.available()
+
+
+@pytest.mark.filterwarnings("ignore:The images' values run from")
+@pytest.mark.parametrize("method", ONE_PASS)
+def test_a_map_is_that_of_its_image_alone_at_every_look(classifier, photos, method):
+    """In any batch, beside an image a hundred times as bright, and as often as it is asked."""
+    model = transformer() if method == "attention_rollout" else classifier()
+    images = photos(3) * np.array([1.0, 100.0, 1.0], "float32")[:, None, None, None]
+    watch = Explainer(model, Probes(images), [method], Target([2, 0, 3]), None, 2)
+    first, second = (watch.look().maps[method] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first.any()
+    for index, target in enumerate((2, 0, 3)):
+        alone = explain(model, images[index : index + 1], method, target=target).maps[0]
+        np.testing.assert_allclose(first[index], alone, atol=1e-4 * np.abs(alone).max() + 1e-9)
 
 
 # What is a method.

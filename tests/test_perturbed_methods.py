@@ -387,6 +387,17 @@ def test_blur_integrated_gradients_of_a_linear_model(photos, sigma):
         np.testing.assert_allclose(explain(model, images, method, target=1).maps, wanted, atol=1e-5)
 
 
+def test_without_blur_there_is_no_way_to_go(classifier, photos):
+    method = with_options("blur_integrated_gradients", sigma=0.0, steps=3)
+    assert not explain(classifier(pooled=False), photos(2), method).maps.any()
+
+
+def test_from_an_image_to_itself_there_is_no_way_to_go(classifier, photos):
+    image = photos(1)
+    method = with_options("integrated_gradients", baseline=image[0], steps=3)
+    assert not explain(classifier(pooled=False), image, method).maps.any()
+
+
 def test_blur_integrated_gradients_are_complete(classifier, photos):
     images = photos(2, (23, 30, 3))
     model = relu_network((23, 30, 3))
