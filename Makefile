@@ -2,6 +2,7 @@
 # make test    lint, types and tests
 # make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
+# make ci-full    all of these and what takes long; it installs KerasHub, whose models it explains
 # All create the environment in .venv if need be.
 
 PYTHON ?= python3

@@ -25,7 +25,8 @@ def finer_cam(
         M = relu(sum_k w_k A_k),    w_k = mean_ij d(S_c - g mean_d S_d) / dA_kij
 
     Zhang et al. 2025, "Finer-CAM: Spotting the difference reveals finer details for visual
-    explanation", arXiv:2501.11309. What the classes share fades; what is c's own stays.
+    explanation", arXiv:2501.11309. What the classes share fades; what is c's own stays. The logit
+    of one sigmoid unit is a difference of two classes already: there it is `grad_cam`.
 
     Args:
         model: The scored model.
