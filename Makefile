@@ -2,7 +2,7 @@
 # make test    lint, types and tests
 # make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
-# make ci-full    all of these and what takes long; it installs KerasHub, whose models it explains
+# make ci-full    tests, comparisons, benchmarks and what takes long, KerasHub's models among it
 # All create the environment in .venv if need be.
 
 PYTHON ?= python3
