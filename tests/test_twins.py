@@ -72,6 +72,16 @@ def test_position_moves_by_the_distance_of_the_centres(pair):
     np.testing.assert_allclose(made, expected, atol=TELEA)
 
 
+def test_position_does_not_follow_the_shape_of_the_object():
+    """A comma and an apostrophe in one box have centres of mass 3 px apart, and one place."""
+    receivers = boxed([(8, 20, 10, 24)], [(200, 30, 30)], [(30, 120, 60)])
+    donors = boxed([(8, 20, 10, 24)], [(20, 20, 220)], [(150, 160, 170)])
+    receivers.masks[0, 10:20, 16:24] = 0
+    donors.masks[0, 8:18, 10:18] = 0
+    made = twin("position", receivers, donors)
+    np.testing.assert_allclose(made[8:20, 10:16], receivers.pixels[0, 8:20, 10:16], atol=TELEA)
+
+
 def test_position_stops_at_the_edge_of_the_picture():
     wide = boxed([(2, 30, 4, 46)], [(200, 30, 30)], [(30, 120, 60)])
     corner = boxed([(34, 39, 50, 55)], [(9, 9, 9)], [(0, 0, 0)])
