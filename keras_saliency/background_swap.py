@@ -28,6 +28,10 @@ class BackgroundSwap(_DataLayer):
     the twins of the verdict, this runs on any device, in `tf.data` and in compiled steps; most of
     the hole comes to lie behind the receiver's object.
 
+    What a mask holds of the ground stays, and the reliance on it as well: masks should be tight. In
+    `examples/cure_a_shortcut.py` 0 of 10 animals are told on the other kind's ground before, 9 with
+    true masks, and 5 to 6 with those that `keras_saliency.masks.make_masks` makes.
+
     An image whose mask is empty or leaves no background stays as it is and is no donor; so does the
     only image of a batch. Like Keras's random layers it does nothing with `training=False`.
 
@@ -55,7 +59,7 @@ class BackgroundSwap(_DataLayer):
         >>> from keras_saliency.demo import scenes
         >>> from keras_saliency.masks import make_masks
         >>> train = scenes(64)
-        >>> masks = make_masks(train.images)  # Once, by a program; true masks are better.
+        >>> masks = make_masks(train.images)  # Once; true masks do more.
         >>> swap = ks.BackgroundSwap(factor=0.5, seed=0)
         >>> def cure(images, masks, labels):
         ...     images, masks = swap((images, masks))
