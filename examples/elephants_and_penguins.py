@@ -1,6 +1,7 @@
-"""Elephants on grass, penguins on snow: watch a network learn the ground instead of the animal.
+"""Elephants on grass, penguins on snow: does a network learn the animal, or the ground?
 
-python examples/elephants_and_penguins.py               drawn animals, ground and class 95 % alike
+python examples/elephants_and_penguins.py               drawn animals, a training where ground and
+                                                        class are 95 % alike, and one where 50 %
 python examples/elephants_and_penguins.py --data DIR    your own pictures: DIR/<class>/*.jpg, and
                                                         NAME.mask.png beside NAME.jpg if you have it
 """
@@ -11,32 +12,50 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_saliency.demo.training import drawn_pictures, own_pictures, summary, train
+from keras_saliency.demo.training import (
+    CORRELATIONS,
+    comparison,
+    own_pictures,
+    summary,
+    train,
+    train_on_drawn,
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", metavar="DIR", help="a folder of class folders")
-    parser.add_argument("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"))
-    parser.add_argument("--correlation", type=float, default=0.95, help="of drawn ground and class")
-    parser.add_argument("--images", type=int, default=2000, help="how many are drawn")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--log-dir", default="logs")
+    option = parser.add_argument
+    option("--data", metavar="DIR", help="a folder of class folders")
+    option("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"), help="of --data")
+    option("--correlation", type=float, nargs="+", default=CORRELATIONS, help="a training each")
+    option("--images", type=int, default=2000, help="how many are drawn")
+    option("--epochs", type=int, default=5)
+    option("--seed", type=int, default=0)
+    option("--log-dir", default="logs")
     args = parser.parse_args()
-
-    start = time.perf_counter()
     if args.data:
-        pictures = own_pictures(args.data, tuple(args.size), args.seed)
+        learn_from_pictures(args)
     else:
-        print(f"Drawing {args.images} elephants and penguins ...", flush=True)
-        pictures = drawn_pictures(args.correlation, args.images, args.seed)
-    model, verdict = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
+        learn_from_drawings(args)
 
+
+def learn_from_pictures(args: argparse.Namespace) -> None:
+    pictures = own_pictures(args.data, tuple(args.size), args.seed)
+    model, verdict = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
     print(summary(model, pictures.probes, args.log_dir, verdict))
-    print(f"Done in {time.perf_counter() - start:.0f} s.")
+
+
+def learn_from_drawings(args: argparse.Namespace) -> None:
+    trainings = []
+    for correlation in args.correlation:
+        start = time.perf_counter()
+        print(f"Drawing {args.images} animals, correlation {correlation:g} ...", flush=True)
+        options = {"images": args.images, "epochs": args.epochs, "seed": args.seed}
+        trainings.append(train_on_drawn(correlation, args.log_dir, **options))
+        print(f"Done in {time.perf_counter() - start:.0f} s.\n")
+    print(comparison(trainings, args.log_dir))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.board.events import EventWriter, new_run
 from keras_saliency.cards import mask_sheet
-from keras_saliency.costs import NOTICEABLE, Stopwatch, dear_methods
+from keras_saliency.costs import Stopwatch, dear_methods
 from keras_saliency.explainer import Explainer, Look, name_methods
 from keras_saliency.layers import LayerChoice
 from keras_saliency.notices import is_news, warn_user
@@ -113,6 +113,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._strict = strict
         self._faults: set[str] = set()
         self._recorder: Recorder | None = None
+        self._unsaid: str | None = None
         self._last: Snapshot | None = None
         self._best: Snapshot | None = None
         if self._counts_batches:
@@ -133,6 +134,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._remember_the_best()
         if self._recorder is None:
             self._begin(epoch)
+        self._say_what_it_took()
         self._stopwatch = Stopwatch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -140,12 +142,13 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._assess(epoch, logs)
         if not self._counts_batches and (epoch + 1) % self._every == 0:
             self._look(epoch, f"epoch {epoch + 1}", logs)
-        self._say_what_it_took(epoch)
+        self._note_what_it_took(epoch)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Show the model that is kept, if it is not the last one seen, and finish writing."""
         self._show_what_is_kept()
         self._close()
+        self._say_what_it_took()
 
     def _after_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._batch += 1
@@ -167,7 +170,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             on_fault=self._warn,
         )
         self._last = self._best = None
-        self._is_timed = False
+        self._is_timed, self._unsaid = False, None
         self._momentum, self._begun_at = _fresh_momentum(self.model), self._iterations()
         self._batch = self._begun_at
         self._assessor = self._begin_assessing(epoch)
@@ -321,18 +324,17 @@ class SaliencyCallback(keras.callbacks.Callback):
         if dear is not None:
             self._say(dear)
 
-    def _say_what_it_took(self, epoch: int) -> None:
-        """Tell how long the first looks within an epoch took, if that is noticed."""
-        watch = self._stopwatch
-        if self._is_timed or not watch.seconds:
-            return
-        self._is_timed = True
-        if watch.share > NOTICEABLE:
-            what = "looking" if self._assessor is None else "looking and the verdict"
-            self._say(
-                f"{what} took {watch.seconds:.1f} s, {100 * watch.share:.0f} % of epoch "
-                f"{epoch + 1}; every= looks less often, fewer probes or methods are quicker"
-            )
+    def _note_what_it_took(self, epoch: int) -> None:
+        """Measure the first looks within an epoch, once."""
+        if not self._is_timed and self._stopwatch.seconds:
+            self._is_timed = True
+            self._unsaid = self._stopwatch.told(f"epoch {epoch + 1}")
+
+    def _say_what_it_took(self) -> None:
+        """Tell it between epochs, when no progress bar is in the way."""
+        if self._unsaid is not None:
+            self._say(self._unsaid)
+            self._unsaid = None
 
     def _say(self, text: str, once: bool = False) -> None:
         """Tell the user something, as Keras tells of its progress."""

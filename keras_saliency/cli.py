@@ -72,16 +72,18 @@ _EPILOG = "While a model trains, keras_saliency.SaliencyCallback shows the same 
 
 
 def _add_demo(commands: Any) -> None:
-    text = "train a small network on drawn elephants and penguins, and watch it"
+    text = "train small networks on drawn elephants and penguins, and compare their verdicts"
     parser = commands.add_parser("demo", help=text, description=text.capitalize() + ".")
     option = parser.add_argument
     option("--log-dir", default="logs", metavar="DIR", help="where TensorBoard looks (%(default)s)")
     option(
         "--correlation",
         type=_share,
-        default=0.95,
+        nargs="+",
+        default=(0.95, 0.5),
         metavar="SHARE",
-        help="of pictures whose ground, grass or snow, goes with the animal (%(default)s)",
+        help="of pictures whose ground, grass or snow, goes with the animal: a training each "
+        "(0.95 0.5)",
     )
     option("--images", type=_count, default=2000, metavar="N", help="to train on (%(default)s)")
     option("--epochs", type=_count, default=5, metavar="N", help="(%(default)s)")
@@ -136,13 +138,16 @@ def _add_explain(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    """Train the demo's network and say how to look at it."""
-    from keras_saliency.demo.training import drawn_pictures, summary, train
+    """Train the demo's networks and put their verdicts beside each other."""
+    from keras_saliency.demo.training import comparison, train_on_drawn
 
-    print(f"Drawing {args.images} elephants and penguins ...", flush=True)
-    pictures = drawn_pictures(args.correlation, args.images, args.seed)
-    model, verdict = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
-    print(summary(model, pictures.probes, args.log_dir, verdict))
+    trainings = []
+    for correlation in args.correlation:
+        print(f"Drawing {args.images} elephants and penguins, correlation {correlation:g} ...")
+        sys.stdout.flush()
+        options = {"images": args.images, "epochs": args.epochs, "seed": args.seed}
+        trainings.append(train_on_drawn(correlation, args.log_dir, **options))
+    print(comparison(trainings, args.log_dir))
 
 
 def _explain(args: argparse.Namespace) -> None:

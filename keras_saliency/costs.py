@@ -38,7 +38,7 @@ class Stopwatch:
         >>> watch = Stopwatch()
         >>> with watch.running():
         ...     time.sleep(0.01)
-        >>> watch.share > 0.5
+        >>> watch.told("epoch 1").startswith("looking took 0.0 s")
         True
     """
 
@@ -55,7 +55,19 @@ class Stopwatch:
         finally:
             self.seconds += time.perf_counter() - entered
 
-    @property
-    def share(self) -> float:
-        """Our share of the time since the epoch began, from 0 to 1."""
-        return self.seconds / max(time.perf_counter() - self._began, 1e-9)
+    def told(self, when: str) -> str | None:
+        """Say how much of the epoch this was until now.
+
+        Args:
+            when: The epoch in words.
+
+        Returns:
+            A line for the user, or None where it was no more than `NOTICEABLE`.
+        """
+        share = self.seconds / (time.perf_counter() - self._began)
+        if share <= NOTICEABLE:
+            return None
+        return (
+            f"looking took {self.seconds:.1f} s, {100 * share:.0f} % of {when}; every= looks less "
+            "often, and fewer probes, methods or donors are quicker"
+        )

@@ -391,19 +391,25 @@ def losses(run):
 @pytest.mark.filterwarnings("ignore:There will be no verdict")  # of so few pictures
 def test_demo_trains_and_says_how_to_look(cli, refused, folder):
     said = cli("demo", "--images", 12, "--epochs", 2, "--log-dir", "there")
-    assert "Drawing 12 elephants and penguins" in said
-    assert "Grad-CAM" in said
+    for correlation in ("0.95", "0.5"):
+        assert f"Drawing 12 elephants and penguins, correlation {correlation} ..." in said
+        assert f"correlation-{correlation}/saliency" in said
+        run = folder / "there" / f"correlation-{correlation}" / "saliency"
+        assert losses(run).keys() == {0, 1}
+    assert said.count("can't say:") == 2
     assert "tensorboard --logdir there" in said
-    assert losses(folder / "there" / "saliency").keys() == {0, 1}
     assert "from 0 to 1" in refused("demo", "--images", 12, "--correlation", 2)
     assert "from 1" in refused("demo", "--epochs", 0)
 
 
 @pytest.mark.filterwarnings("ignore:There will be no verdict")  # of so few pictures
 def test_the_demo_follows_its_seed_and_the_correlation(cli, folder):
-    for name, options in {"a": (), "b": ("--seed", 1), "c": ("--correlation", 0)}.items():
-        cli("demo", "--images", 8, "--epochs", 1, "--log-dir", name, *options)
-    assert len({losses(folder / name / "saliency")[0] for name in "abc"}) == 3
+    few = ("demo", "--images", 8, "--epochs", 1)
+    cli(*few, "--log-dir", "a", "--correlation", 1, 0)
+    cli(*few, "--log-dir", "b", "--correlation", 1, "--seed", 1)
+    runs = sorted(folder.glob("[ab]/*/saliency"))
+    assert [run.parent.name for run in runs] == ["correlation-0", "correlation-1", "correlation-1"]
+    assert len({losses(run)[0] for run in runs}) == 3
 
 
 def test_version(capsys):

@@ -13,6 +13,8 @@ from keras_saliency.demo import (
     draw_light,
     scenes,
 )
+from keras_saliency.demo.training import Trained, comparison
+from keras_saliency.verdict import Verdict
 
 SIZES = [(64, 64), (33, 71), (90, 41), (32, 200)]
 HALF_A_LEVEL = 0.5 / 255 + 1e-6
@@ -251,3 +253,32 @@ def test_unknown_kinds_are_refused():
         draw_animal("grass", _rng(0), (64, 64))
     with pytest.raises(ValueError, match=r"'grass', 'snow'.*kind='sand'"):
         draw_background("sand", _rng(0), (64, 64), feet=40)
+
+
+def trained(correlation, verdict, accuracy=0.954, heat=1.1):
+    run = f"correlation-{correlation}/saliency"
+    return Trained(correlation, run, accuracy, heat, verdict)
+
+
+def test_the_verdicts_of_two_trainings_stand_beside_each_other():
+    text = "relies on the background (gap 0.92 +- 0.01) since epoch 1; masks made by a program"
+    lured = Verdict(text, alarm=True, cause="background")
+    fine = Verdict("no evidence of background, cast, texture, frame, position, mark")
+    said = comparison([trained(0.95, lured), trained(0.5, fine, 0.86, float("nan"))], "there")
+    table, _, rest = said.partition("* Grad-CAM")
+    lines = [line for line in table.splitlines() if line]
+    left, right = (lines[0].index(f"in {share} of 100") for share in (95, 50))
+    first = " ".join(" ".join(line[left:right] for line in lines).split())
+    second = " ".join(" ".join(line[right:] for line in lines).split())
+    assert first == f"in 95 of 100 95 of 100 1.10 ALARM {text} correlation-0.95/saliency"
+    assert second == (f"in 50 of 100 86 of 100 nan no alarm {fine.text} correlation-0.5/saliency")
+    assert all(len(line) <= 100 for line in said.splitlines())
+    assert rest.count("grass and snow") == 1
+    assert "The network of correlation 0.95 tells" in rest
+    assert "tensorboard --logdir there" in rest
+
+
+def test_other_causes_are_not_called_grass_and_snow():
+    tinted = Verdict("relies on the colour cast", alarm=True, cause="cast")
+    weak = Verdict("weak signs of reliance on the background", cause="background")
+    assert "grass and snow" not in comparison([trained(0.95, tinted), trained(0.5, weak)], "logs")

@@ -52,10 +52,11 @@ def test_drawn_animals(example, tmp_path):
     said = example("elephants_and_penguins", "--images", 24, "--epochs", 2, "--log-dir", "there")
     assert "tensorboard --logdir there" in said
     assert "Grad-CAM" in said
-    steps, _ = read(tmp_path / "there" / "saliency")
-    assert len(probe_tags(steps)) == 16
-    assert all(steps[tag] == [-1, 0, 1] for tag in probe_tags(steps))
-    assert steps["epoch_loss"] == [0, 1]
+    for correlation in ("0.95", "0.5"):
+        steps, _ = read(tmp_path / "there" / f"correlation-{correlation}" / "saliency")
+        assert len(probe_tags(steps)) == 16
+        assert all(steps[tag] == [-1, 0, 1] for tag in probe_tags(steps))
+        assert steps["epoch_loss"] == [0, 1]
 
 
 @pytest.fixture
@@ -165,6 +166,20 @@ def accuracies(said):
 
 def heat(said, method):
     return float(next(line for line in said.splitlines() if f"% of {method}" in line).split()[0])
+
+
+def test_the_cure_brings_the_gap_down_in_the_same_chart(example, tmp_path):
+    said = example("cure_a_shortcut", "--count", 240, "--epochs", 2, "--log-dir", "there")
+    assert "tensorboard --logdir there" in said
+    before, after = (
+        float(re.search(rf"{stage} +(-?[\d.]+) +\d+ %", said)[1]) for stage in ("as drawn", "cured")
+    )
+    assert before > 0.5
+    assert after < before - 0.3
+    assert [run.name for run in (tmp_path / "there").iterdir()] == ["saliency"]
+    steps, last = read(tmp_path / "there" / "saliency")
+    assert steps["shortcut/background"] == list(range(6))
+    assert last["shortcut/background"] == pytest.approx(after, abs=0.006)
 
 
 def test_transfer_learning_is_one_run(example, tmp_path):

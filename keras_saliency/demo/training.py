@@ -1,9 +1,11 @@
-"""A training to watch: a small CNN on pictures whose background goes with the class."""
+"""Trainings to watch: a small CNN on pictures whose background goes with the class."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from keras_saliency.focus import enrichment
 from keras_saliency.probes import Probes
 from keras_saliency.verdict import Verdict
 
+CORRELATIONS = (0.95, 0.5)
 PROBES = 16
+_COLUMN = 32  # letters of a training's column in the table, beside those of the headings
+_HEADING = 26
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,97 @@ def train(
     return model, watch.verdict
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained on drawn animals.
+
+    Attributes:
+        correlation: Share of the pictures whose background goes with the class.
+        run: The run's name in TensorBoard.
+        accuracy: On the pictures of the training, in the last epoch.
+        heat: Grad-CAM's heat on the background over the background's share of the area.
+        verdict: Of the last epoch.
+    """
+
+    correlation: float
+    run: str
+    accuracy: float
+    heat: float
+    verdict: Verdict
+
+
+def train_on_drawn(
+    correlation: float, log_dir: str | Path, *, images: int = 2000, epochs: int = 5, seed: int = 0
+) -> Trained:
+    """Draw elephants and penguins, train on them, and ask what the network relies on.
+
+    Args:
+        correlation: Share of the pictures whose background goes with the class.
+        log_dir: Where TensorBoard looks; the training gets a folder of its own in it.
+        images: Number of pictures to train on.
+        epochs: Number of epochs.
+        seed: Decides every picture, the initial weights and the order of the pictures.
+
+    Returns:
+        What is to be said of the training.
+    """
+    pictures = drawn_pictures(correlation, images, seed)
+    folder = f"correlation-{correlation:g}"
+    model, verdict = train(pictures, Path(log_dir) / folder, epochs=epochs, seed=seed)
+    ratios = _heat_on_background(model, pictures.probes)
+    return Trained(
+        correlation,
+        f"{folder}/saliency",
+        model.history.history["accuracy"][-1],
+        float(ratios.mean()) if len(ratios) else float("nan"),
+        verdict or Verdict("can't say: no epoch was trained"),
+    )
+
+
+def comparison(trainings: Sequence[Trained], log_dir: str | Path) -> str:
+    """Put the verdicts of trainings beside each other, and say how to see more.
+
+    Args:
+        trainings: What was trained.
+        log_dir: Where TensorBoard looks for runs.
+
+    Returns:
+        A small table and a few lines for a terminal.
+    """
+    rows = [
+        ("ground goes with animal", [f"in {100 * t.correlation:g} of 100" for t in trainings]),
+        ("right in training", [f"{100 * t.accuracy:.0f} of 100" for t in trainings]),
+        ("heat on the ground *", [f"{t.heat:.2f}" for t in trainings]),
+        ("shortcut", ["ALARM" if t.verdict.alarm else "no alarm" for t in trainings]),
+        ("verdict", [t.verdict.text for t in trainings]),
+        ("in TensorBoard", [t.run for t in trainings]),
+    ]
+    lured = [t for t in trainings if t.verdict.alarm and t.verdict.cause == "background"]
+    meant = [
+        f"The network of correlation {t.correlation:g} tells elephants from penguins by the "
+        "background: by grass and snow.\n"
+        for t in lured
+    ]
+    return (
+        f"\n{''.join(_row(heading, cells) for heading, cells in rows)}\n"
+        "* Grad-CAM's heat on grass or snow over its share of the area; 1.00 knows nothing.\n"
+        f"{''.join(meant)}\n{_how_to_look(log_dir)}"
+    )
+
+
+def _row(heading: str, cells: Sequence[str]) -> str:
+    """Lay out a row of the table, its cells wrapped."""
+    lines = [textwrap.wrap(cell, _COLUMN) for cell in cells]
+    height = max(map(len, lines))
+    columns = [[heading], *lines]
+    widths = [_HEADING, *[_COLUMN + 2] * len(cells)]
+    padded = [column + [""] * (height - len(column)) for column in columns]
+    return "".join(
+        "".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() + "\n"
+        for line in zip(*padded, strict=True)
+    )
+
+
 def summary(
     model: keras.Model, probes: Probes, log_dir: str | Path, verdict: Verdict | None = None
 ) -> str:
@@ -171,8 +267,12 @@ def summary(
         A few lines for a terminal.
     """
     judged = f"Verdict: {verdict.text}.\n\n" if verdict else ""
+    return f"{_where_it_looks(model, probes)}\n{judged}{_how_to_look(log_dir)}"
+
+
+def _how_to_look(log_dir: str | Path) -> str:
     return (
-        f"{_where_it_looks(model, probes)}\n{judged}See for yourself:\n\n"
+        "See for yourself:\n\n"
         f"    {_tensorboard()} --logdir {log_dir}\n\n"
         "then open http://localhost:6006, Images: one card a probe, one step an epoch."
     )
@@ -186,12 +286,19 @@ def _tensorboard() -> str:
     return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
+def _heat_on_background(model: keras.Model, probes: Probes) -> np.ndarray:
+    """Return how much denser Grad-CAM's heat is on the background, of each map that is alive."""
+    if probes.masks is None:
+        return np.zeros(0)
+    maps = explain(model, probes, "grad_cam", target="label").maps
+    ratios = enrichment(maps, 1 - probes.masks)
+    return np.asarray(ratios[np.isfinite(ratios)])  # a dead map looks nowhere
+
+
 def _where_it_looks(model: keras.Model, probes: Probes) -> str:
     if probes.masks is None:
         return ""
-    maps = explain(model, probes, "grad_cam", target="label").maps
-    ratios = enrichment(maps, 1 - probes.masks)
-    ratios = ratios[np.isfinite(ratios)]  # a dead map looks nowhere
+    ratios = _heat_on_background(model, probes)
     if not len(ratios):
         return "\nGrad-CAM is zero in all probes: no evidence for their class.\n"
     return (
