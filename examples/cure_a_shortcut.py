@@ -20,11 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 import keras_saliency as ks
-from keras_saliency.demo import CLASS_NAMES, scenes
+from keras_saliency.demo import CLASS_NAMES, Scenes, scenes
 from keras_saliency.demo.training import small_cnn
 from keras_saliency.masks import make_masks
 
-PROBES, TESTED = 16, 400
+PROBES, TESTED = 16, 300
 
 
 def main() -> None:
@@ -54,12 +54,13 @@ def main() -> None:
         keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     watch = ks.SaliencyCallback(probes, args.log_dir, shortcuts=(images, labels))
+    fresh = scenes(TESTED, correlation=1, seed=args.seed + 1)
     ends = args.epochs, 3 * args.epochs
     rows = []
     for data, begin, end in ((plain, 0, ends[0]), (cured, *ends)):
         # With `initial_epoch` the callback goes on in the same run of TensorBoard.
         history = model.fit(data, initial_epoch=begin, epochs=end, callbacks=[watch]).history
-        rows.append((history["shortcut_background"][-1], *accuracies(model, args.seed + 1)))
+        rows.append((history["shortcut_background"][-1], *accuracies(model, fresh)))
 
     print("\n               gap of the   right where the ground   right where it is")
     print("               background   goes with the animal     the other animal's")
@@ -86,9 +87,8 @@ def batches(
     return plain, shuffled.map(cure).prefetch(2)
 
 
-def accuracies(model: keras.Model, seed: int) -> list[float]:
+def accuracies(model: keras.Model, fresh: Scenes) -> list[float]:
     """Return how many per cent of new animals are told on their own ground, and on the other."""
-    fresh = scenes(TESTED, correlation=1, seed=seed)
     return [
         100 * model.evaluate(images, fresh.labels, verbose=0)[1]
         for images in (fresh.images, fresh.twins)
