@@ -77,18 +77,30 @@ class AssessedModel:
                 "shortcuts= must hold images of the probes' shape, "
                 f"{probes.images.shape[1:]}. Received: images of shape {inputs.shape[1:]}"
             )
-        if max(shortcuts.classes) >= self._setting.head.classes:
-            raise ValueError(
-                f"shortcuts= must have labels from 0 to {self._setting.head.classes - 1}, for a "
-                f"model of {self._setting.head.classes} classes. "
-                f"Received: label {max(shortcuts.classes)}"
-            )
+        self._check_labels(shortcuts)
         ours, theirs = np.abs(probes.images).max(), np.abs(inputs).max()
         if not 0.1 < (theirs + 1e-6) / (ours + 1e-6) < 10:
             warn_user(
                 "keras_saliency: shortcuts= and the probes differ in range (magnitudes up to "
                 f"{theirs:.3g} and {ours:.3g}), so that one of them is not what the model is "
                 "trained on. Give both as the training data are, or with the same preprocess=."
+            )
+
+    def _check_labels(self, shortcuts: Shortcuts) -> None:
+        head = self._setting.head
+        if shortcuts.label_count is not None and (
+            head.kind != "sigmoid" or head.shape[-1] != shortcuts.label_count
+        ):
+            raise ValueError(
+                f"shortcuts= has {shortcuts.label_count} labels, of which a picture may have "
+                "several, and needs a model of as many sigmoids. "
+                f"Received: a {head.kind} of shape {head.shape}"
+            )
+        if max(shortcuts.classes) >= head.classes:
+            raise ValueError(
+                f"shortcuts= must have labels from 0 to {head.classes - 1}, for a "
+                f"model of {head.classes} classes. "
+                f"Received: label {max(shortcuts.classes)}"
             )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -103,6 +115,7 @@ class AssessedModel:
 
     def spots(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Compute maps (n, height, width) whose peak is where the decision for a label is made."""
+        labels = labels % self._setting.head.classes  # One is lacking where it would be.
         found = []
         with untouched(self._setting.model):
             for rows in _chunks(len(images), self._batch_size):

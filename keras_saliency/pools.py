@@ -19,7 +19,7 @@ RECEIVERS, FEWEST_RECEIVERS = 64, 32
 DONORS_NEEDED, MOST_DONORS = 64, 128  # of each class
 PICTURES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classes
 _DONORS = 512  # of all classes together, where each has what it needs
-_CLASSES_AT_MOST = 10
+_CLASSES_AT_MOST = 10  # of labels, each with and without, half as many
 _SPARE = 1.25  # More than needed are read, for those whose mask looks wrong.
 _SEED = 0
 
@@ -31,11 +31,14 @@ class Pool:
     Attributes:
         pixels: uint8 `(n, height, width, channels)`.
         images: float32, what the model gets of them.
-        labels: int64 `(n,)`.
+        labels: int64 `(n,)`: classes. Where pictures have several labels, a picture stands here
+            once for each that is tested: as `label` if it has it, else as `label_count + label`.
         masks: float32 `(n, height, width)`, or `None`.
         masks_from: `"given"`, `"boxes"`, `"border colours"`, or `None`.
         scaling: From the pixels to the images.
         class_names: The classes in the order of the model's outputs, or `None`.
+        origin: int64 `(n,)`, which picture of the source each is.
+        label_count: How many labels there are where pictures may have several, or `None`.
     """
 
     pixels: Array
@@ -45,6 +48,8 @@ class Pool:
     masks_from: str | None
     scaling: Scaling
     class_names: tuple[str, ...] | None
+    origin: Array
+    label_count: int | None
 
     def take(self, index: Array) -> Pool:
         """Some of the examples: indices, or bool `(n,)`."""
@@ -53,20 +58,32 @@ class Pool:
             pixels=self.pixels[index],
             images=self.images[index],
             labels=self.labels[index],
+            origin=self.origin[index],
             masks=None if self.masks is None else self.masks[index],
         )
 
     def split(self) -> tuple[Pool, Pool]:
         """Receivers and donors, none of them both, each class alike."""
-        groups = [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
-        smallest = min(map(len, groups))
-        fewest = -(-FEWEST_RECEIVERS // len(groups))
-        watched = max(1, RECEIVERS // len(groups))
+        groups = {label: np.flatnonzero(self.labels == label) for label in np.unique(self.labels)}
+        tested = [group for label, group in groups.items() if not self.lacks(label)]
+        smallest = min(map(len, tested))
+        fewest = -(-FEWEST_RECEIVERS // len(tested))
+        watched = max(1, RECEIVERS // len(tested))
         watched = min(watched, max(fewest, smallest - DONORS_NEEDED), smallest)
         most = most_donors(len(groups))
-        receivers = np.concatenate([group[:watched] for group in groups])
-        donors = np.concatenate([group[watched : watched + most] for group in groups])
+        receivers = np.concatenate([group[:watched] for group in tested])
+        free = ~np.isin(self.origin, self.origin[receivers])
+        donors = np.concatenate([group[free[group]][:most] for group in groups.values()])
         return self.take(receivers), self.take(donors)
+
+    def lacks(self, labels: Array) -> Array:
+        """Which labels stand for pictures that do not have a label."""
+        return labels >= (np.inf if self.label_count is None else self.label_count)
+
+    def count(self, label: int) -> int:
+        """How many examples there are of a class; with or without a label, the fewer of them."""
+        sides = [label] if self.label_count is None else [label, self.label_count + label]
+        return min(int(np.sum(self.labels == side)) for side in sides)
 
     def without(self, images: Array) -> Pool:
         """The examples that are not among some images."""
@@ -96,11 +113,20 @@ def read_pool(
         TypeError: If the source is of no known kind.
         ValueError: If it has no labels, or its parts don't fit together.
     """
-    probes, masks_from = _read(source, preprocess, among)
+    probes, known, masks_from, among = _read(source, preprocess, among)
     pixels, scaling = read_pixels(probes)
-    labels, names = _classes_of(probes.labels), probes.class_names
-    pool = Pool(pixels, probes.images, labels, probes.masks, masks_from, scaling, names)
-    pool = pool.take(_choose(labels, among, names))
+    chosen, labels = _choose(known, among, probes.class_names)
+    pool = Pool(
+        pixels=pixels[chosen],
+        images=probes.images[chosen],
+        labels=labels,
+        masks=None if probes.masks is None else probes.masks[chosen],
+        masks_from=masks_from,
+        scaling=scaling,
+        class_names=probes.class_names,
+        origin=chosen,
+        label_count=None if known.ndim == 1 else known.shape[1],
+    )
     if pool.masks is not None:
         return _with_useful_masks(pool)
     return _with_made_masks(pool) if make else pool
@@ -117,14 +143,19 @@ def are_among(images: Array, others: Array) -> Array:
     return np.array([image.tobytes() in known for image in np.asarray(images, np.float32)], bool)
 
 
-def _read(
-    source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None
-) -> tuple[Probes, str | None]:
-    """Probes of whatever the examples are in, and where their masks are from."""
+_Read = tuple[Probes, Array, str | None, Array | None]
+
+
+def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None) -> _Read:
+    """Probes of whatever the examples are in, their labels, and where their masks are from.
+
+    With them comes which classes are kept, as far as it is settled.
+    """
     if isinstance(source, Probes):
         if preprocess is not None:
             raise ValueError("`Probes` have a `preprocess` of their own; leave this one out.")
-        return source, None if source.masks is None else "given"
+        masks_from = None if source.masks is None else "given"
+        return source, _classes_of(source.labels), masks_from, among
     if isinstance(source, tuple):
         return _read_arrays(source, preprocess, among)
     if hasattr(source, "__array__") or isinstance(source, list | str):
@@ -133,12 +164,13 @@ def _read(
             f"Received: {type(source).__name__}"
         )
     per_class = round(_SPARE * (MOST_DONORS + RECEIVERS // 2))
-    return Probes.from_dataset(source, per_class, _SEED, preprocess=preprocess), None
+    probes = Probes.from_dataset(source, per_class, _SEED, preprocess=preprocess)
+    return probes, _classes_of(probes.labels), None, among
 
 
 def _read_arrays(
     arrays: tuple[Any, ...], preprocess: Callable[[Any], Any] | None, among: Array | None
-) -> tuple[Probes, str | None]:
+) -> _Read:
     """Probes of a part of the arrays: a whole training set would fill the memory."""
     if len(arrays) not in (2, 3):
         raise TypeError(
@@ -153,9 +185,11 @@ def _read_arrays(
             f"Received: labels.shape={np.shape(arrays[1])}"
         )
     classes = _classes_of(settle_labels(arrays[1], len(images), None))
-    chosen = _choose(classes, among)
+    chosen, found = _choose(classes, among)
+    chosen = chosen if classes.ndim == 1 else np.unique(chosen)
+    labels, among = classes[chosen], np.unique(found)
     if not rest:
-        return Probes(images[chosen], classes[chosen], preprocess=preprocess), None
+        return Probes(images[chosen], preprocess=preprocess), labels, None, among
     if len(rest[0]) != len(images):
         raise ValueError(
             "There must be as many masks or boxes as images. "
@@ -164,8 +198,8 @@ def _read_arrays(
     masks, boxes = rest[0][chosen], rest[0].ndim == 2
     if boxes:
         masks = masks_of_boxes(masks, images.shape[1:3])
-    probes = Probes(images[chosen], classes[chosen], masks=masks, preprocess=preprocess)
-    return probes, "boxes" if boxes else "given"
+    probes = Probes(images[chosen], masks=masks, preprocess=preprocess)
+    return probes, labels, "boxes" if boxes else "given", among
 
 
 def _uncopied(value: Any) -> Array:
@@ -173,14 +207,21 @@ def _uncopied(value: Any) -> Array:
 
 
 def _classes_of(labels: Array | None) -> Array:
-    """Labels that are classes, at least two."""
-    if labels is None or labels.ndim != 1 or labels.dtype.kind != "i":
+    """Labels that are classes, at least two; or rows of 0 and 1, several labels a picture."""
+    several = labels is not None and labels.ndim == 2 and np.isin(labels, (0, 1)).all()
+    if labels is None or not (several or (labels.ndim == 1 and labels.dtype.kind == "i")):
         kind = "none" if labels is None else f"labels.shape={labels.shape}, {labels.dtype}"
         raise ValueError(
             "The verdict compares classes: every donor and receiver needs one class as its label, "
-            f"not several, nor a value (regression). Received: {kind}"
+            "or a row of 0 and 1, and no other values (regression, soft labels). "
+            f"Received: {kind}"
         )
-    if len(found := np.unique(labels)) < 2:
+    if several and not _groups(labels):
+        raise ValueError(
+            "The verdict compares pictures with a label and without, and here all have the same "
+            f"labels. Received: labels.shape={labels.shape}, each row {labels[0].tolist()}"
+        )
+    if not several and len(found := np.unique(labels)) < 2:
         raise ValueError(
             "The verdict compares classes, and there is one only; if this is the beginning of a "
             "dataset that is sorted by class, shuffle it before it is batched, or pass arrays. "
@@ -189,33 +230,53 @@ def _classes_of(labels: Array | None) -> Array:
     return labels
 
 
-def _choose(labels: Array, among: Array | None, names: tuple[str, ...] | None = None) -> Array:
-    """Indices of enough examples of each class, in random order."""
+def _groups(labels: Array) -> dict[int, Array]:
+    """Which examples are of each class; with and without each label that only some have."""
+    if labels.ndim == 1:
+        return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+    count = labels.shape[1]
+    mixed = np.flatnonzero((labels.min(0) == 0) & (labels.max(0) == 1)).tolist()
+    has = {label: np.flatnonzero(labels[:, label]) for label in mixed}
+    return has | {count + label: np.flatnonzero(labels[:, label] == 0) for label in mixed}
+
+
+def _choose(
+    labels: Array, among: Array | None, names: tuple[str, ...] | None = None
+) -> tuple[Array, Array]:
+    """Indices of enough examples of each class, in random order, and what they stand for."""
     rng = np.random.default_rng(_SEED)
-    found = np.unique(labels)
-    if among is not None and np.isin(found, among).any():
-        found = found[np.isin(found, among)]
-    elif len(found) > _CLASSES_AT_MOST:
-        found = _some_classes(labels, rng, names)
-    enough = round(_SPARE * (most_donors(len(found)) + RECEIVERS // len(found)))
-    return np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == label))[:enough] for label in found]
-    )
+    groups = _groups(labels)
+    if among is not None and np.isin(list(groups), among).any():
+        groups = {label: group for label, group in groups.items() if label in among}
+    elif len(groups) > _CLASSES_AT_MOST:
+        groups = _some(groups, 0 if labels.ndim == 1 else labels.shape[1], rng, names)
+    tested = len(groups) // labels.ndim
+    enough = round(_SPARE * (most_donors(len(groups)) + RECEIVERS // max(tested, 1)))
+    chosen = {label: rng.permutation(group)[:enough] for label, group in groups.items()}
+    stood_for = np.repeat(list(chosen), [len(group) for group in chosen.values()])
+    return np.concatenate(list(chosen.values())), stood_for
 
 
-def _some_classes(labels: Array, rng: np.random.Generator, names: tuple[str, ...] | None) -> Array:
-    """Draw as many classes as are tested, those with enough examples first, and say which."""
-    found, counts = np.unique(labels, return_counts=True)
+def _some(
+    groups: dict[int, Array],
+    label_count: int,
+    rng: np.random.Generator,
+    names: tuple[str, ...] | None,
+) -> dict[int, Array]:
+    """Draw as many classes (or labels) as are tested, those with enough pictures first."""
+    found = np.array([label for label in groups if not label_count or label < label_count])
+    sizes = np.array([min(len(groups[k]), len(groups[label_count + k])) for k in found])
     order = rng.permutation(len(found))
-    first = order[np.argsort(counts[order] < PICTURES_NEEDED, kind="stable")]
-    drawn = np.sort(found[first[:_CLASSES_AT_MOST]])
+    first = found[order[np.argsort(sizes[order] < PICTURES_NEEDED, kind="stable")]]
+    drawn = np.sort(first[: _CLASSES_AT_MOST // (2 if label_count else 1)])
     listed = ", ".join(names[label] if names else str(label) for label in drawn)
+    kind = "labels" if label_count else "classes"
     warn_user(
-        f"The verdict tests {len(drawn)} of the {len(found)} classes, drawn at random: {listed}. "
-        f"More would not fit in the memory and time of an evaluation, as each needs "
+        f"The verdict tests {len(drawn)} of the {len(found)} {kind}, drawn at random: {listed}. "
+        "More would not fit in the memory and time of an evaluation, as each needs "
         f"{DONORS_NEEDED} donors. To test others, pass their pictures alone."
     )
-    return drawn
+    return {label: groups[label] for label in sorted({*drawn, *(label_count + drawn)})}
 
 
 def _with_useful_masks(pool: Pool) -> Pool:

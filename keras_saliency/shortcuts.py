@@ -33,6 +33,9 @@ class Shortcuts:
     Attributes:
         donors, receivers: The `Pictures` twins are made of; none is both.
         classes: The labels that are tested.
+        label_count: How many labels there are where a picture may have several, or `None`. Its
+            receivers then stand for one label each that they have, and a donor for one that it has
+            or lacks: `label_count + label`.
         class_names: The classes in the order of the model's outputs, or `None`.
         nuisances: What is tested.
         not_tested: Why each other nuisance that was asked for is not.
@@ -57,12 +60,13 @@ class Shortcuts:
         """Choose donors and receivers, and check that they will do.
 
         Args:
-            donors: Images of the *training* data with their labels, at least 64 of each class
+            donors: Images of the *training* data with their labels, classes or rows of 0 and 1
+                (several labels a picture), at least 64 of each class, or with and without a label,
                 besides the receivers: arrays `(images, labels)` or `(images, labels, masks)`,
                 where masks are `(n, height, width)` or boxes `(n, 4)` of left, top, right and
                 bottom edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is
-                drawn at random; of more than 10 classes 10 are tested. Images curated by hand
-                hide a shortcut.
+                drawn at random; of more than 10 classes 10 are tested, of more than 5 labels
+                5. Images curated by hand hide a shortcut.
             receivers: Likewise, the images whose scores are watched; by default 64 out of the
                 donors' source, never used as donors.
             masks: `"auto"` makes masks by a program where none are given; `None` does not.
@@ -96,9 +100,11 @@ class Shortcuts:
             watched = read_pool(receivers, preprocess, masks == "auto", np.unique(pool.labels))
             given = pool.without(watched.images)
             _check_fit(watched, given)
+            watched = watched.take(~watched.lacks(watched.labels))
         self.threshold, self.every = threshold, every
         self.class_names, self.masks_from = pool.class_names, pool.masks_from
-        self.classes, self._missing = _enough(pool.labels, given.labels, watched.labels)
+        self.label_count = pool.label_count
+        self.classes, self._missing = _enough(pool, given, watched)
         self.obstacle = self._missing
         self.nuisances, self.not_tested = _testable(nuisances, watched, given)
         self.receivers = _pictures(watched, self.classes)
@@ -150,6 +156,35 @@ class Shortcuts:
             1.0
         """
         return self._scaling.to_input(pixels)
+
+    @property
+    def chance(self) -> float:
+        """The probability of the right class that a model has which knows nothing."""
+        return 1 / len(self.classes) if self.label_count is None else 0.5
+
+    def compared(self, receivers: Array, donors: Array) -> tuple[Array, Array]:
+        """Say which donors are of a receiver's class, and which are of others.
+
+        Args:
+            receivers: Labels of receivers, `(n,)`.
+            donors: Labels of donors, `(m,)`.
+
+        Returns:
+            Two bool `(n, m)`. Of several labels a picture, a donor of the same class has the label
+            that the receiver stands for, and one of the others is known to lack it.
+
+        Example:
+            >>> rows = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 80)
+            >>> images = np.random.default_rng(0).integers(0, 256, (320, 8, 9, 3), np.uint8)
+            >>> shortcuts = Shortcuts((images, rows), masks=None)
+            >>> same, other = shortcuts.compared(np.array([0]), np.array([0, 1, 2, 3]))
+            >>> same.tolist(), other.tolist()
+            ([[True, False, False, False]], [[False, False, True, False]])
+        """
+        same = receivers[:, None] == donors
+        if self.label_count is None:
+            return same, ~same
+        return same, receivers[:, None] + self.label_count == donors
 
     def share_among(self, images: Array) -> float:
         """Say how many of the donors are among some images, such as the pictured probes.
@@ -234,6 +269,12 @@ def _check_fit(receivers: Pool, donors: Pool) -> None:
             "Receivers and donors must be of one size. "
             f"Received: receivers of {shapes[0]}, donors of {shapes[1]}"
         )
+    if receivers.label_count != donors.label_count:
+        raise ValueError(
+            "Receivers and donors must have labels of one kind: classes, or rows of 0 and 1 of one "
+            f"length. Received: rows of {receivers.label_count} for receivers, "
+            f"of {donors.label_count} for donors"
+        )
     if receivers.scaling != donors.scaling:
         raise ValueError(
             "Receivers and donors must have one range of values and one `preprocess`. "
@@ -246,22 +287,26 @@ def _check_fit(receivers: Pool, donors: Pool) -> None:
         )
 
 
-def _enough(pool: Array, donors: Array, receivers: Array) -> tuple[Array, str | None]:
+def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | None]:
     """The classes that there are enough donors of, and what is missing if these are too few.
 
-    Donors are what is left of the labels of the pool without the receivers.
+    Donors are what is left of the pool without the receivers.
     """
-    shared = np.intersect1d(pool, receivers)
-    if len(shared) < 2:
-        return shared, "donors and receivers share fewer than two classes"
-    counts = np.array([np.sum(donors == label) for label in shared])
+    least, kind = (2, "class") if pool.label_count is None else (1, "label")
+    shared = np.intersect1d(pool.labels, receivers.labels)
+    if len(shared) < least:
+        return (
+            shared,
+            f"donors and receivers share fewer than {'two classes' if least == 2 else 'one label'}",
+        )
+    counts = np.array([donors.count(label) for label in shared])
     classes = shared[counts >= DONORS_NEEDED]
-    if len(classes) >= 2:
+    if len(classes) >= least:
         return classes, None
-    if most := np.sort(counts)[-2]:
-        return shared, f"{most} donors a class, {DONORS_NEEDED} needed"
-    pictures = np.sort([np.sum(pool == label) for label in shared])[-2]
-    return shared, f"{pictures} pictures a class, about {PICTURES_NEEDED} needed"
+    if most := np.sort(counts)[-least]:
+        return shared, f"{most} donors a {kind}, {DONORS_NEEDED} needed"
+    pictures = np.sort([pool.count(label) for label in shared])[-least]
+    return shared, f"{pictures} pictures a {kind}, about {PICTURES_NEEDED} needed"
 
 
 def _testable(
@@ -284,5 +329,6 @@ def _testable(
 
 
 def _pictures(pool: Pool, classes: Array) -> Pictures:
-    kept = pool.take(np.isin(pool.labels, classes))
+    labels = pool.labels if pool.label_count is None else pool.labels % pool.label_count
+    kept = pool.take(np.isin(labels, classes))
     return Pictures(kept.pixels, kept.labels, kept.masks)

@@ -194,6 +194,8 @@ class Assessor:
         found = np.asarray(self._probabilities(inputs), np.float64).reshape(len(inputs), -1)
         if found.shape[1] == 1:
             found = np.concatenate([1 - found, found], axis=1)
+        if self._shortcuts.label_count is not None:
+            found = np.concatenate([found, 1 - found], axis=1)
         if labels.max() >= found.shape[1] or found.min() < -1e-3 or found.max() > 1 + 1e-3:
             raise ValueError(
                 f"The verdict needs probabilities of the classes 0 to {labels.max()}. Received: "
@@ -220,7 +222,8 @@ class Assessor:
     def _try(self, name: str, confident: Array, rng: np.random.Generator) -> _Trial:
         """Draw pairs, and ask the model about their twins."""
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        drawn = _draw(receivers.labels, donors.labels, confident, rng)
+        sides = self._shortcuts.compared(receivers.labels, donors.labels[confident])
+        drawn = confident[_draw(sides, rng)]
         i, j = np.repeat(np.arange(len(receivers)), 2 * _DRAWS), drawn.reshape(-1)
         found = []
         for part in _parts(len(i), _ASKED):
@@ -266,7 +269,7 @@ class Assessor:
         per_class: dict[int, float],
         known: float,
     ) -> str:
-        chance = 1 / len(self._shortcuts.classes)
+        chance = self._shortcuts.chance
         measured = f"{NUISANCES[leading].words} (gap {gap[0]:.2f} +- {gap[1]:.2f})"
         if self._alarm.is_on:
             said = [
@@ -365,12 +368,11 @@ def _confident(probabilities: Array, labels: Array) -> Array:
     return np.concatenate(halves)
 
 
-def _draw(receivers: Array, donors: Array, allowed: Array, rng: np.random.Generator) -> Array:
-    """Draw, for each receiver, allowed donors of its class and of others; all are different."""
-    same = receivers[:, None] == donors[allowed]
-    lots = rng.random(same.shape)
-    sides = [np.where(side, lots, 2).argsort(axis=1)[:, :_DRAWS] for side in (same, ~same)]
-    return allowed[np.stack(sides, axis=1)]
+def _draw(sides: tuple[Array, Array], rng: np.random.Generator) -> Array:
+    """Draw, for each receiver, donors of its class and of others; all are different."""
+    lots = rng.random(sides[0].shape)
+    drawn = [np.where(side, lots, 2).argsort(axis=1)[:, :_DRAWS] for side in sides]
+    return np.stack(drawn, axis=1)
 
 
 def _parts(stop: int, length: int, start: int = 0) -> list[slice]:

@@ -267,6 +267,72 @@ def test_donors_that_are_the_probes_give_no_verdict_with_these_probes():
     assert few.obstacle.startswith("9 pictures")
 
 
+def labelled_pictures(count=400, labels=3, seed=0):
+    """Pictures of which each has any of the labels; label 1 is rarer."""
+    images, _, masks = pictures((count,), seed)
+    rows = np.random.default_rng(seed).random((count, labels)) < 0.5
+    rows[:, 1] &= np.arange(count) % 2 == 0
+    return images, rows.astype(np.int64), masks
+
+
+def test_of_several_labels_each_is_compared_with_and_without():
+    images, rows, masks = labelled_pictures()
+    shortcuts = Shortcuts((images, rows, masks))
+    assert (shortcuts.label_count, shortcuts.chance) == (3, 0.5)
+    assert shortcuts.classes.tolist() == [0, 1, 2]
+    receivers, donors = shortcuts.receivers, shortcuts.donors
+    assert np.bincount(receivers.labels).tolist() == [21, 21, 21]
+    assert (np.bincount(donors.labels) >= 64).all()
+    assert not as_set(receivers.pixels) & as_set(donors.pixels)
+    known = {picture.tobytes(): row for picture, row in zip(images, rows, strict=True)}
+    of_receivers, of_donors = (
+        np.stack([known[picture.tobytes()] for picture in part.pixels])
+        for part in (receivers, donors)
+    )
+    assert (np.take_along_axis(of_receivers, receivers.labels[:, None], 1) == 1).all()
+    same, other = shortcuts.compared(receivers.labels, donors.labels)
+    for label, with_it, without in zip(receivers.labels, same, other, strict=True):
+        assert (of_donors[with_it, label] == 1).all()
+        assert (of_donors[without, label] == 0).all()
+    assert same.sum(1).min() >= 64
+    assert other.sum(1).min() >= 64
+
+
+def test_a_label_that_too_few_have_or_all_have_is_left_out():
+    images, rows, masks = labelled_pictures(labels=4)
+    rows[20:, 1], rows[:, 2] = 0, 1
+    assert Shortcuts((images, rows, masks)).classes.tolist() == [0, 3]
+    with pytest.warns(UserWarning, match="donors a label, 64 needed"):
+        Shortcuts((images[:120], rows[:120], masks[:120]))
+
+
+def test_one_label_of_several_is_enough():
+    images, rows, masks = labelled_pictures(labels=2)
+    rows[:, 1] = 1
+    shortcuts = Shortcuts((images, rows, masks))
+    assert (shortcuts.obstacle, shortcuts.classes.tolist()) == (None, [0])
+
+
+def test_many_labels_are_thinned_out_and_told_once():
+    images, rows, masks = labelled_pictures(500, labels=9)
+    with pytest.warns(UserWarning, match="5 of the 9 labels, drawn at random") as told:
+        shortcuts = Shortcuts((images, rows, masks))
+    assert len(told) == 1
+    assert f"random: {', '.join(map(str, shortcuts.classes))}." in str(told[0].message)
+    assert len(shortcuts.classes) == 5
+
+
+def test_given_receivers_of_several_labels():
+    images, rows, masks = labelled_pictures()
+    mine = slice(0, 80)
+    shortcuts = Shortcuts((images, rows, masks), receivers=(images[mine], rows[mine], masks[mine]))
+    assert shortcuts.receivers.labels.max() < 3
+    assert as_set(shortcuts.receivers.pixels) <= as_set(images[mine])
+    assert as_set(shortcuts.donors.pixels) <= as_set(images[80:])
+    with pytest.raises(ValueError, match="labels of one kind"):
+        Shortcuts((images, rows, masks), receivers=(images[mine], rows[mine, :2], masks[mine]))
+
+
 IMAGES, LABELS, MASKS = pictures((3, 3))
 
 
@@ -277,7 +343,8 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
         ((IMAGES, LABELS * 0), {}, ValueError, "one only.*sorted by class"),
         ((IMAGES, LABELS + 0.5), {}, ValueError, "regression"),
         ((IMAGES, MASKS), {}, ValueError, r"segmentation.*labels\.shape=\(6, 24, 32\)"),
-        ((IMAGES, np.ones((6, 3))), {}, ValueError, r"labels\.shape=\(6, 3\)"),
+        ((IMAGES, np.ones((6, 3))), {}, ValueError, r"all have the same.*\(6, 3\).*\[1.0, 1.0"),
+        ((IMAGES, np.full((6, 3), 0.5)), {}, ValueError, r"soft labels.*labels\.shape=\(6, 3\)"),
         ((IMAGES, LABELS[:4]), {}, ValueError, "one per image"),
         ((IMAGES, LABELS, MASKS[:4]), {}, ValueError, r"masks\.shape=\(4, 24, 32\)"),
         ((IMAGES, LABELS, MASKS[:, :9]), {}, ValueError, r"\(6, 9, 32\)"),

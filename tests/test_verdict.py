@@ -212,6 +212,31 @@ def test_one_sigmoid_output_is_two_classes():
         assert gaps_of(verdict)["background"] == pytest.approx(0.6, abs=1e-6)
 
 
+def test_of_several_labels_the_one_that_follows_the_ground_is_found():
+    """Red is on when the first label is, blue when the second; the model follows red alone."""
+    rows = np.random.default_rng(0).integers(0, 2, (500, 2))
+    images = np.full((500, *SIZE, 3), 50, np.uint8)
+    images[..., 0] += (150 * rows[:, 0, None, None]).astype(np.uint8)
+    images[..., 2] += (150 * rows[:, 1, None, None]).astype(np.uint8)
+    images[:, *BOX] = 90
+    images[:, 12, 16] = np.where(rows[:, 1], 255, 0)[:, None]  # the second label's own feature
+    masks = np.zeros((500, *SIZE), np.float32)
+    masks[:, *BOX] = 1
+
+    def model(x):
+        return np.stack(
+            [0.1 + 0.8 * (x[:, 5, 20, 0] > 100), 0.2 + 0.6 * (x[:, 12, 16, 0] > 100)], 1
+        )
+
+    verdict = assess((images, rows, masks), model, ["background", "frame"])
+    assert verdict.per_class == pytest.approx({0: 0.8, 1: 0.0})
+    assert verdict.gaps["background"][0] == pytest.approx(0.4)
+    assert (verdict.alarm, verdict.cause) == (True, "background")
+    nothing = assess((images, rows, masks), lambda x: np.full((len(x), 2), 0.5), ["background"])
+    assert nothing.text.startswith("can't say yet")
+    assert "probability of the right one 0.50, by chance 0.50" in nothing.text
+
+
 def test_more_classes_name_the_one_that_follows_most():
     data = flat_pictures([(0, 60, 60), (100, 60, 60), (200, 60, 60)])
 

@@ -208,6 +208,36 @@ def test_a_model_that_has_learnt_nothing_is_not_called_clean(tmp_path):
     assert not watch.verdict.alarm
 
 
+def several_labels(units, activation="sigmoid", loss="binary_crossentropy"):
+    """Two labels: bright ground, and a square among discs (which the network is too small for)."""
+    images, ground, masks = scenes(400)
+    rows = np.stack([ground, np.arange(400) // 2 % 2], axis=1)
+    model = keras.Sequential([*network().layers[:-1], layers.Dense(units, activation=activation)])
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    return model, images, rows, masks
+
+
+def test_a_model_of_several_labels_has_a_verdict(tmp_path):
+    model, images, rows, masks = several_labels(2)
+    probes = ks.Probes(images[:3], rows[:3], class_names=["bright", "odd"])
+    watch = ks.SaliencyCallback(probes, tmp_path, shortcuts=(images, rows, masks))
+    with pytest.warns(UserWarning, match="relies on the background"):
+        model.fit(images, rows, epochs=5, verbose=0, callbacks=[watch])
+    assert watch.verdict.per_class[0] > 0.5 > 0.2 > abs(watch.verdict.per_class[1])
+    assert "shortcut-twins/mark" in events(tmp_path).Tags()["tensors"]
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss"),
+    [(3, "sigmoid", "binary_crossentropy"), (2, "softmax", "categorical_crossentropy")],
+)
+def test_several_labels_need_as_many_sigmoids(units, activation, loss, tmp_path):
+    model, images, rows, masks = several_labels(units, activation, loss)
+    watch = ks.SaliencyCallback(images[:2], tmp_path, shortcuts=(images, rows, masks))
+    with pytest.raises(ValueError, match=r"2 labels.*as many sigmoids.*Received"):
+        model.fit(images, rows, verbose=0, callbacks=[watch])
+
+
 def test_a_segmentation_is_refused_before_training(tmp_path):
     images, labels, masks = scenes()
     model = keras.Sequential(
