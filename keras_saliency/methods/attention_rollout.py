@@ -60,13 +60,7 @@ def attention_rollout(
     check_share("residual", residual)
     attention = model.attentions(images)
     count = attention.shape[-1]
-    size = _checked(grid, count) if grid is not None else model.token_grid(count)
-    if size is None:
-        raise ValueError(
-            f"The tokens make no grid that could be found. Received: {count} tokens for images of "
-            f"{tuple(images.shape[1:-1])}. Give grid=, the patches along each axis; tokens before "
-            "them are dropped."
-        )
+    size = _grid(model, images, count) if grid is None else _checked(grid, count)
     first = count - math.prod(size)
     if token == "class" and not first:
         raise ValueError(
@@ -80,6 +74,17 @@ def attention_rollout(
     by_class = token == "class" or (token is None and first > 0)
     rows = rollout[:, 0] if by_class else ops.mean(rollout[:, first:], axis=1)
     return ops.reshape(rows[:, first:], (-1, *size))
+
+
+def _grid(model: ScoredModel, images: Any, count: int) -> tuple[int, ...]:
+    size = model.token_grid(count)
+    if size is None:
+        raise ValueError(
+            f"The tokens make no grid that could be found. Received: {count} tokens for images of "
+            f"{tuple(images.shape[1:-1])}. Give grid=, the patches along each axis; tokens before "
+            "them are dropped."
+        )
+    return size
 
 
 def _checked(grid: Any, count: int) -> tuple[int, ...]:
