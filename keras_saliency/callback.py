@@ -19,7 +19,7 @@ from keras_saliency.cards import mask_sheet
 from keras_saliency.costs import Stopwatch, dear_methods
 from keras_saliency.explainer import Explainer, Look, name_methods
 from keras_saliency.layers import LayerChoice
-from keras_saliency.notices import is_news, warn_user
+from keras_saliency.notices import warn_user
 from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
 from keras_saliency.recorder import Recorder, Snapshot
@@ -31,8 +31,6 @@ from keras_saliency.targets import Target, What
 from keras_saliency.verdict import Assessor, Verdict
 
 logger = logging.getLogger("keras_saliency")
-
-_NO_VERDICT = "gives no verdict on shortcuts without shortcuts=, the training data"
 
 
 class SaliencyCallback(keras.callbacks.Callback):
@@ -114,6 +112,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._faults: set[str] = set()
         self._recorder: Recorder | None = None
         self._unsaid: str | None = None
+        self._has_hinted = False
         self._last: Snapshot | None = None
         self._best: Snapshot | None = None
         if self._counts_batches:
@@ -183,7 +182,9 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Connect the shortcuts with the model, and show the masks that are in use."""
         self.verdict = None
         if self._shortcuts is None or self._asked is None:
-            self._say(_NO_VERDICT, once=True)
+            if not self._has_hinted:  # which is enough, where it trains again and again
+                self._say("gives no verdict on shortcuts without shortcuts=, the training data")
+            self._has_hinted = True
             return None
         donors = self._shortcuts.donors
         if self._recorder is not None and donors.masks is not None and len(donors):
@@ -336,11 +337,10 @@ class SaliencyCallback(keras.callbacks.Callback):
             self._say(self._unsaid)
             self._unsaid = None
 
-    def _say(self, text: str, once: bool = False) -> None:
+    def _say(self, text: str) -> None:
         """Tell the user something, as Keras tells of its progress."""
         if keras.config.is_interactive_logging_enabled() and (self.params or {}).get("verbose"):
-            if not once or is_news(text):
-                sys.stdout.write(f"keras_saliency: {text}\n")
+            sys.stdout.write(f"keras_saliency: {text}\n")
         else:
             logger.info(text)
 

@@ -1,4 +1,4 @@
-"""What users are told: once, and pointing at their own line."""
+"""Warnings that point at the user's line, however deep inside the package they arise."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
-_told: set[str] = set()
-
 
 def warn_user(message: str) -> None:
     """Warn at the innermost line of code outside this package."""
@@ -18,10 +16,3 @@ def warn_user(message: str) -> None:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
-
-
-def is_news(text: str) -> bool:
-    """Whether this process asks about a text for the first time, so that hints don't nag."""
-    known = text in _told
-    _told.add(text)
-    return not known
