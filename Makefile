@@ -1,4 +1,4 @@
-# make demo    trains the elephant and penguin model and says how to look at it
+# make demo    trains two elephant and penguin models and puts their verdicts beside each other
 # make test    lint, types and tests
 # make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
 # make test-reference    comparisons with other libraries, which it installs (torch among them)

@@ -221,7 +221,8 @@ def _predictions(explainer: Explainer, look: Look, decode: Callable[..., Any] | 
 
     from keras_saliency.predictions import read_predictions
 
-    said = read_predictions(explainer.head, look.outputs, None, None)
+    indices = tuple(map(str, range(explainer.head.classes)))
+    said = read_predictions(explainer.head, look.outputs, None, indices)
     names = _decoded(decode, look.outputs)
     return [
         f"predicted {text}{name}" + ("" if np.isnan(share) else f" (probability {share:.3g})")

@@ -292,12 +292,7 @@ def explain(
             f"Received: model of type {type(model).__name__}"
         )
     probes = Probes.of(images, model)
-    if isinstance(target, Target) and of not in (None, target.of):
-        raise ValueError(
-            "of= is for targets that are no Target, which says it itself. Received: "
-            f"of={of!r} beside Target(..., of={target.of!r}). Give Target(..., of={of!r}) alone."
-        )
-    settled = Target.of_any(target, "logits" if of is None else of)
+    settled = Target.of_any(target, of)
     if probes.labels is None and isinstance(settled.what, str) and settled.what == "label":
         raise ValueError(
             "target='label' needs labels. Received: images without labels. Give "

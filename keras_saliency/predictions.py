@@ -14,7 +14,7 @@ class Predictions:
     """What the model says of n probes.
 
     Attributes:
-        texts: The predicted class's name, or the value of a regression.
+        texts: The predicted class's name, "class 2" where it has none, or a regression's value.
         confidence: (n,) probability of the predicted class, NaN for a regression.
         probability: (n,) probability of the probe's own class, NaN where it is not known.
         correct: Whether it is the probe's own class; None where that is not known.
@@ -40,7 +40,7 @@ def read_predictions(
         texts = [" ".join(f"{v:.3g}" for v in row[:3]) for row in values]
         return Predictions(texts, unknown, unknown, [None] * len(outputs))
     predicted = chances.argmax(axis=-1)
-    names = class_names or tuple(map(str, range(chances.shape[-1])))
+    names = class_names or ()
     texts = [names[c] if c < len(names) else f"class {c}" for c in predicted]
     confidence = np.take_along_axis(chances, predicted[:, None], axis=-1)[:, 0]
     if labels is None:

@@ -74,9 +74,17 @@ class Target:
                 )
 
     @classmethod
-    def of_any(cls, target: Target | What, of: Of = "logits") -> Target:
-        """Settle what a caller gave into a target."""
-        return target if isinstance(target, Target) else cls(target, of)
+    def of_any(cls, target: Target | What, of: Of | None = None, default: Of = "logits") -> Target:
+        """Settle what a caller gave into a target; a `Target` says itself of what it is."""
+        if not isinstance(target, Target):
+            return cls(target, default if of is None else of)
+        if of not in (None, target.of):
+            raise ValueError(
+                "of= is for targets that are no Target, which says it itself. Received: "
+                f"of={of!r} beside Target(..., of={target.of!r}). Give Target(..., of={of!r}) "
+                "alone."
+            )
+        return target
 
 
 @dataclass(frozen=True)
@@ -351,7 +359,7 @@ def _classes(classes: np.ndarray, head: Head, name: str) -> np.ndarray:
     if wrong.any():
         raise ValueError(
             f"{name} must be class indices from 0 to {head.classes - 1}, for a model whose output "
-            f"has shape {head.shape}. Received: {classes[wrong][0]}"
+            f"has shape {head.shape}. Received: {classes[wrong][0]:g}"
         )
     return classes.astype("int32")
 

@@ -11,6 +11,7 @@ OUTPUTS = np.array([[0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
 def test_a_class_beyond_the_names_says_that_it_is_a_class():
     assert read_predictions(SOFTMAX, OUTPUTS, None, ("a", "b", "c")).texts == ["b", "c"]
     assert read_predictions(SOFTMAX, OUTPUTS, None, ("a", "b")).texts == ["b", "class 2"]
+    assert read_predictions(SOFTMAX, OUTPUTS, None, None).texts == ["class 1", "class 2"]
 
 
 def test_a_value_is_no_class():

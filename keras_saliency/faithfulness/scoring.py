@@ -27,7 +27,7 @@ def scorer(
     images: Any,
     *,
     target: Target | What = "predicted",
-    of: Of = "probability",
+    of: Of | None = None,
     batch_size: int = 32,
 ) -> Scores:
     """Make a function that scores changed copies of images, for the classes of the originals.
@@ -38,7 +38,8 @@ def scorer(
             model's inputs, the others are held: copies are of the images alone.
         target: What is scored, as in `explain`. The class that is `"predicted"` is found once, for
             the originals, and so is the `"contrast"`.
-        of: `"probability"`, `"logits"` or `"log_probability"`; `"logits"` for a regression.
+        of: `"probability"` (the default), `"logits"` or `"log_probability"`; `"logits"` for a
+            regression. A `Target` says it itself.
         batch_size: At most so many images in one pass.
 
     Returns:
@@ -58,7 +59,7 @@ def scorer(
         [0.5, 0.5, 0.5]
     """
     probes = images if isinstance(images, Probes) else Probes(images)
-    asked = Target.of_any(target, of)
+    asked = Target.of_any(target, of, default="probability")
     found = explain(model, probes, _nothing, target=asked, batch_size=batch_size)
     labels = probes.labels
     if isinstance(asked.what, str) and (found.targets >= 0).all():
