@@ -1,0 +1,66 @@
+"""The results: a CSV of a row an epoch, in which a training stands whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+_EPOCHS = 6
+
+
+class Results:
+    """What is known so far, and where more is added."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there; what a run that was killed left in part is taken out.
+
+        Args:
+            path: Of the CSV; it need not exist.
+        """
+        self.path = path
+        self.rows = self._whole()
+        self.done = {row["run"] for row in self.rows}
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Append all rows of one training at once, and see to it that they are on the disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            file.write(_as_text([_brief(row) for row in rows], header=fresh))
+            file.flush()
+            os.fsync(file.fileno())
+        self.done |= {row["run"] for row in rows}
+
+    def _whole(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_text()
+        rows = list(csv.DictReader(io.StringIO(text)))
+        whole = [row for row in rows if None not in row.values() and None not in row]
+        last_line = text.endswith("\n")
+        counts = Counter((row["run"], row["donors"]) for row in whole if row["epoch"].isdigit())
+        cut = {run for (run, _), count in counts.items() if count != _EPOCHS}
+        kept = [row for row in whole if row["run"] not in cut]
+        if len(kept) < len(rows) or not last_line:
+            draft = self.path.with_suffix(".draft")
+            draft.write_text(_as_text(kept, header=True))
+            draft.replace(self.path)
+        return kept
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers with the digits that mean something."""
+    return {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _as_text(rows: list[dict[str, Any]], header: bool) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,90 @@
+"""Trainings with a planted shortcut and without, each epoch judged against its own truth.
+
+    python benchmarks/shortcuts/run.py [--count N] [--workers 2] [--out DIR]
+
+Each training adds its rows to DIR/results.csv when it is finished; those that are there are not
+done again, so it can be stopped at any time. Every prefix of the order is a balanced sample, and
+--count takes the first N trainings. Layers and backbones that all trainings share are made once and
+kept in the system's folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Read when the libraries are loaded: each worker has one core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import argparse
+import multiprocessing
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from grid import Run, runs
+from pool import Pool, load_pool
+from results import Results
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@cache
+def _pool() -> Pool:
+    return load_pool()
+
+
+def work(run: Run) -> list[dict[str, Any]]:
+    """Do one training in this process, whose networks are kept for the next."""
+    import cv2
+    from training import train
+
+    cv2.setNumThreads(1)
+    with warnings.catch_warnings():  # They are about masks, and the verdict's text repeats them.
+        warnings.simplefilter("ignore", UserWarning)
+        return train(run, _pool())
+
+
+def finished(wanted: list[Run], workers: int) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
+    """Do the runs, and give the rows of each as soon as it is finished."""
+    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        futures = {executor.submit(work, run): run for run in wanted}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    finally:  # What is not begun is left to the next call.
+        executor.shutdown(cancel_futures=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=len(runs()), help="how many of all trainings")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one core each")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of results.csv")
+    args = parser.parse_args()
+    results = Results(args.out / "results.csv")
+    wanted = [run for run in runs()[: args.count] if run.name not in results.done]
+    print(f"{len(results.done)} trainings are there, {len(wanted)} are to do", flush=True)
+    _pool()  # Drawn once, before several processes ask for it.
+    began = time.perf_counter()
+    for number, (run, rows) in enumerate(finished(wanted, args.workers), 1):
+        results.add(rows)
+        left = (time.perf_counter() - began) / number * (len(wanted) - number)
+        print(
+            f"{number}/{len(wanted)} {run.name}: R {rows[-1]['reliance_true']:.2f}, measured "
+            f"{rows[-1]['reliance']:.2f} ({rows[-1]['seconds']} s; {left / 60:.0f} min to go)",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

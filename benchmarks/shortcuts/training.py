@@ -1,0 +1,174 @@
+"""One training, and at the end of each epoch the truth, the verdict and the baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from grid import BIASED_DONORS, FEW, INDEPENDENT, LABEL_NOISE, RANDOM_LABELS, Run
+from networks import Network, backbone, network
+from pictures import Sample, Studio, matching, others
+from pool import FOLDER, Pool
+
+from keras_saliency.shortcuts import DEFAULT, Shortcuts
+from keras_saliency.verdict import Assessor, Verdict
+
+EPOCHS = 6
+TESTED = 320  # pictures, and as many twins
+_IMAGES, _FEW = {2: 1000, 5: 1000}, 250
+_DONORS = 400  # where they aren't the training images
+_NOISE = 0.2
+# The size is measured without a part in the alarm.
+MEASURED = (*DEFAULT, "scale")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Training pictures, test pictures with their twins, and the donors by where they come from."""
+
+    training: Sample
+    labels: np.ndarray
+    matched: Sample
+    swapped: Sample
+    donors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def material(run: Run, pool: Pool) -> Material:
+    """Compose the pictures of a run."""
+    classes = run.classes
+    rng = np.random.default_rng([run.seed, *run.name.encode()])
+    studio = Studio(pool, run.kind, classes, run.honest)
+
+    def drawn(count: int, correlation: float) -> Sample:
+        plan = studio.plan(rng, count)
+        return studio.draw(plan, matching(rng, plan.labels, classes, correlation))
+
+    training = drawn(_FEW if run.control == FEW else _IMAGES[classes], run.correlation)
+    labels = _spoilt(training.labels, run, rng)
+    test = studio.plan(rng, TESTED, held_out=True)
+    donors = {"training": (training.images, labels, training.masks)}
+    if run.control == BIASED_DONORS:
+        biased = drawn(_DONORS * classes // 2, 1.0)
+        donors = {"biased": (biased.images, biased.labels, biased.masks)}
+    if run.asks_curated:
+        curated = drawn(_DONORS * classes // 2, INDEPENDENT)
+        donors["curated"] = (curated.images, curated.labels, curated.masks)
+    return Material(
+        training=training,
+        labels=labels,
+        matched=studio.draw(test, test.labels),
+        swapped=studio.draw(test, others(rng, test.labels, classes)),
+        donors=donors,
+    )
+
+
+def train(run: Run, pool: Pool) -> list[Row]:
+    """Train, and tell a row an epoch and source of donors."""
+    began = time.perf_counter()
+    given = material(run, pool)
+    net = network(run.network, run.classes)
+    batch = net.start(run.seed, backbone(run.network, pool, FOLDER) if run.warm else None)
+    keras.utils.set_random_seed(run.seed)
+    assessors = {source: _assessor(net, run, parts) for source, parts in given.donors.items()}
+    watch = _Watch(lambda epoch, logs: _rows(run, net, given, assessors, epoch, logs))
+    net.model.fit(
+        given.training.images,
+        given.labels,
+        batch_size=batch,
+        epochs=EPOCHS,
+        verbose=0,
+        callbacks=[watch],
+    )
+    seconds = round(time.perf_counter() - began, 2)
+    return [row | {"seconds": seconds} for row in watch.rows]
+
+
+class _Watch(keras.callbacks.Callback):
+    """Collects rows at the end of each epoch."""
+
+    def __init__(self, look: Callable[[int, dict[str, float]], list[Row]]) -> None:
+        super().__init__()
+        self.rows: list[Row] = []
+        self._look = look
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.rows += self._look(epoch, logs or {})
+
+
+def _assessor(net: Network, run: Run, parts: tuple[np.ndarray, ...]) -> Assessor:
+    donors = parts if run.true_masks else parts[:2]
+    shortcuts = Shortcuts(donors, nuisances=MEASURED)
+    return Assessor(shortcuts, net.probabilities, net.spots)
+
+
+def _rows(
+    run: Run,
+    net: Network,
+    given: Material,
+    assessors: dict[str, Assessor],
+    epoch: int,
+    logs: dict[str, float],
+) -> list[Row]:
+    (matched, sure), (swapped, unsure) = (
+        _known(net, sample) for sample in (given.matched, given.swapped)
+    )
+    shared = {
+        "run": run.name,
+        "kind": run.kind,
+        "control": run.control,
+        "correlation": run.correlation,
+        "network": run.network,
+        "classes": run.classes,
+        "seed": run.seed,
+        "warm": int(run.warm),
+        "epoch": epoch + 1,
+        "reliance_true": matched.mean() - swapped.mean(),
+        "reliance_error": (matched - swapped).std() / np.sqrt(TESTED),
+        "confidence_true": sure.mean() - unsure.mean(),
+        "accuracy_matched": matched.mean(),
+        "accuracy_swapped": swapped.mean(),
+        "accuracy": logs["accuracy"],
+        "loss": logs["loss"],
+    }
+    return [
+        shared | {"donors": source} | _scores(assessor.evaluate(epoch))
+        for source, assessor in assessors.items()
+    ]
+
+
+def _known(net: Network, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each picture's class is the most probable one, 1 or 0, and how probable it is."""
+    found = net.probabilities(sample.images.astype(np.float32)).astype(np.float64)
+    right = (found.argmax(axis=1) == sample.labels).astype(np.float64)
+    return right, found[np.arange(len(found)), sample.labels]
+
+
+def _scores(verdict: Verdict) -> Row:
+    row: Row = {
+        "masks": verdict.masks_from or "",
+        "reliance": verdict.reliance,
+        "alarm": int(verdict.alarm),
+        "cause": verdict.cause or "",
+        "since": verdict.since or "",
+        "text": verdict.text,
+    }
+    for name in MEASURED:
+        gap, error = verdict.gaps.get(name, (float("nan"), float("nan")))
+        row |= {f"gap_{name}": gap, f"error_{name}": error}
+    return row
+
+
+def _spoilt(labels: np.ndarray, run: Run, rng: np.random.Generator) -> np.ndarray:
+    """The labels that are trained on: the true ones, but for the controls about labels."""
+    if run.control == RANDOM_LABELS:
+        return rng.permutation(labels)
+    if run.control == LABEL_NOISE:
+        wrong = rng.random(len(labels)) < _NOISE
+        return np.where(wrong, others(rng, labels, run.classes), labels)
+    return labels
