@@ -139,7 +139,6 @@ def _traits(run: Run) -> list[tuple[str, object]]:
         ("network", run.network),
         ("classes", run.classes),
         ("warm", run.warm),
-        ("true masks", run.true_masks),
         ("kind, correlation", (kind, run.correlation)),
         ("kind, network", (kind, run.network)),
         ("kind, classes", (kind, run.classes)),
