@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import autodiff
-from keras_saliency.methods.smooth_grad import smooth_grad
+from keras_saliency.methods.saliency import saliency
 from keras_saliency.notices import warn_user
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
@@ -18,7 +18,6 @@ from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.targets import Target, aim
 
 _AT_ONCE = 128
-_SAMPLES = 2  # noisy copies an image: the gap of the mark is the same with 1 as with 16
 
 
 class AssessedModel:
@@ -114,7 +113,10 @@ class AssessedModel:
         return np.asarray(self._setting.head.probabilities(outputs))
 
     def spots(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Compute maps (n, height, width) whose peak is where the decision for a label is made."""
+        """Compute maps (n, height, width) whose peak is where the decision for a label is made.
+
+        Plain saliency: over many noisy copies of an image the gap of the mark comes out the same.
+        """
         labels = labels % self._setting.head.classes  # One is lacking where it would be.
         found = []
         with untouched(self._setting.model):
@@ -122,7 +124,7 @@ class AssessedModel:
                 batch = self._scored.attend(
                     np.asarray(images[rows], "float32"), labels[rows].astype("int32"), frozenset()
                 )
-                maps = smooth_grad(self._scored, batch, samples=_SAMPLES)
+                maps = saliency(self._scored, batch)
                 found.append(ops.convert_to_numpy(maps))
             self._scored.forget()
         return np.concatenate(found)[: len(images)]

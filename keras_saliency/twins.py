@@ -239,7 +239,7 @@ def find_spots(maps: Array, size: tuple[int, int]) -> Array:
     """Find the spot of the size of a mark that holds most of each map's magnitude.
 
     Args:
-        maps: Raw maps `(batch, h, w)` of any size, such as SmoothGrad's.
+        maps: Raw maps `(batch, h, w)` of any size, such as saliency.
         size: The pictures' `(height, width)`.
 
     Returns:

@@ -145,7 +145,7 @@ class Assessor:
             probabilities: `(images) -> (m, classes)`, or `(m,)` or `(m, 1)` of the second of two
                 classes; images are float32 `(m, height, width, channels)`, model inputs.
             peaks: `(images, labels) -> maps (m, h, w)`, whose magnitude says where the decision
-                for the label is made, such as SmoothGrad's; without it the mark is not tested.
+                for the label is made, such as saliency; without it the mark is not tested.
             class_names: The classes in the order of the outputs; by default the shortcuts'.
         """
         self._shortcuts = shortcuts
