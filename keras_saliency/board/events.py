@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
@@ -19,6 +19,7 @@ from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 
+from keras_saliency.board import PLUGIN_NAME
 from keras_saliency.board.records import frame
 
 JPEG_QUALITY = 90
@@ -156,6 +157,8 @@ class EventWriter:
 
     Args:
         run_dir: The folder of the run, which exists.
+        continued_at: Where a run is continued, the first step that is written anew: what the run
+            holds from there on counts no more.
 
     Raises:
         OSError: If the event file cannot be made.
@@ -170,7 +173,7 @@ class EventWriter:
         ```
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, run_dir: str | os.PathLike[str], continued_at: int | None = None) -> None:
         # TensorBoard reads the files of a run in the order of their names.
         host = re.sub(r"[^\w.-]", "-", socket.gethostname())
         stamp = f"{int(time.time()):010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
@@ -178,6 +181,8 @@ class EventWriter:
         self._lock = threading.Lock()
         self._file = open(self.path, "xb")  # noqa: SIM115 (closed in close)
         self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if continued_at is not None:
+            self._restart_at(continued_at)
         self.flush()
 
     def images(self, images: Mapping[str, np.ndarray], step: int) -> None:
@@ -254,6 +259,27 @@ class EventWriter:
             step,
         )
 
+    def blobs(self, tag: str, blobs: Sequence[bytes], step: int) -> None:
+        """Write what the Saliency tab reads, all in one event.
+
+        Args:
+            tag: Such as `"maps/grad-cam"`.
+            blobs: Files, JSON first.
+            step: The step on TensorBoard's slider; -1 is "before training".
+
+        Raises:
+            OSError: If the disk does not take it.
+            ValueError: If the writer is closed.
+        """
+        metadata = summary_pb2.SummaryMetadata(
+            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME),
+            data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE,
+        )
+        tensor = _string_tensor(list(blobs), [len(blobs)])
+        self._write_values(
+            [summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)], step
+        )
+
     def flush(self) -> None:
         """Hand everything written so far to the operating system.
 
@@ -278,6 +304,16 @@ class EventWriter:
         """
         with self._lock:
             self._file.close()
+
+    def _restart_at(self, step: int) -> None:
+        """Let TensorBoard's Python loader forget what the run holds from a step on.
+
+        Its other loader does so by itself. This one would show of each step the first that was
+        written, and takes the first restart of a run for its beginning: hence two of them.
+        """
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        for _ in range(2):
+            self._write(event_pb2.Event(wall_time=time.time(), step=step, session_log=log))
 
     def _write_values(self, values: Iterable[summary_pb2.Summary.Value], step: int) -> None:
         summary = summary_pb2.Summary(value=values)
