@@ -198,28 +198,6 @@ class Tab:
         return np.atleast_2d(map_)
 
 
-def choose_evenly(labels: Sequence[str | None], count: int) -> list[int]:
-    """Choose probes label by label in turn.
-
-    Args:
-        labels: For each probe its label in words, or None.
-        count: How many to choose at most.
-
-    Returns:
-        Their indices in order.
-
-    Example:
-        >>> choose_evenly(["cat", "cat", "cat", "dog"], 2)
-        [0, 3]
-    """
-    turns: dict[str | None, int] = {}
-    ranked = []
-    for i, label in enumerate(labels):
-        turns[label] = turns.get(label, 0) + 1
-        ranked.append((turns[label], i))
-    return sorted(i for _, i in sorted(ranked)[:count])
-
-
 def _side(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     """Return the height and width of a picture once its longest side is as long as it may be."""
     share = min(1.0, longest / max(shape[:2]))
