@@ -1,0 +1,127 @@
+/** One probe large: image, map and overlay, what the model says, and how that went over time. */
+
+import { element, write } from './dom.js';
+import { faultOf } from './maps.js';
+import { Picture } from './picture.js';
+import { Plot } from './plot.js';
+import { describe, focusing, number, percent, saying } from './words.js';
+
+const SHARPNESS = 320;
+const PARTS = [
+  ['image', 'Image'],
+  ['map', 'Map'],
+  ['overlay', 'Overlay'],
+];
+const CURVES = [
+  ['Focus on the object, times chance', (step, probe) => step.focus?.[probe], 0],
+  ['Probability of its class', (step, probe) => step.probability?.[probe], 0],
+  ['Score that is explained', (step, probe) => step.score?.[probe], null],
+];
+
+export class Large {
+  constructor(page) {
+    this.page = page;
+    this.title = element('h2', { id: 'large-title' });
+    this.facts = element('dl');
+    this.rows = [new Row(), new Row()];
+    this.plots = CURVES.map(([title]) => new Plot(title, (step) => page.goToStep(step)));
+    const button = (words, title, onclick) => element('button', { title, 'aria-label': title, onclick }, words);
+    this.element = element(
+      'dialog',
+      {
+        'aria-labelledby': 'large-title',
+        onclose: () => page.set({ probe: null }),
+        onclick: (event) => event.target === this.element && this.element.close(),
+      },
+      element(
+        'div',
+        { className: 'large' },
+        element(
+          'div',
+          { className: 'bar' },
+          button('‹', 'Previous picture', () => this.#turn(-1)),
+          button('›', 'Next picture', () => this.#turn(1)),
+          this.title,
+          button('✕', 'Close', () => this.element.close()),
+        ),
+        ...this.rows.map((row) => row.element),
+        this.facts,
+        element('div', { className: 'plots' }, ...this.plots.map((plot) => plot.element)),
+      ),
+    );
+  }
+
+  draw(scene) {
+    const { source, other, state, step, index } = scene;
+    const probe = state.probe === null ? -1 : source.probes.names.indexOf(state.probe);
+    if (probe < 0) {
+      if (this.element.open) this.element.close();
+      return;
+    }
+    if (!this.element.open) this.element.showModal();
+    this.#caption(source, step, probe);
+    this.rows[0].draw(scene, source, index, probe, other ? `${source.run} · ${source.method}` : '');
+    const beside = other ? scene.probeIn(other, probe) : -1;
+    this.rows[1].element.hidden = beside < 0;
+    if (beside >= 0) {
+      this.rows[1].draw(scene, other, scene.indexIn(other), beside, `${other.run} · ${other.method}`);
+    }
+    const whenOf = (at) => source.steps.find((one) => one.step === at)?.when ?? String(at);
+    CURVES.forEach(([, valueOf, floor], i) => {
+      const points = source.steps.map((one) => [one.step, valueOf(one, probe) ?? null]);
+      this.plots[i].draw([{ name: '', points }], step?.step, { floor, whenOf });
+    });
+  }
+
+  #caption({ probes }, step, probe) {
+    const label = probes.labels[probe];
+    write(this.title, probes.names[probe]);
+    const facts = [
+      ['When', step?.when],
+      ['Class', label],
+      ['Model', step && saying(step, probe)],
+      ['Probability of its class', step?.probability?.[probe] != null && percent(step.probability[probe])],
+      ['Score', step?.score?.[probe] != null && number(step.score[probe])],
+      ['Peak of the map', step && !faultOf(step, probe) && number(step.peak[probe])],
+      ['Focus', step && focusing(step, probe)?.replace('focus ', '')],
+      ['Similarity to the step before', step?.similarity?.[probe] != null && number(step.similarity[probe])],
+    ];
+    this.facts.replaceChildren(
+      ...facts
+        .filter(([, value]) => value)
+        .map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))),
+    );
+  }
+
+  #turn(by) {
+    const { source, groups, state } = this.page.scene;
+    const order = groups.flatMap(({ probes }) => probes);
+    const at = order.indexOf(source.probes.names.indexOf(state.probe));
+    this.page.openProbe(order[(at + by + order.length) % order.length]);
+  }
+}
+
+/** Image, map and overlay of one source, side by side. */
+class Row {
+  constructor() {
+    this.pictures = PARTS.map(() => new Picture(SHARPNESS));
+    this.label = element('h3');
+    const figures = PARTS.map(([, words], i) =>
+      element('figure', {}, this.pictures[i].element, element('figcaption', {}, words)),
+    );
+    this.element = element('div', {}, this.label, element('div', { className: 'parts' }, ...figures));
+  }
+
+  draw(scene, source, index, probe, label) {
+    write(this.label, label);
+    this.label.hidden = !label;
+    const name = source.probes.names[probe];
+    const step = source.steps[index];
+    scene.see(source, probe);
+    PARTS.forEach(([show], i) => {
+      this.pictures[i].draw(scene, source, index, probe, { show, outlined: show !== 'map' });
+      this.pictures[i].image.alt =
+        show === 'image' ? name : describe(name, source.method, step, probe, faultOf(step, probe));
+    });
+  }
+}

@@ -1,0 +1,233 @@
+/** The page: its state, what is read for it, and when it is drawn. */
+
+import { MapCache } from './client.js';
+import { element, write } from './dom.js';
+import { Grid } from './grid.js';
+import { Header, VIEWS } from './header.js';
+import { Large } from './large.js';
+import { readLink } from './link.js';
+import { Matrix } from './matrix.js';
+import { Scene } from './scene.js';
+import { Scrubber } from './scrubber.js';
+import { Sidebar } from './sidebar.js';
+import { Source } from './source.js';
+import { Verdict } from './verdict.js';
+
+const START = {
+  run: null, method: null, step: Infinity, probe: null, view: 'step',
+  withRun: null, withMethod: null, since: null,
+  show: 'overlay', opacity: 0.85, threshold: 0, colours: 'inferno', scale: 'map', outline: false,
+  order: 'given', filter: '', playing: false,
+};
+const RELOAD_MS = 10_000;
+const SETTLED_MS = 300; // after the last change of the step, rows are sorted anew
+const PLAYED_MS = 125;
+const CALM_MS = 600; // for those who asked for less motion
+const PATIENCE = 8; // beats that playing waits for maps
+
+const EMPTY = [
+  'No saliency maps here yet. They appear while a model trains with',
+  'model.fit(..., callbacks=[keras_saliency.SaliencyCallback(probes, log_dir="logs")])',
+];
+
+export class Page {
+  runs = {};
+  source = null;
+  other = null;
+  verdicts = [];
+  #orderedBy = 0;
+  #follows = true;
+  #ticket = 0;
+  #waited = 0;
+
+  constructor(root, client, hash) {
+    this.client = client;
+    this.hash = hash;
+    this.maps = new MapCache((key) => client.grey(key), () => this.redraw());
+    this.state = { ...START };
+    this.#take(readLink(hash.read()));
+    this.header = new Header(this);
+    this.verdict = new Verdict(this);
+    this.scrubber = new Scrubber(this);
+    this.sidebar = new Sidebar(this);
+    this.views = { step: new Grid(this), time: new Matrix(this) };
+    this.large = new Large(this);
+    this.notice = element('p', { className: 'notice', role: 'status' });
+    this.empty = element('p', { className: 'empty' }, EMPTY[0], element('code', {}, EMPTY[1]));
+    const views = Object.values(this.views).map((view) => view.element);
+    this.main = element('main', {}, this.verdict.element, ...views);
+    const top = element('div', { className: 'top' }, this.header.element, this.scrubber.element);
+    this.frame = element('div', { className: 'frame', hidden: true }, top, this.sidebar.element, this.main);
+    root.append(this.notice, this.empty, this.frame, this.large.element);
+    this.empty.hidden = true;
+  }
+
+  /** Read the first data, and go on reading while someone looks. */
+  async start() {
+    document.addEventListener('keydown', (event) => this.#press(event));
+    this.hash.listen((found) => {
+      this.#take({ probe: null, ...readLink(found) });
+      this.#load();
+    });
+    await this.#reload();
+    setInterval(() => {
+      const seen = document.visibilityState === 'visible' && document.body.clientWidth > 0;
+      if (seen) this.#reload();
+    }, RELOAD_MS);
+  }
+
+  /** Change what is looked at or how. */
+  set(changes) {
+    Object.assign(this.state, changes);
+    const elsewhere = ['run', 'method', 'withRun', 'withMethod'].some((name) => name in changes);
+    if (elsewhere) this.#load();
+    else this.redraw();
+  }
+
+  /** Go to the step of an index; what is beyond the ends is the end. */
+  goTo(index) {
+    const { steps } = this.source;
+    if (!steps.length) return;
+    const last = steps.length - 1;
+    const found = Math.min(Math.max(index, 0), last);
+    this.#follows = found === last;
+    this.set({ step: steps[found].step });
+    this.#settle();
+  }
+
+  goToStep(step) {
+    this.goTo(this.source.steps.findIndex((one) => one.step === step));
+  }
+
+  openProbe(probe) {
+    this.set({ probe: this.source.probes.names[probe] });
+  }
+
+  togglePlay() {
+    clearInterval(this.player);
+    const playing = !this.state.playing;
+    this.set({ playing });
+    if (!playing) return;
+    if (this.scene.index === this.source.steps.length - 1) this.goTo(0);
+    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    this.player = setInterval(() => this.#beat(), calm ? CALM_MS : PLAYED_MS);
+  }
+
+  /** Draw everything before the browser shows its next picture, however often this is called. */
+  redraw() {
+    if (!this.source || this.drawing) return;
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = null;
+      this.#draw();
+    });
+  }
+
+  #take(link) {
+    Object.assign(this.state, link);
+    if (!VIEWS.some(([name]) => name === this.state.view)) this.state.view = START.view;
+    this.#follows = !Number.isFinite(this.state.step);
+  }
+
+  #beat() {
+    if (this.scene.wishes.length && this.#waited++ < PATIENCE) return;
+    this.#waited = 0;
+    this.goTo(this.scene.index + 1);
+    if (this.#follows) this.togglePlay();
+  }
+
+  #settle() {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      this.#orderedBy = this.scene.index;
+      this.redraw();
+    }, SETTLED_MS);
+  }
+
+  #draw() {
+    this.scene = new Scene({ ...this, orderedBy: this.#orderedBy });
+    const view = this.views[this.state.view];
+    for (const one of Object.values(this.views)) one.element.hidden = one !== view;
+    this.main.dataset.view = this.state.view;
+    const parts = [this.header, this.scrubber, this.sidebar, this.verdict, view, this.large];
+    for (const part of parts) part.draw(this.scene);
+    this.maps.wish(this.scene.keys());
+    clearTimeout(this.linking);
+    this.linking = setTimeout(() => this.hash.write(this.state), SETTLED_MS);
+  }
+
+  /** Read which runs there are, and whatever is new in those that are looked at. */
+  async #reload() {
+    try {
+      this.runs = (await this.client.json('runs')).runs;
+      this.maps.forgive();
+      const known = ({ run, method }) => this.runs[run]?.methods[method] ?? [];
+      await Promise.all([this.source, this.other].map((one) => one?.refresh(known(one))));
+      await this.#load();
+    } catch (error) {
+      write(this.notice, `TensorBoard doesn’t answer; what was read before is shown. (${error.message})`);
+    }
+  }
+
+  /** Read what the state names, where it isn't there yet. */
+  async #load() {
+    const ticket = ++this.#ticket;
+    const notices = this.#settleRun();
+    this.empty.hidden = this.state.run !== null;
+    this.frame.hidden = this.state.run === null;
+    if (this.state.run === null) return;
+    const { run, method, withRun, withMethod } = this.state;
+    try {
+      const [source, other, verdicts] = await Promise.all([
+        this.#opened(this.source, run, method),
+        withRun === null ? null : this.#opened(this.other, withRun, withMethod),
+        this.#verdictsOf(run),
+      ]);
+      if (ticket !== this.#ticket) return; // Something else was chosen meanwhile.
+      Object.assign(this, { source, other, verdicts });
+    } catch (error) {
+      notices.push(error.message);
+    }
+    write(this.notice, notices.join(' '));
+    if (!this.source) return;
+    if (this.#follows) this.state.step = this.source.steps.at(-1)?.step ?? Infinity;
+    if (!this.scene) this.#orderedBy = this.source.steps.length - 1;
+    this.redraw();
+  }
+
+  async #opened(present, run, method) {
+    const same = present?.run === run && present?.method === method;
+    return same ? present : new Source(this.client, run, method).open();
+  }
+
+  async #verdictsOf(run) {
+    const { verdict } = this.runs[run];
+    if (!verdict.length) return [];
+    return (await this.client.json('verdicts', { run })).steps;
+  }
+
+  /** Choose what isn't chosen, or isn't there; says what was asked for in vain. */
+  #settleRun() {
+    const { state } = this;
+    const asked = state.run;
+    const names = Object.keys(this.runs).filter((run) => Object.keys(this.runs[run].methods).length);
+    const natural = names.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    if (!names.includes(asked)) state.run = natural.at(-1) ?? null;
+    const methods = Object.keys(this.runs[state.run]?.methods ?? {});
+    if (!methods.includes(state.method)) state.method = methods[0] ?? null;
+    if (!this.runs[state.withRun]?.methods[state.withMethod]) state.withRun = state.withMethod = null;
+    const missing = asked !== null && asked !== state.run;
+    return missing ? [`There is no run “${asked}” here.`] : [];
+  }
+
+  #press(event) {
+    const { target } = event;
+    const own = target.matches('select, input, textarea');
+    if (own || event.ctrlKey || event.metaKey || event.altKey || !this.scene) return;
+    const { index, source } = this.scene;
+    const to = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: source.steps.length - 1 };
+    if (event.key in to) this.goTo(to[event.key]);
+    else if (event.key === ' ' && !target.matches('button, summary')) this.togglePlay();
+    else return;
+    event.preventDefault();
+  }
+}

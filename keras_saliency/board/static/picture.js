@@ -1,0 +1,77 @@
+/** One probe with its map on it: an image, a canvas that is stretched over it, and an outline. */
+
+import { DIVERGING, palette } from './colours.js';
+import { element, svg } from './dom.js';
+import { fit, outline, paint, resize } from './maps.js';
+
+export class Picture {
+  #drawn = '';
+  #heat = null;
+
+  /** `sharpness` is the longest side of the canvas; the browser smooths what lies between. */
+  constructor(sharpness) {
+    this.sharpness = sharpness;
+    this.image = element('img', { decoding: 'async', draggable: false });
+    this.canvas = element('canvas', { 'aria-hidden': 'true' });
+    this.fault = element('span', { className: 'fault', 'aria-hidden': 'true' });
+    this.element = element('div', { className: 'picture' }, this.image, this.canvas, this.fault);
+  }
+
+  /**
+   * Draw the map of a probe at a step of a source: its `image`, `map` or `overlay`.
+   *
+   * Where the map isn't here yet the former one stays, and is marked as such.
+   */
+  draw(scene, source, index, probe, { show, outlined = scene.state.outline }) {
+    this.#place(source, probe, scene.client);
+    this.element.dataset.show = show;
+    this.#outline(outlined ? scene.mask(source, probe) : null);
+    const look = `${scene.lookOf(source, index, probe)} ${show}`;
+    const heat = look === this.#drawn ? this.#heat : scene.heat(source, index, probe);
+    this.element.classList.toggle('waiting', heat === null);
+    if (heat === null || look === this.#drawn) return;
+    this.#paint(heat, source.probes.size, show, scene.state);
+    this.#drawn = heat.fault ? '' : look; // What is at fault may be mended when it is read again.
+    this.#heat = heat;
+  }
+
+  #place(source, probe, client) {
+    const address = client.picture(source.probes.pictures[probe]);
+    if (this.image.src === address) return;
+    this.image.src = address;
+    this.element.style.aspectRatio = `${source.probes.size[1]} / ${source.probes.size[0]}`;
+  }
+
+  #paint(heat, size, show, { opacity, threshold, colours }) {
+    this.element.classList.toggle('faulty', Boolean(heat.fault));
+    this.fault.textContent = heat.fault ?? '';
+    if (heat.fault) {
+      this.canvas.width = this.canvas.height = 1; // clears it
+      return;
+    }
+    const solid = show === 'map';
+    const [height, width] = fit(size, this.sharpness);
+    const values = resize(heat, width, height);
+    const map = palette(heat.signed ? DIVERGING : colours);
+    const painted = paint(values, map, { opacity, threshold, solid });
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
+    this.canvas.getContext('2d').putImageData(new ImageData(painted, width, height), 0, 0);
+  }
+
+  #outline(mask) {
+    if (!mask) {
+      this.border?.remove();
+      this.border = null;
+    } else if (this.border?.mask !== mask) {
+      this.border?.remove();
+      this.border = svg('svg', { viewBox: `0 0 ${mask.width} ${mask.height}`, class: 'outline' });
+      this.border.setAttribute('preserveAspectRatio', 'none');
+      this.border.setAttribute('aria-hidden', 'true');
+      const path = outline(mask);
+      this.border.append(svg('path', { d: path, class: 'halo' }), svg('path', { d: path }));
+      this.border.mask = mask;
+      this.element.append(this.border);
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/** One method of one run: its probes and its steps, as far as they are written. */
+
+import { largestPeaks } from './maps.js';
+
+export class Source {
+  steps = [];
+  peaks = largestPeaks([]);
+
+  constructor(client, run, method) {
+    Object.assign(this, { client, run, method });
+  }
+
+  /** Read everything; throws a sentence where that can't be. */
+  async open() {
+    const { run, method } = this;
+    const [probes, { steps }] = await Promise.all([
+      this.client.json('probes', { run }),
+      this.client.json('maps', { run, method }),
+    ]);
+    this.probes = soundProbes(probes);
+    this.#take(steps);
+    return this;
+  }
+
+  /** Read what was written since, `known` being the steps there are now. */
+  async refresh(known) {
+    const last = this.steps.at(-1)?.step;
+    if (known.length === this.steps.length && known.at(-1) === last) return;
+    const grown = this.steps.every(({ step }, i) => known[i] === step);
+    if (!grown || last === undefined) {
+      await this.open(); // The training was started anew in this folder.
+      return;
+    }
+    const { run, method } = this;
+    const { steps } = await this.client.json('maps', { run, method, since: last });
+    this.#take([...this.steps, ...steps]);
+  }
+
+  #take(steps) {
+    this.steps = steps.map(soundStep);
+    this.peaks = largestPeaks(this.steps);
+  }
+}
+
+/** Probes with all that the page relies on, whatever wrote the file. */
+function soundProbes(probes) {
+  const names = probes.names.map(String);
+  const labels = names.map((_, i) => probes.labels?.[i] ?? null);
+  const [height, width] = Array.isArray(probes.size) ? probes.size : [1, 1];
+  const size = height > 0 && width > 0 ? [height, width] : [1, 1];
+  return { ...probes, names, labels, size };
+}
+
+/** A step with all that the page relies on; one of another make becomes an error that is shown. */
+export function soundStep(step) {
+  const sound = Array.isArray(step.peak) && Array.isArray(step.keys) && Array.isArray(step.dead);
+  const error = step.error ?? (sound ? null : 'this step can’t be read');
+  const when = String(step.when ?? `step ${step.step}`);
+  return { ...step, when, error, ...(sound ? {} : { peak: [], keys: [], dead: [] }) };
+}

@@ -1,0 +1,65 @@
+/** The verdict in words, and what it rests on: the gaps over time, and the twins. */
+
+import { element, write } from './dom.js';
+import { Plot } from './plot.js';
+import { indexAt } from './rows.js';
+import { number } from './words.js';
+
+const ASK = 'No verdict: pass shortcuts=... to SaliencyCallback, and the model is tested for shortcuts.';
+
+export class Verdict {
+  #sheets = '';
+
+  constructor(page) {
+    this.text = element('span', { className: 'text' });
+    this.mark = element('span', { className: 'mark', 'aria-hidden': 'true' });
+    this.plot = new Plot('Probability lost when a thing is swapped', (step) => page.goToStep(step));
+    this.classes = element('p', { className: 'note' });
+    this.how = element('p', { className: 'note' });
+    this.sheets = element('div', { className: 'sheets' });
+    const summary = element('summary', {}, this.mark, this.text, element('span', { className: 'more' }));
+    const facts = element('div', { className: 'facts' }, this.plot.element, this.classes, this.how);
+    const evidence = element('div', { className: 'evidence' }, facts, this.sheets);
+    this.details = element('details', {}, summary, evidence);
+    this.none = element('p', { className: 'note' }, ASK);
+    this.element = element('div', { className: 'verdict' }, this.details, this.none);
+  }
+
+  draw({ client, verdicts, step }) {
+    this.details.hidden = !verdicts.length;
+    this.none.hidden = verdicts.length > 0;
+    if (!verdicts.length) return;
+    const found = verdicts[Math.max(0, indexAt(verdicts, step?.step ?? 0))];
+    this.element.dataset.alarm = found.alarm === true;
+    write(this.mark, found.alarm ? '!' : '✓');
+    write(this.text, `${found.when}: ${found.text}`);
+    this.#drawGaps(verdicts, found);
+    this.#drawSheets(client, found);
+  }
+
+  #drawGaps(verdicts, found) {
+    const names = Object.keys(found.gaps ?? {});
+    const lines = names.map((name) => ({
+      name,
+      points: verdicts.map(({ step, gaps }) => [step, ...(gaps?.[name] ?? [null])]),
+    }));
+    const whenOf = (at) => verdicts.find(({ step }) => step === at)?.when ?? String(at);
+    this.plot.draw(lines, found.step, { floor: 0, whenOf });
+    const classes = Object.entries(found.per_class ?? {}).map(([name, gap]) => `${name} ${number(gap)}`);
+    write(this.classes, classes.length ? `By class: ${classes.join(', ')}.` : '');
+    write(this.how, found.masks_from ? `Where the objects are: ${found.masks_from}.` : '');
+  }
+
+  #drawSheets(client, { when, sheets, sheet_keys: keys }) {
+    const shown = JSON.stringify([sheets, keys]);
+    if (shown === this.#sheets) return;
+    this.#sheets = shown;
+    this.sheets.replaceChildren(
+      ...(sheets ?? []).slice(0, keys.length).map((name, i) => {
+        const alt = `Pictures and their twins at ${when}: ${name} swapped`;
+        const image = element('img', { src: client.picture(keys[i]), alt, loading: 'lazy' });
+        return element('figure', {}, image, element('figcaption', {}, `Twins: ${name} swapped`));
+      }),
+    );
+  }
+}

@@ -1,0 +1,38 @@
+/** Numbers and captions in words. */
+
+/** A number in three digits; a dash where it is not known. */
+export function number(value) {
+  if (value === null || value === undefined) return '–';
+  const size = Math.abs(value);
+  if (value !== 0 && (size >= 10000 || size < 0.001)) return value.toExponential(1);
+  return String(Number(value.toPrecision(3))).replace('-', '−');
+}
+
+/** A share in per cent, never "100 %" of what is less. */
+export function percent(share) {
+  if (share === null || share === undefined) return '–';
+  const rounded = Math.round(100 * share);
+  if (rounded === 100 && share < 1) return '> 99 %';
+  if (rounded === 0 && share > 0) return '< 1 %';
+  return `${rounded} %`;
+}
+
+/** What the model says of a probe: "says penguin, 93 %". */
+export function saying(step, probe) {
+  const confidence = step.confidence?.[probe] ?? null;
+  const sure = confidence === null ? '' : `, ${percent(confidence)}`;
+  return `says ${step.predicted?.[probe] ?? 'nothing'}${sure}`;
+}
+
+/** How much of the heat lies on the object: "2.1 × chance on the object". */
+export function focusing(step, probe) {
+  const focus = step.focus?.[probe] ?? null;
+  return focus === null ? null : `focus ${number(focus)} × chance`;
+}
+
+/** A picture for those who don't see it. */
+export function describe(name, method, step, probe, fault) {
+  if (!step) return `${name}: no map at this step`;
+  const heat = fault ?? focusing(step, probe) ?? 'map drawn';
+  return `${name}, ${method} at ${step.when}: ${saying(step, probe)}; ${heat}`;
+}
