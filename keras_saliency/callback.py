@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,22 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
+from keras_saliency.about import about
 from keras_saliency.assessed_model import AssessedModel
-from keras_saliency.board.events import EventWriter, new_run
+from keras_saliency.board.events import new_run
+from keras_saliency.board.run_writer import RunWriter
 from keras_saliency.cards import mask_sheet
 from keras_saliency.costs import Stopwatch, dear_methods
 from keras_saliency.explainer import Explainer, Look, name_methods
 from keras_saliency.layers import LayerChoice
+from keras_saliency.notebook import figure_html, png
 from keras_saliency.notices import warn_user
+from keras_saliency.overview import Overview
 from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
-from keras_saliency.recorder import Recorder, Snapshot
+from keras_saliency.recorder import Recorder
 from keras_saliency.scaling import rgb
+from keras_saliency.schedule import hint, read_every
 from keras_saliency.scored_model import Method
+from keras_saliency.settling import Settling, iterations
 from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.siblings import Siblings
+from keras_saliency.snapshot import Snapshot
 from keras_saliency.targets import Target, What
 from keras_saliency.verdict import Assessor, Verdict
 
@@ -106,7 +111,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._target = Target.of_any(target)
         self._shortcuts = None if shortcuts is None else Shortcuts.of(shortcuts)
         self.verdict: Verdict | None = None
-        self._every, self._counts_batches = _read_every(every)
+        self._every, self._counts_batches = read_every(every)
         self._batch_size = batch_size
         self._strict = strict
         self._faults: set[str] = set()
@@ -127,6 +132,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._explainer = self._settle()
         self._asked = self._connect()
         self._say_what_is_looked_at()
+        self._say_how_to_see_all()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Draw one set before the first batch, so that what was learnt can be told."""
@@ -146,8 +152,23 @@ class SaliencyCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Show the model that is kept, if it is not the last one seen, and finish writing."""
         self._show_what_is_kept()
+        if self._last is not None and self.verdict is not None:
+            self._tell_about(self._last.step)
         self._close()
         self._say_what_it_took()
+
+    def _repr_html_(self) -> str | None:
+        """Show a notebook the newest set, and the verdict in words."""
+        image = self._repr_png_()
+        said = "no verdict without shortcuts=" if self.verdict is None else self.verdict.text
+        return None if image is None else figure_html(image, f"The model: {said}.")
+
+    def _repr_png_(self) -> bytes | None:
+        if self._last is None:
+            return None
+        seen, of = self._probes, self._explainer.of
+        sheet = Overview(seen.names, seen.display, seen.label_texts(), of, seen.frames)
+        return png(sheet.draw(self._last))
 
     def _after_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._batch += 1
@@ -160,23 +181,26 @@ class SaliencyCallback(keras.callbacks.Callback):
         run = new_run(self._log_dir, name, resume=epoch > 0)
         continued = any(run.iterdir())
         self._recorder = Recorder(
-            EventWriter(run),
+            RunWriter(run),
             list(self._probes.names),
             self._probes.display,
             self._probes.label_texts(),
+            masks=self._probes.masks,
             of=self._explainer.of,
             frames=self._probes.frames,
             on_fault=self._warn,
         )
         self._last = self._best = None
         self._is_timed, self._unsaid = False, None
-        self._momentum, self._begun_at = _fresh_momentum(self.model), self._iterations()
-        self._batch = self._begun_at
+        self._settling, self._batch = Settling(self.model), iterations(self.model)
         self._assessor = self._begin_assessing(epoch)
         if not continued:
             before = self._batch if self._counts_batches else epoch - 1
             when = "before training" if epoch == 0 else f"epoch {epoch}"
             self._record(before, when, first, {})
+            focus, verdict = self._probes.masks is not None, self._shortcuts is not None
+            self._recorder.record_charts(focus=focus, verdict=verdict)
+            self._tell_about(before)
 
     def _begin_assessing(self, epoch: int) -> Assessor | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""
@@ -242,21 +266,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         carried = {} if self._siblings.have_tensorboard() else _carried(logs)
         probes, head = self._probes, self._explainer.head
         said = read_predictions(head, look.outputs, probes.labels, probes.class_names)
-        # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
-        if self._momentum ** (self._iterations() - self._begun_at) > 0.1:
-            when += " (batch norm not settled)"
-        self._last = Snapshot(
-            step=step,
-            when=when,
-            maps=look.maps,
-            errors={name: str(error) for name, error in look.errors.items()},
-            scores=look.scores,
-            predicted=said.texts,
-            confidence=said.confidence,
-            probability=said.probability,
-            correct=said.correct,
-            logs=carried,
-        )
+        when += self._settling.note(self.model)
+        self._last = Snapshot.of(step, when, look, said, carried)
         self._recorder.record(self._last)
 
     def _remember_the_best(self) -> None:
@@ -279,7 +290,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             if self._siblings.comes_before(restorer):
                 self._look(step, when, None)
             elif self._best is not None and self._recorder is not None:
-                self._recorder.record(replace(self._best, step=step, when=when, logs={}))
+                self._last = replace(self._best, step=step, when=when, logs={})
+                self._recorder.record(self._last)
 
     def _restorers(self) -> list[keras.callbacks.EarlyStopping]:
         return [] if self._recorder is None or self._counts_batches else self._siblings.restorers()
@@ -287,9 +299,6 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _bring_weights_back(self) -> None:
         """Ask for the model, to which JAX gives the weights back only then."""
         _ = self.model
-
-    def _iterations(self) -> int:
-        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _load_probes(self) -> Probes:
         if isinstance(self._given, Probes):
@@ -324,6 +333,29 @@ class SaliencyCallback(keras.callbacks.Callback):
         dear = dear_methods(self._explainer.copies, len(self._probes))
         if dear is not None:
             self._say(dear)
+
+    def _say_how_to_see_all(self) -> None:
+        said = hint(self.params or {}, self._every, self._counts_batches, self._log_dir)
+        if said is not None:
+            self._say(said)
+
+    def _tell_about(self, step: int) -> None:
+        """Write the page about the run, with the verdict as it is now."""
+        if self._recorder is None:
+            return
+        try:
+            page = about(
+                self.model,
+                self._explainer,
+                self._target,
+                self._probes,
+                every=f"{self._every} {'batches' if self._counts_batches else 'epochs'}",
+                asks_for_verdict=self._shortcuts is not None,
+                verdict=self.verdict,
+            )
+            self._recorder.record_text({"about": page}, step)
+        except Exception as error:
+            self._fault("about", f"the page about the run is missing ({error})", error)
 
     def _note_what_it_took(self, epoch: int) -> None:
         """Measure the first looks within an epoch, once."""
@@ -361,30 +393,6 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._recorder = None
 
 
-def _fresh_momentum(model: keras.Model) -> float:
-    """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
-    found = [0.0]
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.built:
-            mean = keras.ops.convert_to_numpy(layer.moving_mean)
-            spread = keras.ops.convert_to_numpy(layer.moving_variance)
-            if not mean.any() and (spread == 1).all():
-                found.append(layer.momentum)
-    return max(found)
-
-
 def _carried(logs: Mapping[str, Any]) -> dict[str, float]:
     """Take Keras's own numbers; those of the verdict have curves of their own."""
     return {k: float(v) for k, v in logs.items() if not k.startswith("shortcut_")}
-
-
-def _read_every(every: int | str) -> tuple[int, bool]:
-    """Return how often to look, and whether that counts batches."""
-    match = re.fullmatch(r"\s*(\d+)\s+batch(?:es)?\s*", every) if isinstance(every, str) else None
-    count = int(match[1]) if match else every
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise ValueError(
-            "every must be a number of epochs from 1, or of batches as in '200 batches'. "
-            f"Received: every={every!r}"
-        )
-    return int(count), match is not None

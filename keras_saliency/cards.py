@@ -1,21 +1,18 @@
 """Pictures for TensorBoard: the card of one map, and the film strip of a training."""
 
-import functools
 import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from keras_saliency import render
+from keras_saliency import lettering, render
+from keras_saliency.lettering import FAINT, INK, MARKS, PAPER, Colour
 from keras_saliency.opencv import cv2
 
 CARD_WIDTH = 350  # of TensorBoard's image cards, which scale by nearest neighbour
 _TALLEST = 1.5  # times the width of a card; taller pictures are made narrower
 _LOWEST = 60  # of the picture's part of a card, so that a label fits on it
-
-_PAPER, _INK, _FAINT = (250, 250, 250), (33, 33, 33), (105, 105, 105)
-_VERDICTS = {True: ("✓ ", (0, 112, 60)), False: ("✗ ", (190, 30, 45)), None: ("", _INK)}
 
 _GAP = 2  # between the pictures of a film strip
 _NAME_WIDTH = 116
@@ -68,7 +65,7 @@ def tile(
         ```
     """
     render.check_picture(display)
-    picture = _fit_picture(display, width, _TALLEST * width)
+    picture = fit_picture(display, width, _TALLEST * width)
     drawn = render.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
     card = _Card(drawn, title, subtitle, width)
     why = render.fault(map_, signed)
@@ -104,7 +101,7 @@ def error_tile(
         ```
     """
     render.check_picture(display)
-    picture = render.grey(_fit_picture(display, width, _TALLEST * width))
+    picture = render.grey(fit_picture(display, width, _TALLEST * width))
     card = _Card(picture, title, subtitle, width)
     card.label(f"no map: {message}")
     return np.asarray(card.image)
@@ -117,24 +114,24 @@ class _Card:
         self._scale = width / CARD_WIDTH
         top, height = self.px(26), max(picture.shape[0], self.px(_LOWEST))
         self._photo = (top, top + height)
-        self.image = Image.new("RGB", (width, top + height + self.px(50)), _PAPER)
+        self.image = Image.new("RGB", (width, top + height + self.px(50)), PAPER)
         left, above = (width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
         self.image.paste(Image.fromarray(picture), (left, top + above))
         self._draw = ImageDraw.Draw(self.image)
-        used = self._text(subtitle, self.px(344), self.px(13), 180, 11, _FAINT, "rm")
-        self._text(title, self.px(6), self.px(13), 332 - used, 13, _INK, "lm", bold=True)
+        used = self._text(subtitle, self.px(344), self.px(13), 180, 11, FAINT, "rm")
+        self._text(title, self.px(6), self.px(13), 332 - used, 13, INK, "lm", bold=True)
 
     def px(self, length: float) -> int:
         """Convert a length for a card of the standard width into pixels of this one."""
         return max(1, round(length * self._scale))
 
     def caption(self, text: str, correct: bool | None) -> None:
-        glyph, colour = _VERDICTS[correct]
+        glyph, colour = MARKS[correct]
         y = self._photo[1] + self.px(14)
         self._text(glyph + text, self.px(6), y, 250, 12, colour, "lm", bold=correct is not None)
 
     def note(self, text: str) -> None:
-        self._text(text, self.px(344), self._photo[1] + self.px(14), 88, 11, _FAINT, "rm")
+        self._text(text, self.px(344), self._photo[1] + self.px(14), 88, 11, FAINT, "rm")
 
     def label(self, text: str) -> None:
         """Write on a dark band across the middle of the picture, on as many lines as fit."""
@@ -143,22 +140,22 @@ class _Card:
         lines = textwrap.wrap(text, 44, max_lines=room, placeholder=" …")
         first = middle - line * (len(lines) - 1) / 2
         self._draw.rectangle(
-            (0, first - line, self.image.width, first + line * len(lines)), fill=_INK
+            (0, first - line, self.image.width, first + line * len(lines)), fill=INK
         )
         for i, part in enumerate(lines):
-            self._text(part, self.image.width / 2, first + i * line, 338, 12, _PAPER, "mm")
+            self._text(part, self.image.width / 2, first + i * line, 338, 12, PAPER, "mm")
 
     def bar(self, peak: float, signed: bool, cmap: str | None) -> None:
         """Draw the colours from zero, or from minus the peak, to the peak."""
         y = self._photo[1] + self.px(35)
         low = f"{-peak:.2g}" if signed else "0"
         high = f"{peak:.2g}"
-        left = self.px(12 + self._text(low, self.px(6), y, 80, 11, _INK, "lm"))
-        right = self.px(338 - self._text(high, self.px(344), y, 80, 11, _INK, "rm"))
+        left = self.px(12 + self._text(low, self.px(6), y, 80, 11, INK, "lm"))
+        right = self.px(338 - self._text(high, self.px(344), y, 80, 11, INK, "rm"))
         top, bottom = y - self.px(5), y + self.px(5)
         bar = render.colour_bar((bottom - top, right - left), signed, cmap)
         self.image.paste(Image.fromarray(bar), (left, top))
-        self._draw.rectangle((left - 1, top - 1, right, bottom), outline=_FAINT)
+        self._draw.rectangle((left - 1, top - 1, right, bottom), outline=FAINT)
 
     def _text(
         self,
@@ -167,15 +164,14 @@ class _Card:
         y: float,
         room: float,
         size: int,
-        colour: tuple[int, int, int],
+        colour: Colour,
         anchor: str,
         bold: bool = False,
     ) -> float:
         """Write one line; return the room it took, in lengths for a card of 350 px."""
-        font = _font(self.px(size), bold)
-        text = _ellipsised(text, font, room * self._scale)
-        self._draw.text((x, y), text, colour, font, anchor)
-        return font.getlength(text) / self._scale
+        font = lettering.font(self.px(size), bold)
+        used = lettering.line(self._draw, text, (x, y), room * self._scale, font, colour, anchor)
+        return used / self._scale
 
 
 def cell(
@@ -201,11 +197,11 @@ def cell(
         return render.overlay(picture, map_, signed=signed, frames=frames)
     image = Image.fromarray(render.grey(picture))
     mark = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
-    font, middle = _font(11), (image.width / 2, image.height / 2)
+    font, middle = lettering.font(11), (image.width / 2, image.height / 2)
     draw = ImageDraw.Draw(image)
     left, top, right, bottom = draw.textbbox(middle, mark, font, "mm")
-    draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill=_INK)
-    draw.text(middle, mark, _PAPER, font, "mm")
+    draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill=INK)
+    draw.text(middle, mark, PAPER, font, "mm")
     return np.asarray(image)
 
 
@@ -224,7 +220,7 @@ def thumbnails(display: np.ndarray, side: int = 96) -> np.ndarray:
         thumbnails(np.zeros((4, 224, 160, 3), np.uint8)).shape  # (4, 96, 69, 3)
         ```
     """
-    return np.stack([_fit_picture(picture, side, side) for picture in display])
+    return np.stack([fit_picture(picture, side, side) for picture in display])
 
 
 def film_strip(
@@ -255,21 +251,21 @@ def film_strip(
     step_x, step_y = max(width, _CELL_WIDTH) + _GAP, max(height, 14) + _GAP
     left, top = _NAME_WIDTH + 8, 46
     size = (left + step_x * (len(columns) + 1) + 6, top + step_y * len(pictures) + 6)
-    image = Image.new("RGB", size, _PAPER)
+    image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
-    font = _font(11)
-    heading = _ellipsised(title, _font(13, bold=True), size[0] - 12)
-    draw.text((6, 13), heading, _INK, _font(13, bold=True), "lm")
+    font = lettering.font(11)
+    heading = lettering.ellipsised(title, lettering.font(13, bold=True), size[0] - 12)
+    draw.text((6, 13), heading, INK, lettering.font(13, bold=True), "lm")
     for i, (label, cells) in enumerate([("probe", pictures), *columns]):
         x = left + step_x * i
         middle = x + (step_x - _GAP) / 2
-        draw.text((middle, 35), _ellipsised(label, font, step_x - 4), _FAINT, font, "mm")
+        draw.text((middle, 35), lettering.ellipsised(label, font, step_x - 4), FAINT, font, "mm")
         for j, picture in enumerate(cells):
             corner = (int(middle - width / 2), top + step_y * j)
             image.paste(Image.fromarray(picture), corner)
     for j, name in enumerate(names):
         y = top + step_y * j + height / 2
-        draw.text((left - 6, y), _ellipsised(name, font, _NAME_WIDTH), _INK, font, "rm")
+        draw.text((left - 6, y), lettering.ellipsised(name, font, _NAME_WIDTH), INK, font, "rm")
     return np.asarray(image)
 
 
@@ -293,18 +289,18 @@ def twin_sheet(pictures: np.ndarray, probabilities: np.ndarray, *, title: str) -
     cells = [thumbnails(row, _TWIN_WIDTH) for row in pictures]
     height, width = cells[0].shape[1:3]
     step_x, step_y, top = _TWIN_WIDTH + 6, height + 24, 46
-    image = Image.new("RGB", (3 * step_x + 6, top + step_y * len(cells)), _PAPER)
+    image = Image.new("RGB", (3 * step_x + 6, top + step_y * len(cells)), PAPER)
     draw = ImageDraw.Draw(image)
-    bold, font = _font(13, bold=True), _font(11)
-    draw.text((6, 13), _ellipsised(title, bold, image.width - 12), _INK, bold, "lm")
+    bold, font = lettering.font(13, bold=True), lettering.font(11)
+    draw.text((6, 13), lettering.ellipsised(title, bold, image.width - 12), INK, bold, "lm")
     for i, heading in enumerate(("as it is", "from its own class", "from another class")):
         middle = 6 + i * step_x + _TWIN_WIDTH / 2
-        draw.text((middle, 35), _ellipsised(heading, font, _TWIN_WIDTH), _FAINT, font, "mm")
+        draw.text((middle, 35), lettering.ellipsised(heading, font, _TWIN_WIDTH), FAINT, font, "mm")
         for j, row in enumerate(cells):
             y = top + j * step_y
             image.paste(Image.fromarray(row[i]), (int(middle - width / 2), y))
             chance = f"p = {probabilities[j, i]:.2f}"
-            draw.text((middle, y + height + 10), chance, _INK, font, "mm")
+            draw.text((middle, y + height + 10), chance, INK, font, "mm")
     return np.asarray(image)
 
 
@@ -332,10 +328,10 @@ def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.nda
     columns = min(len(cells), 8)
     rows = -(-len(cells) // columns)
     size = (max(columns * (width + _GAP) + 12, 340), 30 + rows * (height + _GAP) + 6)
-    image = Image.new("RGB", size, _PAPER)
-    bold = _font(13, bold=True)
-    heading = _ellipsised(title, bold, size[0] - 12)
-    ImageDraw.Draw(image).text((6, 13), heading, _INK, bold, "lm")
+    image = Image.new("RGB", size, PAPER)
+    bold = lettering.font(13, bold=True)
+    heading = lettering.ellipsised(title, bold, size[0] - 12)
+    ImageDraw.Draw(image).text((6, 13), heading, INK, bold, "lm")
     for i, picture in enumerate(cells):
         row, column = divmod(i, columns)
         corner = (6 + column * (width + _GAP), 30 + row * (height + _GAP))
@@ -343,28 +339,9 @@ def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.nda
     return np.asarray(image)
 
 
-def _fit_picture(picture: np.ndarray, width: float, height: float) -> np.ndarray:
+def fit_picture(picture: np.ndarray, width: float, height: float) -> np.ndarray:
     """Resize a picture to the largest size of its shape inside a box, smoothly both ways."""
     scale = min(width / picture.shape[1], height / picture.shape[0])
     size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(picture, size, interpolation=method)
-
-
-@functools.lru_cache(maxsize=16)
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    import matplotlib  # for its DejaVu Sans, which is there on every machine and knows Unicode
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", size)
-
-
-def _ellipsised(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Cut a text to one line of at most `width` pixels, marking the cut."""
-    text = " ".join(text.split())
-    if font.getlength(text[:1000]) <= width:
-        return text
-    text = text[: int(width)]  # few characters are narrower than a pixel
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"

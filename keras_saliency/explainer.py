@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from keras_saliency import render
 from keras_saliency.calls import fitting
 from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
+from keras_saliency.notebook import figure_html, png
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
 from keras_saliency.progress import Progress
@@ -24,6 +25,10 @@ from keras_saliency.targets import Target, What
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_SHOWN = 8  # images, by a notebook
+_PER_IMAGE = ("maps", "scores", "targets", "outputs", "display")
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,16 @@ class Explanation:
             opacity=opacity,
             frames=self.frames,
         )
+
+    def _repr_html_(self) -> str:
+        """Show a notebook the first images, and what they are maps of."""
+        where = f" at {self.layer}" if self.layer else ""
+        count = f"; {_SHOWN} of {len(self.maps)}" if len(self.maps) > _SHOWN else ""
+        return figure_html(self._repr_png_(), f"{self.method} of {self.of}{where}{count}")
+
+    def _repr_png_(self) -> bytes:
+        few = {name: getattr(self, name)[:_SHOWN] for name in _PER_IMAGE}
+        return png(replace(self, **few).plot())
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_saliency import cards
+from keras_saliency.animations import animation
 from keras_saliency.board.events import encode_jpeg, safe_tag
+from keras_saliency.board.run_writer import Animation
 from keras_saliency.opencv import cv2
+from keras_saliency.snapshot import choose_evenly, words
 
 _COLUMNS = 20
+_ANIMATED = 16  # probes
 _GROWTH = 4  # a strip is written again once it spans a quarter more: each holds all before it
 
 
@@ -77,6 +81,7 @@ class FilmStrips:
 
     Args:
         names: What each probe is.
+        labels: For each probe its label in words, or None.
         display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
         of: What is explained.
         frames: How many frames the volumes have of which `display` shows some.
@@ -84,15 +89,22 @@ class FilmStrips:
 
     Example:
         ```python
-        strips = FilmStrips(["cat"], photos, "logits", 1, run / "film-strips")
+        strips = FilmStrips(["00 cat"], ["cat"], photos, "logits", 1, run / "film-strips")
         picture = strips.add("grad_cam", 0, "epoch 1", maps, signed=False)
         ```
     """
 
     def __init__(
-        self, names: Sequence[str], display: np.ndarray, of: str, frames: int, folder: Path
+        self,
+        names: Sequence[str],
+        labels: Sequence[str | None],
+        display: np.ndarray,
+        of: str,
+        frames: int,
+        folder: Path,
     ) -> None:
         self._names = list(names)
+        self._animated = choose_evenly(labels, _ANIMATED)
         self._volume = frames
         side = 96 if len(self._names) <= 8 else 64  # so that a long strip is seen, and written
         if display.shape[2] >= 2 * display.shape[1]:
@@ -139,6 +151,17 @@ class FilmStrips:
             if columns.shown and columns.written < columns.seen
         }
 
+    def animations(self) -> dict[str, tuple[int, Animation]]:
+        """Animate what changed in up to 16 probes: by method, the last step and the animation."""
+        names = [self._names[i] for i in self._animated]
+        made = {}
+        for method, columns in self._strips.items():
+            if len(columns.shown) > 1:
+                moments = [(one.label, one.cells[self._animated]) for one in columns.shown]
+                title = words(method)
+                made[method] = (columns.shown[-1].step, animation(names, moments, title=title))
+        return made
+
     def store(self) -> None:
         """Put what is kept on disk.
 
@@ -153,7 +176,7 @@ class FilmStrips:
     def _draw(self, method: str) -> np.ndarray:
         columns = self._strips[method]
         columns.written = columns.seen
-        title = f"{method.replace('_', ' ').strip()} · {self._note}"
+        title = f"{words(method)} · {self._note}"
         labelled = [(column.label, column.cells) for column in columns.shown]
         return cards.film_strip(self._pictures, self._names, labelled, title=title)
 

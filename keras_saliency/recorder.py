@@ -12,49 +12,21 @@ import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from keras_saliency import cards
-from keras_saliency.board.events import EventWriter, safe_tag
+from keras_saliency.board.events import safe_tag
+from keras_saliency.board.run_writer import RunWriter
 from keras_saliency.film_strips import FilmStrips
+from keras_saliency.overview import Overview
+from keras_saliency.readings import Reader, Readings, scalars
+from keras_saliency.snapshot import Snapshot, choose_evenly, title_of, words
 from keras_saliency.verdict import Verdict
 
 _WAITING = 4  # snapshots with pictures that may wait to be drawn
 _PATIENCE_S = 2.0  # how long training waits for room among them
 _CLOSING_S = 120.0
-_NAME = 24  # letters of a predicted class on a tile, so that its probability is never cut off
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What was seen at one moment of a training; `n` is the number of probes.
-
-    Args:
-        step: The step on TensorBoard's slider, -1 before training.
-        when: The same in words: "before training", "epoch 4", "batch 400".
-        maps: Method name to raw float32 `(n, h, w)`, `(n, time)` of signals, `(n, frames, h, w)` of
-            volumes; a method that failed is absent.
-        errors: Name of a method that failed to one line that says why.
-        scores: float32 `(n,)`, the explained quantity.
-        predicted: For each probe a text such as "penguin" or "2.31".
-        confidence: `(n,)`, the probability of the predicted class from 0 to 1, or NaN.
-        probability: `(n,)`, the probability of the label's class from 0 to 1, or NaN.
-        correct: For each probe whether the model is right, or None.
-        logs: The epoch's Keras logs; empty where Keras's own TensorBoard callback writes them.
-    """
-
-    step: int
-    when: str
-    maps: dict[str, np.ndarray]
-    errors: dict[str, str]
-    scores: np.ndarray
-    predicted: list[str]
-    confidence: np.ndarray
-    probability: np.ndarray
-    correct: list[bool | None]
-    logs: dict[str, float]
 
 
 def _warn(message: str) -> None:
@@ -71,6 +43,7 @@ class Recorder:
         names: For each probe a unique name that is fit for a tag, such as "03_penguin".
         display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
         labels: For each probe its label in words, or None.
+        masks: float `(n, height, width)` in [0, 1], where the objects are, or None.
         of: What is explained: "logits", or another quantity that the tiles then name.
         drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
             for all.
@@ -80,7 +53,7 @@ class Recorder:
 
     Example:
         ```python
-        recorder = Recorder(EventWriter(new_run("logs")), ["00_cat"], photos, ["cat"])
+        recorder = Recorder(RunWriter(new_run("logs")), ["00_cat"], photos, ["cat"])
         recorder.record(snapshot)
         recorder.close()
         ```
@@ -88,11 +61,12 @@ class Recorder:
 
     def __init__(
         self,
-        writer: EventWriter,
+        writer: RunWriter,
         names: Sequence[str],
         display: np.ndarray,
         labels: Sequence[str | None],
         *,
+        masks: np.ndarray | None = None,
         of: str = "logits",
         drawn: int = 64,
         frames: int = 1,
@@ -103,9 +77,12 @@ class Recorder:
         self._display = display
         self._of = of
         self._frames = frames
-        self._drawn = _choose_evenly(labels, drawn)
+        self._drawn = choose_evenly(labels, drawn)
+        self._reader = Reader(masks)
+        self._overview = Overview(names, display, labels, of, frames)
         self._strips = FilmStrips(
-            [_words(names[i]) for i in self._drawn],
+            [words(names[i]) for i in self._drawn],
+            [labels[i] for i in self._drawn],
             display[self._drawn],
             of,
             frames,
@@ -140,8 +117,10 @@ class Recorder:
                 f"the pictures of {snapshot.when} are left out, as drawing cannot keep up; look "
                 "less often or at fewer probes",
             )
-            scalars = self._scalars(snapshot)
-            self._queue.put(lambda: self._write_numbers(scalars, snapshot.step))
+            # Computed here, since the maps must not wait as well. What is compared with the set
+            # before is left out, as that one is in the worker's hands.
+            numbers = self._scalars(snapshot, Readings(self._reader.focus(snapshot.maps)))
+            self._queue.put(lambda: self._write_numbers(numbers, snapshot.step))
 
     def record_verdict(self, verdict: Verdict, when: str, step: int) -> None:
         """Hand over a verdict, its numbers, words and twins; this never raises.
@@ -156,6 +135,14 @@ class Recorder:
     def record_pictures(self, pictures: dict[str, np.ndarray], step: int) -> None:
         """Hand over pictures that are drawn already, uint8 by tag; this never raises."""
         self._hand_over(lambda: self._writer.images(pictures, step), "pictures")
+
+    def record_text(self, text: dict[str, str], step: int) -> None:
+        """Hand over pages in Markdown, by tag; this never raises."""
+        self._hand_over(lambda: self._writer.text(text, step), "a page")
+
+    def record_charts(self, *, focus: bool, verdict: bool) -> None:
+        """Hand over, once a run, which curves stand beside each other; this never raises."""
+        self._hand_over(lambda: self._writer.charts(focus=focus, verdict=verdict), "the charts")
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was handed over is written.
@@ -181,6 +168,7 @@ class Recorder:
         if self._thread is not None:
             atexit.unregister(self.close)
             self._queue.put(self._finish_strips)
+            self._queue.put(self._animate_strips)
             self._queue.put(None)
             self._thread.join(_CLOSING_S)
             if self._thread.is_alive():
@@ -224,19 +212,24 @@ class Recorder:
             job()
 
     def _write(self, snapshot: Snapshot) -> None:
+        readings = Readings()
         with self._guard("write the numbers"):
-            self._writer.scalars(self._scalars(snapshot), snapshot.step)
-        for method in [*snapshot.maps, *snapshot.errors]:
+            readings = self._reader.read(snapshot.maps)
+            self._writer.scalars(self._scalars(snapshot, readings), snapshot.step)
+        for method in snapshot.methods:
             with self._guard(f"draw the maps of {method}"):
                 self._draw(method, snapshot)
+        with self._guard("draw the overview"):
+            sheet = self._overview.draw(snapshot, self._signed)
+            self._writer.images({"overview": sheet}, snapshot.step)
         with self._guard("write the event file"):
             self._writer.flush()
             self._strips.store()
         self._room.release()
 
-    def _write_numbers(self, scalars: dict[str, float], step: int) -> None:
+    def _write_numbers(self, numbers: dict[str, float], step: int) -> None:
         with self._guard("write the numbers"):
-            self._writer.scalars(scalars, step)
+            self._writer.scalars(numbers, step)
             self._writer.flush()
 
     def _draw(self, method: str, snapshot: Snapshot) -> None:
@@ -260,61 +253,36 @@ class Recorder:
             for method, (step, strip) in self._strips.unwritten().items():
                 self._writer.images({f"film-strip/{safe_tag(method)}": strip}, step)
 
+    def _animate_strips(self) -> None:
+        with self._guard("animate the film strips"):
+            for method, (step, animation) in self._strips.animations().items():
+                self._writer.animations({f"animation/{safe_tag(method)}": animation}, step)
+
     def _tile(
         self, method: str, map_: np.ndarray | None, i: int, snapshot: Snapshot, signed: bool
     ) -> np.ndarray:
-        title, label = _words(self._names[i]), self._labels[i]
-        if label is not None and label not in title:
-            title = f"{title} · {label}"
+        title = title_of(self._names[i], self._labels[i])
         when, _, note = snapshot.when.partition(" (")
         subtitle = f"{when} · step {snapshot.step}" + (f" ({note}" if note else "")
         if map_ is None:
             return cards.error_tile(
                 self._display[i], snapshot.errors[method], title=title, subtitle=subtitle
             )
+        # What is explained is said where it is not the logit.
+        explained = "" if self._of == "logits" else f" · {self._of.replace('_', ' ')}"
         return cards.tile(
             self._display[i],
             map_,
             title=title,
             subtitle=subtitle,
-            caption=self._caption(snapshot, i),
+            caption=f"says {snapshot.answer(i)}{explained}",
             correct=snapshot.correct[i],
             signed=signed,
             frames=self._frames,
         )
 
-    def _caption(self, snapshot: Snapshot, i: int) -> str:
-        """Say what the model says, and what is explained where it is not the logit."""
-        predicted = snapshot.predicted[i]
-        if len(predicted) > _NAME:
-            predicted = predicted[: _NAME - 1] + "…"
-        share = snapshot.confidence[i]
-        percent = "" if np.isnan(share) else f" {100 * share:.0f} %"
-        explained = "" if self._of == "logits" else f" · {self._of.replace('_', ' ')}"
-        return f"says {predicted}{percent}{explained}"
-
-    def _scalars(self, snapshot: Snapshot) -> dict[str, float]:
-        """Compute every number of a snapshot; what is unknown everywhere is left out."""
-        right = [float(correct) for correct in snapshot.correct if correct is not None]
-        scalars = {
-            "probes/score": _mean(snapshot.scores),
-            "probes/probability": _mean(snapshot.probability),
-            "probes/accuracy": _mean(np.array(right)),
-        }
-        for i in self._drawn:
-            scalars[f"score/{self._names[i]}"] = float(snapshot.scores[i])
-            scalars[f"probability/{self._names[i]}"] = float(snapshot.probability[i])
-        for method, maps in snapshot.maps.items():
-            group = safe_tag(method)
-            peaks = np.abs(maps).reshape(len(maps), -1).max(axis=1)
-            alive = np.isfinite(peaks) & (peaks > 0)
-            scalars[f"{group}/dead"] = 1 - _mean(alive)
-            finite = peaks[np.isfinite(peaks)]
-            scalars[f"{group}/peak"] = float(np.median(finite)) if finite.size else np.nan
-            scalars |= {f"peak-{group}/{self._names[i]}": float(peaks[i]) for i in self._drawn}
-        known = {tag: value for tag, value in scalars.items() if not np.isnan(value)}
-        # A loss that is NaN is shown, as Keras shows it.
-        return known | {f"epoch_{key}": float(value) for key, value in snapshot.logs.items()}
+    def _scalars(self, snapshot: Snapshot, readings: Readings) -> dict[str, float]:
+        return scalars(snapshot, readings, self._names, self._drawn)
 
     @contextlib.contextmanager
     def _guard(self, task: str) -> Iterator[None]:
@@ -333,23 +301,3 @@ class Recorder:
             self._on_fault(message)
         except Exception:  # such as a warning that the user's filters turn into an error
             logging.getLogger(__name__).exception(message)
-
-
-def _choose_evenly(labels: Sequence[str | None], count: int) -> list[int]:
-    """Choose at most `count` probes label by label in turn; return their indices in order."""
-    turns: dict[str | None, int] = {}
-    ranked = []
-    for i, label in enumerate(labels):
-        turns[label] = turns.get(label, 0) + 1
-        ranked.append((turns[label], i))
-    return sorted(i for _, i in sorted(ranked)[:count])
-
-
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of what is not NaN, or NaN where nothing is left."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").strip()

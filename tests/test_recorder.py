@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
 from keras_saliency import cards, film_strips, recorder
-from keras_saliency.board.events import EventWriter, new_run
+from keras_saliency.board.events import new_run
+from keras_saliency.board.run_writer import RunWriter
 from keras_saliency.recorder import Recorder, Snapshot
 
 NAMES = ["00_cat", "01_cat", "02_dog"]
@@ -58,7 +59,7 @@ class Board:
         names, labels = (NAMES, LABELS) if n == 3 else ([f"{i:02d}_cat" for i in range(n)], None)
         options = {"on_fault": self.faults.append} | options
         self.recorder = Recorder(
-            options.pop("writer", None) or EventWriter(self.run),
+            options.pop("writer", None) or RunWriter(self.run),
             options.pop("names", names),
             options.pop("display", photos(n)),
             options.pop("labels", labels or ["cat"] * n),
@@ -106,7 +107,7 @@ def test_tiles_show_what_was_seen_under_their_tags(tmp_path):
     first, second = snapshot(-1, when="before training"), snapshot(3)
     board = Board(tmp_path).write(first, second)
     tags = [f"grad-cam/{name}" for name in NAMES]
-    assert board.tags("images") == ["film-strip/grad-cam", *tags]
+    assert board.tags("images") == ["animation/grad-cam", "film-strip/grad-cam", *tags, "overview"]
     for i, tag in enumerate(tags):
         shown = board.images(tag)
         assert list(shown) == [-1, 3]
@@ -271,7 +272,7 @@ def test_the_film_strip_spans_the_training_and_is_thinned_evenly(tmp_path):
 
 def resumed(board, *snapshots, **options):
     """Go on in the run of a board with a recorder of its own."""
-    going_on = Board(board.run.parent / "unused", writer=EventWriter(board.run), **options)
+    going_on = Board(board.run.parent / "unused", writer=RunWriter(board.run), **options)
     going_on.run = board.run
     return going_on.write(*snapshots)
 
@@ -279,7 +280,7 @@ def resumed(board, *snapshots, **options):
 @pytest.mark.parametrize("stop", [3, 19, 20, 29])
 def test_the_film_strip_goes_on_where_a_training_is_resumed(tmp_path, stop):
     def train(folder, steps):
-        strips = film_strips.FilmStrips(NAMES, photos(), "logits", 1, tmp_path / folder)
+        strips = film_strips.FilmStrips(NAMES, LABELS, photos(), "logits", 1, tmp_path / folder)
         newest = {}
         for step in steps:
             for method in ("grad_cam", "my own"):
@@ -351,7 +352,7 @@ def test_the_cells_of_the_film_strip_are_the_maps(tmp_path):
     assert close(board.images("film-strip/grad-cam")[2], expected)
 
 
-class SlowWriter(EventWriter):
+class SlowWriter(RunWriter):
     """A disk that takes pictures only when it is let."""
 
     def __init__(self, run_dir):
@@ -371,7 +372,7 @@ def test_recording_returns_before_anything_is_written(tmp_path):
     assert not board.recorder.flush(0.01)
     writer.let.set()
     assert board.recorder.flush(30)
-    assert len(board.tags("images")) == 65  # which can be read before the recorder is closed
+    assert len(board.tags("images")) == 66  # which can be read before the recorder is closed
     (strip,) = board.images("film-strip/grad-cam").values()
     assert strip.shape[0] == 46 + 64 * (48 + 2) + 6  # many probes have smaller cells
     board.recorder.close()

@@ -1,0 +1,98 @@
+"""How the maps of a method changed while training, as an animated GIF."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from keras_saliency import lettering
+from keras_saliency.board.run_writer import Animation
+from keras_saliency.cards import CARD_WIDTH
+from keras_saliency.lettering import FAINT, INK, PAPER
+
+_FRAMES = 40
+_BYTES = 2**20
+_PAUSE_MS, _END_MS = 500, 2500
+_MARGIN, _GAP = 5, 3
+_HEADER, _NAME = 36, 13
+
+
+def animation(
+    names: Sequence[str], columns: Sequence[tuple[str, np.ndarray]], *, title: str
+) -> Animation:
+    """Animate the columns of a film strip.
+
+    Args:
+        names: What each probe is.
+        columns: For each moment its label and its pictures, uint8 `(n, height, width, 3)`.
+        title: What is drawn, above everything.
+
+    Returns:
+        A GIF that repeats for ever, 350 pixels wide, of at most 40 frames and, unless two frames
+        alone are more, 1 MiB. Of more frames every other one is left out, as often as it takes; the
+        last one stays.
+
+    Example:
+        ```python
+        photos = np.zeros((4, 48, 64, 3), np.uint8)
+        moved = animation(list("abcd"), [("epoch 1", photos), ("epoch 2", photos)], title="cam")
+        ```
+    """
+    shown = list(columns)
+    while len(shown) > _FRAMES:
+        shown = _thinned(shown)
+    frames = [
+        _frame(names, label, cells, title, (i + 1) / len(shown))
+        for i, (label, cells) in enumerate(shown)
+    ]
+    size = (frames[0].width, frames[0].height)
+    # One palette for all, so that what does not change does not flicker.
+    few = frames[:: max(1, len(frames) // 6)]
+    together = np.concatenate([np.asarray(frame) for frame in [*few, frames[-1]]])
+    palette = Image.fromarray(together).quantize(256, Image.Quantize.MEDIANCUT)
+    small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    while len(gif := _encoded(small)) > _BYTES and len(small) > 2:
+        small = _thinned(small)
+    return Animation(gif, size)
+
+
+def _thinned(items: list) -> list:
+    """Leave out every other item, but not the last one."""
+    return items[::-2][::-1]
+
+
+def _encoded(frames: list[Image.Image]) -> bytes:
+    pauses = [_PAUSE_MS] * (len(frames) - 1) + [_END_MS]
+    found = io.BytesIO()
+    first, *others = frames
+    first.save(found, "GIF", save_all=True, append_images=others, duration=pauses, loop=0)
+    return found.getvalue()
+
+
+def _frame(
+    names: Sequence[str], label: str, cells: np.ndarray, title: str, done: float
+) -> Image.Image:
+    """Draw one moment: all probes, the label, and how far the training has come."""
+    height, width = cells.shape[1:3]
+    across = max(1, (CARD_WIDTH - 2 * _MARGIN + _GAP) // (width + _GAP))
+    rows = -(-len(cells) // across)
+    left = (CARD_WIDTH - min(across, len(cells)) * (width + _GAP) + _GAP) // 2
+    step = height + _NAME + _GAP
+    image = Image.new("RGB", (CARD_WIDTH, _HEADER + rows * step + _MARGIN), PAPER)
+    draw = ImageDraw.Draw(image)
+    end = CARD_WIDTH - _MARGIN
+    used = lettering.line(draw, label, (end, 13), 130, lettering.font(11), FAINT, "rm")
+    room = end - _MARGIN - used - 8
+    lettering.line(draw, title, (_MARGIN, 13), room, lettering.font(13, True))
+    draw.rectangle((_MARGIN, 26, end - 1, 28), fill=(222, 222, 222))
+    draw.rectangle((_MARGIN, 26, _MARGIN + round((end - 1 - _MARGIN) * done), 28), fill=INK)
+    for k, (name, cell) in enumerate(zip(names, cells, strict=True)):
+        row, column = divmod(k, across)
+        x, y = left + column * (width + _GAP), _HEADER + row * step
+        image.paste(Image.fromarray(cell), (x, y))
+        middle = (x + width / 2, y + height + _NAME / 2)
+        lettering.line(draw, name, middle, width, lettering.font(9), FAINT, "mm")
+    return image

@@ -1,0 +1,40 @@
+"""Whether the moving averages of a model's batch norms have seen enough to be trusted."""
+
+from __future__ import annotations
+
+import keras
+
+
+class Settling:
+    """Counts the steps since a training began.
+
+    Args:
+        model: The model, before its first batch.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._momentum = _fresh_momentum(model)
+        self._begun_at = iterations(model)
+
+    def note(self, model: keras.Model) -> str:
+        """Return what is to be said of the model as it is now, or nothing."""
+        # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
+        unsettled = self._momentum ** (iterations(model) - self._begun_at) > 0.1
+        return " (batch norm not settled)" if unsettled else ""
+
+
+def iterations(model: keras.Model) -> int:
+    """Return how many steps a model's optimizer has taken."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def _fresh_momentum(model: keras.Model) -> float:
+    """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
+    found = [0.0]
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.built:
+            mean = keras.ops.convert_to_numpy(layer.moving_mean)
+            spread = keras.ops.convert_to_numpy(layer.moving_variance)
+            if not mean.any() and (spread == 1).all():
+                found.append(layer.momentum)
+    return max(found)
