@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-_EPOCHS = 6
+EPOCHS = 6
 
 
 class Results:
@@ -22,8 +22,12 @@ class Results:
             path: Of the CSV; it need not exist.
         """
         self.path = path
-        self.rows = self._whole()
-        self.done = {row["run"] for row in self.rows}
+        rows, more = whole_rows(path)
+        self.done = {row["run"] for row in rows}
+        if more:
+            draft = path.with_suffix(".draft")
+            draft.write_text(_as_text(rows, header=True))
+            draft.replace(path)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Append all rows of one training at once, and see to it that they are on the disk."""
@@ -35,21 +39,25 @@ class Results:
             os.fsync(file.fileno())
         self.done |= {row["run"] for row in rows}
 
-    def _whole(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        text = self.path.read_text()
-        rows = list(csv.DictReader(io.StringIO(text)))
-        whole = [row for row in rows if None not in row.values() and None not in row]
-        last_line = text.endswith("\n")
-        counts = Counter((row["run"], row["donors"]) for row in whole if row["epoch"].isdigit())
-        cut = {run for (run, _), count in counts.items() if count != _EPOCHS}
-        kept = [row for row in whole if row["run"] not in cut]
-        if len(kept) < len(rows) or not last_line:
-            draft = self.path.with_suffix(".draft")
-            draft.write_text(_as_text(kept, header=True))
-            draft.replace(self.path)
-        return kept
+
+def whole_rows(path: Path) -> tuple[list[dict[str, str]], bool]:
+    """Read the rows of trainings that stand there whole.
+
+    Args:
+        path: Of the CSV; it need not exist.
+
+    Returns:
+        The rows, and whether there is more: what a run that was killed left in part.
+    """
+    if not path.exists():
+        return [], False
+    text = path.read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    intact = [row for row in rows if None not in row.values() and None not in row]
+    counts = Counter((row["run"], row["donors"]) for row in intact if row["epoch"].isdigit())
+    cut = {run for (run, _), count in counts.items() if count != EPOCHS}
+    kept = [row for row in intact if row["run"] not in cut]
+    return kept, len(kept) < len(rows) or not text.endswith("\n")
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:

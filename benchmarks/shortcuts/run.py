@@ -1,11 +1,13 @@
 """Trainings with a planted shortcut and without, each epoch judged against its own truth.
 
-    python benchmarks/shortcuts/run.py [--count N] [--workers 2] [--out DIR]
+    python benchmarks/shortcuts/run.py [--count N | --short] [--workers 2] [--out DIR]
 
 Each training adds its rows to DIR/results.csv when it is finished; those that are there are not
 done again, so it can be stopped at any time. Every prefix of the order is a balanced sample, and
 --count takes the first N trainings. Layers and backbones that all trainings share are made once and
 kept in the system's folder for temporary files.
+
+--short does a few trainings anew, and fails if they are worse than those whose results are kept.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import argparse
 import multiprocessing
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -31,8 +34,10 @@ from pathlib import Path
 from typing import Any
 
 from grid import Run, runs
+from measured import read
 from pool import Pool, load_pool
 from results import Results
+from short import COUNT, worse
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -64,26 +69,44 @@ def finished(wanted: list[Run], workers: int) -> Iterator[tuple[Run, list[dict[s
         executor.shutdown(cancel_futures=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=len(runs()), help="how many of all trainings")
-    parser.add_argument("--workers", type=int, default=2, help="processes, of one core each")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of results.csv")
-    args = parser.parse_args()
-    results = Results(args.out / "results.csv")
-    wanted = [run for run in runs()[: args.count] if run.name not in results.done]
-    print(f"{len(results.done)} trainings are there, {len(wanted)} are to do", flush=True)
-    _pool()  # Drawn once, before several processes ask for it.
+def do(wanted: list[Run], results: Results, workers: int) -> None:
+    """Do the trainings that are wanted and not there yet."""
+    left = [run for run in wanted if run.name not in results.done]
+    print(f"{len(results.done)} trainings are there, {len(left)} are to do", flush=True)
+    if left:
+        _pool()  # Drawn once, before several processes ask for it.
     began = time.perf_counter()
-    for number, (run, rows) in enumerate(finished(wanted, args.workers), 1):
+    for number, (run, rows) in enumerate(finished(left, workers), 1):
         results.add(rows)
-        left = (time.perf_counter() - began) / number * (len(wanted) - number)
+        more = (time.perf_counter() - began) / number * (len(left) - number)
         print(
-            f"{number}/{len(wanted)} {run.name}: R {rows[-1]['reliance_true']:.2f}, measured "
-            f"{rows[-1]['reliance']:.2f} ({rows[-1]['seconds']} s; {left / 60:.0f} min to go)",
+            f"{number}/{len(left)} {run.name}: R {rows[-1]['reliance_true']:.2f}, measured "
+            f"{rows[-1]['reliance']:.2f} ({rows[-1]['seconds']} s; {more / 60:.0f} min to go)",
             flush=True,
         )
-    return 0
+
+
+def fell_behind(path: Path) -> bool:
+    """Compare results with those that are kept."""
+    (fresh, _), (kept, _) = read(path), read(RESULTS / path.name)
+    found = list(worse(fresh, kept))
+    print(f"worse than what is kept: {', '.join(found)}" if found else "as good as what is kept")
+    return bool(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--count", type=int, help="how many of all trainings")
+    extent.add_argument("--short", action="store_true", help=f"{COUNT} anew, compared with others")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one core each")
+    parser.add_argument("--out", type=Path, help="the folder of results.csv")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as passing:
+        folder = args.out or (Path(passing) if args.short else RESULTS)
+        path = folder / "results.csv"
+        do(runs()[: COUNT if args.short else args.count], Results(path), args.workers)
+        return int(args.short and fell_behind(path))
 
 
 if __name__ == "__main__":

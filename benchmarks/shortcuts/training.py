@@ -13,11 +13,11 @@ from grid import BIASED_DONORS, FEW, INDEPENDENT, LABEL_NOISE, RANDOM_LABELS, Ru
 from networks import Network, backbone, network
 from pictures import Sample, Studio, matching, others
 from pool import FOLDER, Pool
+from results import EPOCHS
 
 from keras_saliency.shortcuts import DEFAULT, Shortcuts
 from keras_saliency.verdict import Assessor, Verdict
 
-EPOCHS = 6
 TESTED = 320  # pictures, and as many twins
 _IMAGES, _FEW = {2: 1000, 5: 1000}, 250
 _DONORS = 400  # where they aren't the training images
