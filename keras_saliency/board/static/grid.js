@@ -30,9 +30,11 @@ export class Grid {
 
   /** Put the tiles in their groups; nothing is done where they already are. */
   #lay({ source, groups }) {
-    const laid = JSON.stringify([source.run, source.probes.names, groups]);
+    const { names, size } = source.probes;
+    const laid = JSON.stringify([source.run, names, size, groups]);
     if (laid === this.#laid) return;
     this.#laid = laid;
+    this.element.style.setProperty('--ratio', size[1] / size[0]); // room, before there are pictures
     const focused = document.activeElement;
     const sections = groups.map(({ label, probes }) => {
       const tiles = probes.map((probe) => this.#tile(probe).element);
@@ -60,6 +62,8 @@ class Tile {
   constructor(page, probe) {
     this.probe = probe;
     this.pictures = [new Picture(SHARPNESS), new Picture(SHARPNESS)];
+    this.badges = this.pictures.map(() => element('span', { className: 'badge' }));
+    this.pictures.forEach((picture, i) => picture.element.append(this.badges[i]));
     this.name = element('strong');
     this.says = element('span', { className: 'says' });
     this.focus = element('span', { className: 'focus' });
@@ -79,6 +83,8 @@ class Tile {
     const probe = other ? scene.probeIn(other, this.probe) : -1;
     this.pictures[1].element.hidden = probe < 0;
     if (probe >= 0) this.#drawIn(this.pictures[1], scene, other, scene.indexIn(other), probe);
+    const differs = other?.run === source.run ? 'method' : 'run';
+    [source, other].forEach((one, i) => write(this.badges[i], other ? one[differs] : ''));
     write(this.name, name);
     write(this.says, step ? saying(step, this.probe) : '');
     this.says.dataset.correct = step?.correct?.[this.probe] ?? '';

@@ -4,6 +4,7 @@ import { element, write } from './dom.js';
 import { faultOf } from './maps.js';
 import { Picture } from './picture.js';
 import { Plot } from './plot.js';
+import { Scrubber } from './scrubber.js';
 import { describe, focusing, number, percent, saying } from './words.js';
 
 const SHARPNESS = 320;
@@ -23,9 +24,11 @@ export class Large {
     this.page = page;
     this.title = element('h2', { id: 'large-title' });
     this.facts = element('dl');
+    this.scrubber = new Scrubber(page);
+    this.scrubber.slider.autofocus = true;
     this.rows = [new Row(), new Row()];
     this.plots = CURVES.map(([title]) => new Plot(title, (step) => page.goToStep(step)));
-    const button = (words, title, onclick) => element('button', { title, 'aria-label': title, onclick }, words);
+    const close = { className: 'close', 'aria-label': 'Close', onclick: () => this.element.close() };
     this.element = element(
       'dialog',
       {
@@ -39,11 +42,12 @@ export class Large {
         element(
           'div',
           { className: 'bar' },
-          button('‹', 'Previous picture', () => this.#turn(-1)),
-          button('›', 'Next picture', () => this.#turn(1)),
           this.title,
-          button('✕', 'Close', () => this.element.close()),
+          element('button', { onclick: () => this.#turn(-1) }, '‹ Previous picture'),
+          element('button', { onclick: () => this.#turn(1) }, 'Next picture ›'),
+          element('button', close, '✕'),
         ),
+        this.scrubber.element,
         ...this.rows.map((row) => row.element),
         this.facts,
         element('div', { className: 'plots' }, ...this.plots.map((plot) => plot.element)),
@@ -59,6 +63,7 @@ export class Large {
       return;
     }
     if (!this.element.open) this.element.showModal();
+    this.scrubber.draw(scene);
     this.#caption(source, step, probe);
     this.rows[0].draw(scene, source, index, probe, other ? `${source.run} · ${source.method}` : '');
     const beside = other ? scene.probeIn(other, probe) : -1;
@@ -77,14 +82,13 @@ export class Large {
     const label = probes.labels[probe];
     write(this.title, probes.names[probe]);
     const facts = [
-      ['When', step?.when],
       ['Class', label],
       ['Model', step && saying(step, probe)],
       ['Probability of its class', step?.probability?.[probe] != null && percent(step.probability[probe])],
       ['Score', step?.score?.[probe] != null && number(step.score[probe])],
       ['Peak of the map', step && !faultOf(step, probe) && number(step.peak[probe])],
       ['Focus', step && focusing(step, probe)?.replace('focus ', '')],
-      ['Similarity to the step before', step?.similarity?.[probe] != null && number(step.similarity[probe])],
+      ['Similarity to before', step?.similarity?.[probe] != null && number(step.similarity[probe])],
     ];
     this.facts.replaceChildren(
       ...facts

@@ -4,13 +4,13 @@ import { element, write } from './dom.js';
 import { faultOf } from './maps.js';
 import { nothing } from './grid.js';
 import { Picture } from './picture.js';
-import { inSight, layRows } from './rows.js';
+import { cellSize, inSight, layRows } from './rows.js';
 import { describe } from './words.js';
 
-const CELL = 76; // pixels of a column and of a row
+const CELL = { longest: 68, room: 8, narrowest: 60 }; // pixels
 const HEADING = 34;
 const NAMES = 148; // pixels of the column of names
-const SHARPNESS = 68;
+const SHARPNESS = CELL.longest;
 
 export class Matrix {
   #cells = new Map();
@@ -47,15 +47,19 @@ export class Matrix {
 
   draw(scene) {
     const { steps } = scene.source;
-    const plan = layRows(scene.groups, { heading: HEADING, row: CELL });
+    this.cell = cellSize(scene.source.probes.size, CELL);
+    const { width, height } = this.cell;
+    this.element.style.setProperty('--width', `${width}px`);
+    this.element.style.setProperty('--height', `${height}px`);
+    const plan = layRows(scene.groups, { heading: HEADING, row: height });
     this.empty.hidden = plan.items.length > 0;
-    this.body.style.width = this.columns.style.width = `${steps.length * CELL}px`;
+    this.body.style.width = this.columns.style.width = `${steps.length * width}px`;
     this.body.style.height = this.names.style.height = `${plan.height}px`;
     this.#follow(scene.index);
     const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.element;
-    const [first, end] = inSight(scrollLeft, clientWidth - NAMES, CELL, steps.length);
+    const [first, end] = inSight(scrollLeft, clientWidth - NAMES, width, steps.length);
     const rows = plan.items.filter(
-      ({ top, height }) => top < scrollTop + clientHeight && top + height > scrollTop - CELL,
+      (item) => item.top < scrollTop + clientHeight && item.top + item.height > scrollTop - height,
     );
     this.#drawNames(scene, rows);
     this.#drawHeads(scene, first, end);
@@ -67,8 +71,9 @@ export class Matrix {
   #follow(index) {
     if (index === this.#followed || !this.element.clientWidth) return;
     this.#followed = index;
-    const left = index * CELL;
-    const room = this.element.clientWidth - NAMES - CELL;
+    const { width } = this.cell;
+    const left = index * width;
+    const room = this.element.clientWidth - NAMES - width;
     const { scrollLeft } = this.element;
     if (left < scrollLeft) this.element.scrollLeft = left;
     else if (left > scrollLeft + room) this.element.scrollLeft = left - room;
@@ -95,7 +100,8 @@ export class Matrix {
       element('div', { className: 'head', onclick: () => this.page.goTo(at) }),
     )) {
       write(node, source.steps[column].when);
-      node.style.left = `${column * CELL}px`;
+      node.title = node.textContent;
+      node.style.left = `${column * this.cell.width}px`;
       node.classList.toggle('present', column === index);
     }
   }
@@ -108,7 +114,7 @@ export class Matrix {
       );
     const shown = keep(this.#cells, this.body, places, ({ probe, column }) => `${probe} ${column}`);
     for (const [{ probe, top, column }, node] of shown((_, place) => this.#make(place))) {
-      node.style.transform = `translate(${column * CELL}px, ${top}px)`;
+      node.style.transform = `translate(${column * this.cell.width}px, ${top}px)`;
       node.picture.draw(scene, scene.source, column, probe, { show: scene.state.show });
       node.classList.toggle('present', column === scene.index);
       const step = scene.source.steps[column];
@@ -143,7 +149,7 @@ export class Matrix {
     const at = this.order.findIndex(({ probe }) => probe === this.#focused);
     const row = this.order[Math.min(Math.max(at + down, 0), this.order.length - 1)];
     this.#focused = row.probe;
-    const room = this.element.clientHeight - 2 * CELL;
+    const room = this.element.clientHeight - 2 * this.cell.height;
     const { scrollTop } = this.element;
     this.element.scrollTop = Math.min(Math.max(scrollTop, row.top - room), row.top);
     this.#followed = null;

@@ -39,7 +39,8 @@ export class Picture {
     const address = client.picture(source.probes.pictures[probe]);
     if (this.image.src === address) return;
     this.image.src = address;
-    this.element.style.aspectRatio = `${source.probes.size[1]} / ${source.probes.size[0]}`;
+    const [height, width] = source.probes.size;
+    this.element.style.setProperty('--ratio', width / height);
   }
 
   #paint(heat, size, show, { opacity, threshold, colours }) {

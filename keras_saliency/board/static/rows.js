@@ -31,6 +31,13 @@ function compare(a, b) {
   return typeof a === 'string' ? a.localeCompare(b, undefined, { numeric: true }) : a - b;
 }
 
+/** The `{width, height}` of a matrix's cell for pictures of a shape, with room around them. */
+export function cellSize([height, width], { longest, room, narrowest }) {
+  const scale = longest / Math.max(height, width);
+  const side = (length) => Math.round(Math.max(length * scale + room, narrowest));
+  return { width: side(width), height: side(height) };
+}
+
 /** Lay out groups below each other: items `{top, height, label}` or `{top, height, probe}`. */
 export function layRows(groups, { heading, row }) {
   const items = [];

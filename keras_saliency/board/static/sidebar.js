@@ -12,9 +12,9 @@ const SHOWN = [
   ['image', 'Image'],
 ];
 const SCALES = [
-  ['map', 'each map by itself'],
-  ['probe', 'each picture, over all steps'],
-  ['all', 'all pictures and steps alike'],
+  ['map', 'each map'],
+  ['probe', 'each picture over all steps'],
+  ['all', 'all pictures, all steps'],
 ];
 const BAR = 200; // pixels of the legend
 
@@ -26,7 +26,7 @@ export class Sidebar {
     this.opacity = slide('Opacity at the peak', 'opacity');
     this.threshold = slide('Hide what is below', 'threshold');
     this.colours = choice('Colours', 'colours');
-    this.scale = choice('Full colour stands for the peak of', 'scale');
+    this.scale = choice('Full colour is the peak of', 'scale');
     this.since = new Choice('Show the difference to', (step) =>
       page.set({ since: step === '' ? null : Number(step) }),
     );
@@ -109,7 +109,7 @@ class Legend {
     this.element = element('div', { className: 'legend' }, this.canvas, ends);
   }
 
-  draw({ state, source, step }, diverging) {
+  draw({ state, source }, diverging) {
     const values = Float32Array.from({ length: BAR }, (_, i) =>
       diverging ? (2 * i) / (BAR - 1) - 1 : i / (BAR - 1),
     );
@@ -118,7 +118,7 @@ class Legend {
     const bar = new ImageData(paint({ values, signed: diverging }, colours, look), BAR, 1);
     this.canvas.getContext('2d').putImageData(bar, 0, 0);
     this.element.hidden = state.show === 'image';
-    const ends = endsOf(state, source, diverging, step);
+    const ends = endsOf(state, source, diverging);
     this.ends.forEach((end, i) => write(end, ends[i]));
   }
 }
