@@ -21,7 +21,7 @@ from keras_saliency.render import mosaic_of, resize, spread
 
 if TYPE_CHECKING:
     from keras_saliency.probes import Probes
-    from keras_saliency.recorder import Snapshot
+    from keras_saliency.snapshot import Snapshot
     from keras_saliency.verdict import Verdict
 
 _VERSION = 1

@@ -12,7 +12,7 @@ from tensorboard.util import tensor_util
 
 from keras_saliency.board.events import EventWriter, new_run
 from keras_saliency.probes import Probes
-from keras_saliency.recorder import Snapshot
+from keras_saliency.snapshot import Snapshot
 from keras_saliency.tab import Tab
 from keras_saliency.verdict import TwinSheet, Verdict
 

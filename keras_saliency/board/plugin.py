@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"
 _KEPT_STEPS = 1000  # of a tag; TensorBoard keeps ten of what it doesn't know
 _ALL = 10**6  # steps: which of them are kept is settled when they are loaded
 _MOST_BLOBS = 10**4  # in one step: a broken length must not be taken for a number of blobs
+_AT_ONCE = 8  # blobs to read: one after the other, the fast loader waits 40 ms before each
 _DAY_S = 86_400
 _VERSION = 1
 _MAPS, _PROBES, _VERDICT = "maps/", "probes", "verdict"
@@ -178,6 +180,14 @@ class _Asked:
         ours = isinstance(found, dict) and found.get("version") == _VERSION
         return found if ours else None
 
+    def read(
+        self, data: Sequence[provider.BlobSequenceDatum]
+    ) -> list[tuple[provider.BlobSequenceDatum, Data]]:
+        """Return steps with their JSON, but for those whose JSON is not of ours."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = pool.map(self.contents, data)
+            return [(datum, said) for datum, said in zip(data, found, strict=True) if said]
+
     def answered(self, content: Data) -> wrappers.Response:
         """Answer with JSON, which is never kept: a training may be going on."""
         # Respond would look at each number for NaN, and there is none left.
@@ -216,21 +226,19 @@ def _answer_maps(asked: _Asked) -> wrappers.Response:
     """Say what a method showed at each step."""
     run, method = asked.parameter("run"), asked.parameter("method")
     since = _step(asked.request.args.get("since"))
-    found = (datum for datum in asked.steps(run, _MAPS + method) if datum.step > since)
+    later = [datum for datum in asked.steps(run, _MAPS + method) if datum.step > since]
     steps = [
-        contents | {"step": datum.step, "keys": _keys(datum), "wall_time": datum.wall_time}
-        for datum in found
-        if (contents := asked.contents(datum)) is not None
+        said | {"step": datum.step, "keys": _keys(datum), "wall_time": datum.wall_time}
+        for datum, said in asked.read(later)
     ]
     return asked.answered({"steps": steps})
 
 
 def _answer_verdicts(asked: _Asked) -> wrappers.Response:
     """Say what was found out about shortcuts at each evaluation."""
+    found = asked.steps(asked.parameter("run"), _VERDICT)
     steps = [
-        contents | {"step": datum.step, "sheet_keys": _keys(datum)}
-        for datum in asked.steps(asked.parameter("run"), _VERDICT)
-        if (contents := asked.contents(datum)) is not None
+        said | {"step": datum.step, "sheet_keys": _keys(datum)} for datum, said in asked.read(found)
     ]
     return asked.answered({"steps": steps})
 
