@@ -3,8 +3,8 @@
 import { heatOf } from './maps.js';
 import { around, groupRows, indexAt } from './rows.js';
 
-const REACH = 12; // steps before and after the present one that are read ahead
-const READ_AHEAD = 600; // maps at most
+const REACH = 40; // steps before and after the present one that are read ahead
+const READ_AHEAD = 600; // maps, about
 
 export class Scene {
   wishes = [];
@@ -56,15 +56,18 @@ export class Scene {
 
   /** Keys to read: what is missed first, then what will probably be asked for. */
   keys() {
+    const steps = [this.source, this.other]
+      .filter(Boolean)
+      .map((source) => [source, around(this.indexIn(source), source.steps.length, REACH)]);
+    const next = new Map(steps);
     const ahead = [];
-    for (let reach = 0; reach < 2 * REACH && this.#seen.length; reach++) {
+    for (let i = 0; i < 2 * REACH && ahead.length < READ_AHEAD; i++) {
       for (const [source, probe] of this.#seen) {
-        const index = around(this.indexIn(source), source.steps.length, REACH)[reach];
-        const key = source.steps[index]?.keys[probe];
+        const key = source.steps[next.get(source)[i]]?.keys[probe];
         if (key) ahead.push(key);
       }
     }
-    return [...this.wishes, ...ahead.slice(0, READ_AHEAD)];
+    return [...this.wishes, ...ahead];
   }
 
   #read(key) {

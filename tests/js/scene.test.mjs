@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { largestPeaks } from '../../keras_saliency/board/static/maps.js';
+import { Scene } from '../../keras_saliency/board/static/scene.js';
+
+function source(name, steps, names = ['owl', 'fox']) {
+  const made = steps.map((step) => ({
+    step, when: `step ${step}`, signed: false, peak: names.map(() => 1), dead: names.map(() => false),
+    keys: names.map((probe) => `${name} ${step} ${probe}`), error: null, focus: [step, -step],
+  }));
+  const probes = { names, labels: names.map(() => null), classes: [], mask_pictures: ['m0', 'm1'] };
+  return { probes, steps: made, peaks: largestPeaks(made) };
+}
+
+function scene({ present = [], state = {}, ...rest } = {}) {
+  return new Scene({
+    maps: { get: (key) => (present.includes(key) ? { width: 1, height: 1, values: [255] } : undefined) },
+    state: { step: 2, since: null, scale: 'map', order: 'given', filter: '', ...state },
+    source: source('a', [0, 1, 2, 3]),
+    other: null,
+    orderedBy: 3,
+    ...rest,
+  });
+}
+
+test('what is missed is read first, then the next steps of what is in sight', () => {
+  const found = scene({ present: ['a 2 owl'] });
+  found.see(found.source, 0);
+  assert.deepEqual([...found.heat(found.source, 2, 0).values], [1]);
+  assert.equal(found.heat(found.source, 2, 1), null);
+  assert.deepEqual(found.keys(), ['a 2 fox', 'a 3 owl', 'a 1 owl', 'a 0 owl']);
+});
+
+test('a mask is read like a map, and where there is none nothing is missed', () => {
+  const found = scene();
+  assert.equal(found.mask(found.source, 1), undefined);
+  assert.deepEqual(found.wishes, ['m1']);
+  found.source.probes.mask_pictures = null;
+  assert.equal(found.mask(found.source, 1), null);
+});
+
+test('another source is shown at the same step, with its probe of the same name', () => {
+  const other = source('b', [0, 2], ['fox', 'cat']);
+  const found = scene({ other });
+  assert.equal(found.indexIn(other), 1);
+  assert.equal(found.probeIn(other, 1), 0);
+  assert.equal(found.probeIn(other, 0), -1);
+  assert.equal(found.probeIn(found.source, 1), 1);
+});
+
+test('rows are ordered by the step they are said to be ordered by', () => {
+  const [{ probes }] = scene({ state: { order: 'focus' } }).groups;
+  assert.deepEqual(probes, [1, 0]);
+});
+
+test('whatever changes a look is in its name', () => {
+  const look = (state) => {
+    const found = scene({ state: { opacity: 1, threshold: 0, colours: 'jet', ...state } });
+    return found.lookOf(found.source, found.index, 0);
+  };
+  const changes = [
+    {}, { step: 1 }, { since: 0 }, { scale: 'all' }, { opacity: 0.5 }, { threshold: 0.1 },
+    { colours: 'grey' },
+  ];
+  assert.equal(new Set(changes.map(look)).size, changes.length);
+});
