@@ -26,7 +26,7 @@ from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
 from keras_saliency.recorder import Recorder
 from keras_saliency.scaling import rgb
-from keras_saliency.schedule import hint, read_every
+from keras_saliency.schedule import hint, in_words, read_every
 from keras_saliency.scored_model import Method
 from keras_saliency.settling import Settling, iterations
 from keras_saliency.shortcuts import Shortcuts
@@ -349,7 +349,7 @@ class SaliencyCallback(keras.callbacks.Callback):
                 self._explainer,
                 self._target,
                 self._probes,
-                every=f"{self._every} {'batches' if self._counts_batches else 'epochs'}",
+                every=in_words(self._every, self._counts_batches),
                 asks_for_verdict=self._shortcuts is not None,
                 verdict=self.verdict,
             )

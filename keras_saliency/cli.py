@@ -1,4 +1,4 @@
-"""The command line: `keras-saliency demo` and `keras-saliency explain MODEL IMAGE...`.
+"""The command line: `keras-saliency demo`, `explain MODEL IMAGE...` and `tensorboard`.
 
 Keras is imported by the commands themselves, so that `--help` and a mistyped option are instant.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keras_saliency.probes import Probes
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+_PICTURES = 1000  # steps of each, as many as TensorBoard keeps of numbers
 _COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba", None: "rgb"}
 
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_explain(commands)
+    _add_tensorboard(commands)
     return parser
 
 
@@ -137,6 +139,18 @@ def _add_explain(commands: Any) -> None:
     parser.set_defaults(run=_explain)
 
 
+def _add_tensorboard(commands: Any) -> None:
+    # No option is its own: even --help goes to TensorBoard.
+    parser = commands.add_parser(
+        "tensorboard",
+        help="start TensorBoard with every step of every picture, not ten of them",
+        prefix_chars="\0",
+        add_help=False,
+    )
+    parser.add_argument("flags", nargs=argparse.REMAINDER)
+    parser.set_defaults(run=_tensorboard)
+
+
 def _demo(args: argparse.Namespace) -> None:
     """Train the demo's networks and put their verdicts beside each other."""
     from keras_saliency.demo.training import comparison, train_on_drawn
@@ -148,6 +162,25 @@ def _demo(args: argparse.Namespace) -> None:
         options = {"images": args.images, "epochs": args.epochs, "seed": args.seed}
         trainings.append(train_on_drawn(correlation, args.log_dir, **options))
     print(comparison(trainings, args.log_dir))
+
+
+def _tensorboard(args: argparse.Namespace) -> None:
+    """Become TensorBoard, as its own command does."""
+    from tensorboard.main import run_main
+
+    sys.argv = ["tensorboard", *_showing_all(args.flags)]
+    run_main()
+
+
+def _showing_all(flags: Sequence[str]) -> list[str]:
+    """Ask for all pictures, unless TensorBoard's flags say themselves how many."""
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--samples_per_plugin", default="")
+    given, others = own.parse_known_args(flags)
+    samples = given.samples_per_plugin
+    if "images=" not in samples:
+        samples = ",".join(filter(None, [samples, f"images={_PICTURES}"]))
+    return [f"--samples_per_plugin={samples}", *others]
 
 
 def _explain(args: argparse.Namespace) -> None:

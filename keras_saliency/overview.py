@@ -94,8 +94,10 @@ class Overview:
         font = lettering.font(11 * scale)
         used = lettering.line(draw, right, (end, y), 90 * scale, font, FAINT, "rm")
         room = end - start - used - 8 * scale
-        lettering.line(draw, snapshot.when, (start, y), room, lettering.font(13 * scale, True))
-        small = lettering.font(10 * scale)
+        small, bold = lettering.font(10 * scale), lettering.font(13 * scale, True)
+        when, _, note = snapshot.when.removesuffix(")").partition(" (")
+        used = lettering.line(draw, when, (start, y), room, bold) + 6 * scale
+        lettering.line(draw, note, (start + used, y), room - used, small, FAINT)
         for k in range(grid.across):
             left, _ = grid.corner(k)
             for j, method in enumerate(snapshot.methods):

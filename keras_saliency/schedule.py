@@ -26,6 +26,12 @@ def read_every(every: int | str) -> tuple[int, bool]:
     return int(count), match is not None
 
 
+def in_words(every: int, counts_batches: bool) -> str:
+    """Say how often that is: "epoch", "200 batches"."""
+    one, many = ("batch", "batches") if counts_batches else ("epoch", "epochs")
+    return one if every == 1 else f"{every} {many}"
+
+
 def hint(params: Mapping[str, Any], every: int, counts_batches: bool, folder: Path) -> str | None:
     """Say how to see all sets in TensorBoard, where it would keep a few of them.
 

@@ -19,8 +19,8 @@ class Settling:
     def note(self, model: keras.Model) -> str:
         """Return what is to be said of the model as it is now, or nothing."""
         # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
-        unsettled = self._momentum ** (iterations(model) - self._begun_at) > 0.1
-        return " (batch norm not settled)" if unsettled else ""
+        weight = self._momentum ** (iterations(model) - self._begun_at) if self._momentum else 0
+        return " (batch norm not settled)" if weight > 0.1 else ""
 
 
 def iterations(model: keras.Model) -> int:

@@ -1,0 +1,182 @@
+"""What TensorBoard shows: beside Keras's own callback, in both loaders, by our command."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.util import tensor_util
+
+import keras_saliency as ks
+from keras_saliency.cli import _showing_all
+
+STEPS = 12  # with the set before training more than the ten that TensorBoard keeps
+FREQUENCIES = (1, 7, "epoch")
+PLACES = ("before", "after")
+PICTURES = ("overview", "saliency/00_0", "saliency/01_1")
+
+
+def train(folder, frequency, place):
+    """Train with Keras's TensorBoard and, before or after it in the list, our callback."""
+    keras.utils.set_random_seed(3)
+    random = np.random.default_rng(0)
+    x, y = random.random((16, 9, 14, 3), "float32"), np.arange(16) % 2
+    model = keras.Sequential(
+        [
+            keras.Input((9, 14, 3)),
+            keras.layers.Conv2D(3, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    callbacks = [keras.callbacks.TensorBoard(folder, update_freq=frequency, write_graph=False)]
+    watch = ks.SaliencyCallback((x[:2], y[:2]), folder, ["saliency"], every=1)
+    if place is not None:
+        callbacks.insert(0 if place == "before" else 1, watch)
+    epochs = STEPS if frequency == 1 else 3
+    model.fit(
+        x, y, batch_size=4, epochs=epochs, validation_split=0.25, verbose=0, callbacks=callbacks
+    )
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs")
+    for frequency in FREQUENCIES:
+        for place in (None, *PLACES):
+            train(folder / f"{frequency}-{place}", frequency, place)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def read(logs):
+    """All runs as TensorBoard's Python loader reads them."""
+    found = EventMultiplexer(tensor_size_guidance={"images": 0, "scalars": 0})
+    found.AddRunsFromDirectory(str(logs))
+    found.Reload()
+    return found
+
+
+def curves(read, run):
+    """The curves of a run; of speeds, which no two trainings share, the steps."""
+    found = {}
+    for tag in read.PluginRunToTagToContent("scalars").get(run, ()):
+        found[tag] = [
+            (
+                e.step,
+                None if "per_second" in tag else float(tensor_util.make_ndarray(e.tensor_proto)),
+            )
+            for e in read.Tensors(run, tag)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("frequency", FREQUENCIES)
+def test_the_curves_are_those_of_a_training_without_us(read, frequency, place):
+    for run in ("train", "validation"):
+        alone = curves(read, f"{frequency}-None/{run}")
+        assert alone == curves(read, f"{frequency}-{place}/{run}")
+        assert alone or (run, frequency) == ("validation", 7)  # of which Keras writes nothing
+    tags = read.PluginRunToTagToContent("scalars")[f"{frequency}-{place}/saliency"]
+    assert "probes/score" in tags
+    assert not any(tag.startswith("epoch_") for tag in tags)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("frequency", FREQUENCIES)
+def test_all_pictures_are_there(read, frequency, place):
+    for tag in PICTURES:
+        steps = [e.step for e in read.Tensors(f"{frequency}-{place}/saliency", tag)]
+        assert steps == list(range(-1, STEPS if frequency == 1 else 3))
+
+
+@contextlib.contextmanager
+def started(*flags):
+    """Start the command on a free port; yield a function that asks a route for its JSON."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = [sys.executable, "-c", "import sys, keras_saliency.cli as c; sys.exit(c.main())"]
+    flags = ["tensorboard", *map(str, flags), "--port", str(port), "--host", "127.0.0.1"]
+    server = subprocess.Popen([*command, *flags], env=os.environ, stderr=subprocess.DEVNULL)
+
+    def ask(route, **query):
+        address = f"http://127.0.0.1:{port}/under/data/plugin/{route}"
+        with urllib.request.urlopen(
+            f"{address}?{urllib.parse.urlencode(query)}", timeout=20
+        ) as answer:
+            return json.load(answer)
+
+    try:
+        yield ask
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def awaited(ask, *route, until, **query):
+    """Ask until the server is up and has read enough."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            if until(found := ask(*route, **query)):
+                return found
+        time.sleep(0.3)
+    raise TimeoutError(route)
+
+
+@pytest.mark.parametrize("loader", ["--load_fast=false", "--load_fast=auto"])
+def test_the_command_shows_everything_in_both_loaders(logs, read, loader):
+    runs = {f"{f}-{p}/{run}" for f in FREQUENCIES for p in PLACES for run in ("train", "saliency")}
+    with started("--logdir", logs, loader, "--path_prefix=/under") as ask:
+        awaited(ask, "scalars/tags", until=lambda found: runs <= found.keys())
+        for f, p in [(f, p) for f in FREQUENCIES for p in PLACES]:
+            for tag, points in curves(read, f"{f}-{p}/train").items():
+                shown = ask("scalars/scalars", run=f"{f}-{p}/train", tag=tag)
+                assert [step for _, step, _ in shown] == [step for step, _ in points]
+                if "per_second" not in tag:
+                    assert [value for *_, value in shown] == [value for _, value in points]
+            wanted = list(range(-1, STEPS if f == 1 else 3))
+            for tag in PICTURES:
+                query = {"run": f"{f}-{p}/saliency", "tag": tag, "sample": 0}
+                shown = awaited(ask, "images/images", until=len, **query)
+                assert [one["step"] for one in shown] == wanted
+        layout = ask("custom_scalars/layout")
+        (category,) = layout["category"]
+        charts = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
+        found = {
+            title: ask("custom_scalars/scalars", run="epoch-after/train", tag=tags[0])
+            for title, tags in charts.items()
+        }
+    assert list(found["loss"]["tag_to_events"]) == ["epoch_loss"]
+    assert list(found["accuracy"]["tag_to_events"]) == ["epoch_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "samples"),
+    [
+        ([], "images=1000"),
+        (["--samples_per_plugin", "scalars=7"], "scalars=7,images=1000"),
+        (["--samples_per_plugin=scalars=7,images=3"], "scalars=7,images=3"),
+    ],
+)
+def test_what_the_user_says_of_samples_counts(flags, samples):
+    assert _showing_all(["--logdir", "a b", *flags, "--bind_all"]) == [
+        f"--samples_per_plugin={samples}",
+        "--logdir",
+        "a b",
+        "--bind_all",
+    ]
