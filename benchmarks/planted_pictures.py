@@ -6,6 +6,7 @@ from. `digits` are scans with a coloured tag in the corner; the cue is the colou
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,15 @@ import matplotlib
 import numpy as np
 import skimage
 import sklearn
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
-TRAINED, TESTED = 960, 320  # pictures of a training; of the digits, the rest is trained on
+from keras_saliency.masks import make_masks
+from keras_saliency.verdict import TwinSheet
+
+TRAINED = 1280  # photographs of a training; of the digits, what is not tested on
+TESTED = {"photographs": 280, "digits": 800}  # each in several versions
+OBJECTS_A_CLASS, GROUNDS_A_CLASS = 2, 3
 
 SIDE = 64
 FOLDERS = {
@@ -91,17 +98,20 @@ class Task:
     Attributes:
         images, labels: What is trained on; uint8 `(n, height, width, 3)`.
         masks: Where the objects truly are, float32 `(n, height, width)`.
-        agreeing, swapped: Unseen pictures with the cue of their class, and their exact twins with
-            that of another.
-        truth: The labels of both.
+        versions: Unseen pictures, each with several cues and otherwise the same; uint8
+            `(versions, m, height, width, 3)`.
+        truth: The labels of the unseen pictures `(m,)`.
+        agrees: Whether the cue of a version speaks for the picture's class, bool
+            `(ways, versions, m)`: first as it is planted, then in the other ways in which the
+            cues can be shared out to the classes.
     """
 
     images: np.ndarray
     labels: np.ndarray
     masks: np.ndarray
-    agreeing: np.ndarray
-    swapped: np.ndarray
+    versions: np.ndarray
     truth: np.ndarray
+    agrees: np.ndarray
 
 
 def cued(
@@ -145,16 +155,18 @@ def cut_out(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def crop(name: str, rng: np.random.Generator) -> np.ndarray:
-    """A random square of a ground, float32 `(SIDE, SIDE, 3)`."""
+    """A random square of a ground, turned, mirrored and lit anew; float32 `(SIDE, SIDE, 3)`."""
     file, edges = GROUNDS[name]
     picture = photograph(file)
     size = np.array(picture.shape[1::-1])
     left, top, right, bottom = (np.array(edges) / 100 * np.tile(size, 2)).astype(int)
-    side = int(rng.uniform(0.6, 1) * min(right - left, bottom - top, 3 * SIDE))
+    side = int(rng.uniform(0.35, 1) * min(right - left, bottom - top, 4 * SIDE))
     x, y = rng.integers(left, right - side + 1), rng.integers(top, bottom - side + 1)
     square = picture[y : y + side, x : x + side, :]
-    square = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return square[:, :: rng.choice([-1, 1])] * np.float32(rng.uniform(0.8, 1.2))
+    way = cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR
+    square = cv2.resize(square, (SIDE, SIDE), interpolation=way)
+    turned = np.rot90(square, rng.integers(4))[:, :: rng.choice([-1, 1])]
+    return turned * np.float32(rng.uniform(0.6, 1.4))
 
 
 def pose(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -171,28 +183,59 @@ def pose(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return moved * np.float32(rng.uniform(0.8, 1.2)), cv2.GaussianBlur(shape, (3, 3), 0)
 
 
-def photographs(correlation: float, seed: int) -> Task:
-    """Two objects a class on the grounds of two photographs a class, others with every seed."""
+def place(
+    thing: str, grounds: list[str], rng: np.random.Generator
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The same object on crops of each ground, uint8, and its mask."""
+    pixels, mask = pose(thing, rng)
+    weight = mask[..., None]
+    mixed = (weight * pixels + (1 - weight) * crop(ground, rng) for ground in grounds)
+    return [np.clip(picture, 0, 255).astype(np.uint8) for picture in mixed], mask
+
+
+def elsewhere(things: list[str]) -> list[str]:
+    """The grounds from other photographs than these objects."""
+    files = {OBJECTS[thing][0] for thing in things}
+    return [ground for ground, (file, _) in GROUNDS.items() if file not in files]
+
+
+def all_objects(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of every object on every ground with equal chance, and which object it is."""
     rng = np.random.default_rng(seed)
-    objects = rng.permutation(list(OBJECTS))[:4].reshape(2, 2)
-    grounds = rng.permutation(list(GROUNDS))[:4].reshape(2, 2)
+    labels = np.arange(count) % len(OBJECTS)
+    things = [list(OBJECTS)[label] for label in labels]
+    images = [place(thing, [rng.choice(elsewhere([thing]))], rng)[0][0] for thing in things]
+    return np.stack(images), labels
 
-    def scenes(labels: np.ndarray, *cues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same objects on the grounds of each cue, and where they are."""
-        pictures = np.empty((len(cues), len(labels), SIDE, SIDE, 3), np.uint8)
-        masks = np.empty((len(labels), SIDE, SIDE), np.float32)
-        for i, label in enumerate(labels):
-            thing, masks[i] = pose(rng.choice(objects[label]), rng)
-            weight = masks[i, ..., None]
-            for version, cue in zip(pictures, cues, strict=True):
-                mixed = weight * thing + (1 - weight) * crop(rng.choice(grounds[cue[i]]), rng)
-                version[i] = np.clip(mixed, 0, 255)
-        return pictures, masks
 
-    labels, truth = np.arange(TRAINED) % 2, np.arange(TESTED) % 2
-    (images,), masks = scenes(labels, cued(labels, correlation, 2, rng))
-    (agreeing, swapped), _ = scenes(truth, truth, 1 - truth)
-    return Task(images, labels, masks, agreeing, swapped, truth)
+def photographs(correlation: float, seed: int) -> Task:
+    """Two objects a class on the grounds of three photographs a class, others with every seed."""
+    rng = np.random.default_rng(seed)
+    objects = rng.permutation(list(OBJECTS))[: 2 * OBJECTS_A_CLASS].reshape(2, -1)
+    chosen = rng.permutation(elsewhere(objects.ravel().tolist()))[: 2 * GROUNDS_A_CLASS]
+    grounds = chosen.reshape(2, -1)
+    labels, truth = np.arange(TRAINED) % 2, np.arange(TESTED["photographs"]) % 2
+    cues = cued(labels, correlation, 2, rng)
+    trained = [
+        place(rng.choice(objects[label]), [rng.choice(grounds[cue])], rng)
+        for label, cue in zip(labels, cues, strict=True)
+    ]
+    tested = [place(rng.choice(objects[label]), chosen.tolist(), rng)[0] for label in truth]
+    # Every way to give the first class half of the grounds, the first ground among them.
+    halves = np.array(
+        [
+            [ground in (0, *others) for ground in range(len(chosen))]
+            for others in combinations(range(1, len(chosen)), GROUNDS_A_CLASS - 1)
+        ]
+    )
+    return Task(
+        np.stack([pictures[0] for pictures, _ in trained]),
+        labels,
+        np.stack([mask for _, mask in trained]),
+        np.stack(tested, axis=1),
+        truth,
+        halves[..., None] == (truth == 0),
+    )
 
 
 def digits(correlation: float, seed: int) -> Task:
@@ -213,13 +256,73 @@ def digits(correlation: float, seed: int) -> Task:
         pictures[:, TAG, TAG] = COLOURS[cues][:, None, None]
         return pictures
 
-    known, unseen = slice(len(ink) - TESTED), slice(len(ink) - TESTED, None)
+    trained = len(ink) - TESTED["digits"]
+    known, unseen = slice(trained), slice(trained, None)
     truth = labels[unseen]
     return Task(
         tagged(known, cued(labels[known], correlation, 10, rng)),
         labels[known],
         ink[known].astype(np.float32),
-        tagged(unseen, truth),
-        tagged(unseen, another(truth, 10, rng)),
+        np.stack([tagged(unseen, cues) for cues in (truth, another(truth, 10, rng))]),
         truth,
+        np.repeat([[[True], [False]]], len(truth), axis=-1),
     )
+
+
+def truth(task: Task, right: np.ndarray, chances: np.ndarray, planted: bool) -> dict[str, float]:
+    """The reliance R with its standard error over pictures, and the accuracies it is made of.
+
+    Beside it the same as a difference of probabilities, which moves before decisions do.
+
+    Args:
+        task: What was trained on and tested.
+        right: Whether a network tells the versions right, `(versions, m)`.
+        chances: The probability it gives to the right class, likewise.
+        planted: Whether only the first way to share out the cues counts, or the worst of all.
+    """
+    found = []
+    for agrees in task.agrees[:1] if planted else task.agrees:
+        own, other = split(right, agrees)
+        difference, likelier = own - other, np.subtract(*split(chances, agrees)).mean()
+        # No cue belongs to a class where nothing is planted: a model may follow them either way.
+        sign = 1 if planted or difference.mean() >= 0 else -1
+        found.append(
+            {
+                "agreeing": float(own.mean()),
+                "swapped": float(other.mean()),
+                "R": float(sign * difference.mean()),
+                "R error": float(difference.std(ddof=1) / np.sqrt(len(own))),
+                "R in p": float(sign * likelier),
+            }
+        )
+    return max(found, key=lambda way: way["R"])
+
+
+def split(values: np.ndarray, agrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the versions whose cue agrees, and over the others, for each picture."""
+    weights = agrees / agrees.sum(axis=0), ~agrees / (~agrees).sum(axis=0)
+    return (values * weights[0]).sum(axis=0), (values * weights[1]).sum(axis=0)
+
+
+def draw_twins(sheets: dict[str, TwinSheet], path: Path) -> None:
+    """Write a PNG with a row a receiver: it, its mask made by a program, and its two twins."""
+    titles = "picture", "made mask", "background of\nits own class", "of another class"
+    rows = max(len(sheet.pictures) for sheet in sheets.values())
+    figure = Figure(figsize=(2.6 * len(titles), 1.55 * rows + 0.4), layout="constrained")
+    for part, sheet in zip(figure.subfigures(1, len(sheets)), sheets.values(), strict=True):
+        axes = part.subplots(rows, len(titles), squeeze=False)
+        for axis, title in zip(axes[0], titles, strict=True):
+            axis.set_title(title, fontsize=9)
+        for axis in axes.flat:
+            axis.axis("off")
+        masks = make_masks(np.ascontiguousarray(sheet.pictures[:, 0]))
+        for row, versions, mask, chances in zip(
+            axes, sheet.pictures, masks, sheet.probabilities, strict=False
+        ):
+            shown = versions[0], np.uint8(versions[0] * mask[..., None]), versions[1], versions[2]
+            for axis, pixels in zip(row, shown, strict=True):
+                axis.imshow(pixels)
+            for axis, chance in zip(row[[0, 2, 3]], chances, strict=True):
+                axis.text(0.5, -0.04, f"{chance:.2f}", transform=axis.transAxes, ha="center",
+                          va="top", fontsize=9)  # fmt: skip
+    figure.savefig(path, dpi=100)

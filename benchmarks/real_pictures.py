@@ -9,11 +9,16 @@ Short trainings, some with a planted shortcut and most without:
 
 The truth is known: the reliance R of an epoch is the accuracy where crop or tag agree with the
 class, less the accuracy on twins of the same pictures where they speak for another class. Where
-nothing is planted they belong to no class, and the size of the difference counts.
+nothing is planted they belong to no class: R is then the largest such difference, over all ways to
+share the photographs of the crops out to the classes.
+
+The network for the photographs starts with features that tell all objects apart on all crops,
+trained once for all trainings (kept in the temporary folder); the one for the digits from nothing.
 
 All pictures come with matplotlib, scikit-image and scikit-learn; nothing is downloaded.
 
-    python benchmarks/real_pictures.py [--trainings 110] [--csv benchmarks/real_pictures.csv]
+    python benchmarks/real_pictures.py [--trainings 102] [--csv benchmarks/real_pictures.csv]
+    python benchmarks/real_pictures.py --picture docs/real_pictures.png
 
 It goes on where it was interrupted, and ends with the tables (alone, with --trainings 0).
 """
@@ -21,6 +26,7 @@ It goes on where it was interrupted, and ends with the tables (alone, with --tra
 import argparse
 import csv
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,7 +39,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from planted_pictures import Task, digits, photographs
+from planted_pictures import Task, all_objects, digits, draw_twins, photographs, truth
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
@@ -45,14 +51,17 @@ from keras_saliency.shortcuts import DEFAULT
 from keras_saliency.verdict import Assessor
 
 EPOCHS, BATCH = 4, 32
-JUDGED = 160  # masks of a training
-RELIES, CLEAN = 0.2, 0.1  # a shortcut from this R on; none up to this R at every epoch
+NEUTRAL = 6000  # pictures of all objects for the features that the photographs begin with
+FEATURES = Path(tempfile.gettempdir()) / "keras_saliency_features.npz"
+JUDGED = 64  # masks of a training
+# A shortcut from the first R on; none up to the second at every epoch, and as many standard errors.
+RELIES, CLEAN, ALLOWED = 0.2, 0.1, 2
 CHANCE = {"photographs": 0.5, "digits": 0.1}  # the correlation where nothing is planted
 # Of each kind: the trainings with a shortcut, the correlations they take in turn, and those
 # without one.
 PLANNED = {
-    "photographs": (14, (0.9, 0.95, 0.98, 1.0), 66),
-    "digits": (6, (0.9, 0.98, 1.0), 24),
+    "photographs": (14, (0.9, 0.98, 1.0, 1.0), 66),
+    "digits": (6, (0.9, 0.98, 1.0), 16),
 }
 
 TASKS = {"photographs": photographs, "digits": digits}
@@ -61,43 +70,64 @@ TASKS = {"photographs": photographs, "digits": digits}
 class Network:
     """A compiled network that begins anew with every training, since tracing takes longest."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, features: list[np.ndarray] | None) -> None:
+        self._features = features
         self._shape, self._classes = task.images.shape[1:], int(task.labels.max()) + 1
-        self.model = self._build()
-        # XLA takes longer to compile than all epochs do.
-        self.model.compile(
-            keras.optimizers.Adam(3e-3),
-            "sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=False,
-        )
+        self.model = compiled(self._shape, self._classes)
         self.model.optimizer.build(self.model.trainable_variables)
         self._blank = [variable.numpy() for variable in self.model.optimizer.variables]
         probes = ks.Probes(task.images[:2], task.labels[:2])
         explainer = Explainer(self.model, probes, ["saliency"], ks.Target("label"), None, BATCH)
         self.asked = AssessedModel(explainer.setting, BATCH)
 
-    def _build(self) -> keras.Model:
-        return keras.Sequential(
-            [
-                keras.Input(self._shape),
-                layers.Rescaling(1 / 127.5, offset=-1),
-                layers.Conv2D(16, 3, strides=2, activation="relu"),
-                layers.Conv2D(32, 3, strides=2, activation="relu"),
-                layers.Conv2D(48, 3, strides=2, activation="relu"),
-                layers.GlobalAveragePooling2D(),
-                layers.Dense(self._classes, activation="softmax"),
-            ]
-        )
-
     def restart(self, seed: int) -> None:
         keras.utils.set_random_seed(seed)
-        self.model.set_weights(self._build().get_weights())
+        fresh = compiled(self._shape, self._classes).get_weights()
+        kept = self._features or []
+        self.model.set_weights([*kept, *fresh[len(kept) :]])
         for variable, value in zip(self.model.optimizer.variables, self._blank, strict=True):
             variable.assign(value)
 
-    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        return float((self.asked.probabilities(images).argmax(axis=1) == labels).mean())
+    def judge(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the unseen pictures are told right, and the probability of the right class."""
+        found = np.stack([self.asked.probabilities(images) for images in task.versions])
+        chances = found[:, np.arange(len(task.truth)), task.truth]
+        return found.argmax(axis=2) == task.truth, chances
+
+
+def compiled(shape: tuple[int, ...], classes: int) -> keras.Model:
+    model = keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(16, 3, strides=2, activation="relu"),
+            layers.Conv2D(32, 3, strides=2, activation="relu"),
+            layers.Conv2D(48, 3, strides=2, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+    # XLA takes longer to compile than all epochs do.
+    model.compile(
+        keras.optimizers.Adam(3e-3),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    return model
+
+
+def neutral_features() -> list[np.ndarray]:
+    """Weights of a network that tells all objects apart, without its last layer's."""
+    if not FEATURES.exists():
+        images, labels = all_objects(NEUTRAL, seed=0)
+        keras.utils.set_random_seed(0)
+        model = compiled(images.shape[1:], int(labels.max()) + 1)
+        history = model.fit(images.astype(np.float32), labels, epochs=12, verbose=0).history
+        print(f"features that tell all objects apart: accuracy {history['accuracy'][-1]:.3f}")
+        np.savez(FEATURES, *model.get_weights()[:-2])
+    with np.load(FEATURES) as kept:
+        return [kept[name] for name in kept.files]
 
 
 def plan() -> list[tuple[str, float, int]]:
@@ -124,37 +154,55 @@ def mask_quality(task: Task) -> dict[str, float]:
     }
 
 
-def train(
+def begin(
     kind: str, correlation: float, seed: int, networks: dict[str, Network]
-) -> Iterator[dict[str, object]]:
-    """Train once, with a verdict and the truth after every epoch."""
-    start = time.process_time()
+) -> tuple[Task, Network, Assessor]:
+    """A task, its network anew, and what judges it from images and labels alone."""
     task = TASKS[kind](correlation, seed)
     if kind not in networks:
-        networks[kind] = Network(task)
+        networks[kind] = Network(task, neutral_features() if kind == "photographs" else None)
     network = networks[kind]
     network.restart(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What is said of poor masks is in the table.
         shortcuts = ks.Shortcuts((task.images, task.labels), masks="auto")
-    assessor = Assessor(shortcuts, network.asked.probabilities, network.asked.spots)
+    return task, network, Assessor(shortcuts, network.asked.probabilities, network.asked.spots)
+
+
+def train(
+    kind: str, correlation: float, seed: int, networks: dict[str, Network]
+) -> Iterator[dict[str, object]]:
+    """Train once, with a verdict and the truth after every epoch."""
+    start = time.process_time()
+    planted = correlation != CHANCE[kind]
+    task, network, assessor = begin(kind, correlation, seed, networks)
     images, quality = task.images.astype(np.float32), mask_quality(task)
     for epoch in range(EPOCHS):
         history = network.model.fit(images, task.labels, batch_size=BATCH, verbose=0).history
         verdict = assessor.evaluate(epoch)
-        agreeing, swapped = (
-            network.accuracy(pictures, task.truth) for pictures in (task.agreeing, task.swapped)
-        )
         gaps = {name: verdict.gaps.get(name, (float("nan"),))[0] for name in DEFAULT}
         yield {
             "kind": kind, "correlation": correlation,
-            "planted": int(correlation != CHANCE[kind]), "seed": seed, "epoch": epoch + 1,
-            "accuracy": history["accuracy"][0], "agreeing": agreeing, "swapped": swapped,
-            "R": agreeing - swapped, "reliance": verdict.reliance, **gaps,
+            "planted": int(planted), "seed": seed, "epoch": epoch + 1,
+            "accuracy": history["accuracy"][0], **truth(task, *network.judge(task), planted),
+            "reliance": verdict.reliance, **gaps,
             "alarm": int(verdict.alarm), "cause": verdict.cause or "",
             "masks": verdict.masks_from or "none", **quality,
             "seconds": time.process_time() - start,
         }  # fmt: skip
+
+
+def picture(path: Path) -> None:
+    """Draw what the verdict is made of, for the first training of each kind with a full cue."""
+    networks: dict[str, Network] = {}
+    sheets = {}
+    for kind in TASKS:
+        seed = next(seed for named, cue, seed in plan() if (named, cue) == (kind, 1.0))
+        task, network, assessor = begin(kind, 1.0, seed, networks)
+        images = task.images.astype(np.float32)
+        network.model.fit(images, task.labels, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+        sheets[kind] = assessor.evaluate(EPOCHS - 1).sheets["background"]
+    draw_twins(sheets, path)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -188,9 +236,6 @@ def trainings(rows: list[dict[str, str]]) -> list[dict[str, np.ndarray]]:
             name: np.array([row[name] if name in texts else float(row[name]) for row in epochs])
             for name in epochs[0]
         }
-        if not run["planted"][0]:
-            # No cue belongs to a class, so a model may follow them either way.
-            run["R"] = np.abs(run["R"])
         found.append(run)
     return found
 
@@ -227,6 +272,8 @@ def share(hits: np.ndarray) -> str:
 def at_most(hits: np.ndarray) -> str:
     """A share with its exact one-sided upper bound at 95 %."""
     k, n = int(np.sum(hits)), len(hits)
+    if n == 0:
+        return "-"
     bound = beta.ppf(0.95, k + 1, n - k) if k < n else 1.0
     return f"{k} of {n}, at most {bound:.1%}"
 
@@ -236,10 +283,12 @@ def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
     every = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
     planted = np.array([run["planted"][0] > 0 for run in runs])
     alarms = np.array([run["alarm"].any() for run in runs])
-    clean = np.array([(run["R"] <= CLEAN).all() for run in runs])
+    clean = np.array([(run["R"] <= CLEAN + ALLOWED * run["R error"]).all() for run in runs])
+    strictly = np.array([(run["R"] <= CLEAN).all() for run in runs])
     strong = np.array([(run["R"][-2:] >= 0.3).all() for run in runs])
     causes, counts = np.unique(every["cause"][every["alarm"] > 0], return_counts=True)
-    close = np.abs(every["reliance"] - every["R"])
+    close = np.nanmean(np.abs(every["reliance"] - [every["R"], every["R in p"]]), axis=1)
+    seconds = np.median([run["seconds"][-1] for run in runs])
     return {
         "trainings planted, not planted": f"{planted.sum()}, {(~planted).sum()}",
         "AUROC of the reliance for R > .2": auroc(runs, "reliance"),
@@ -247,11 +296,17 @@ def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
         "above .20 at R >= .3": share(every["reliance"][every["R"] >= 0.3] > RELIES),
         "above .20 at R >= .5": share(every["reliance"][every["R"] >= 0.5] > RELIES),
         "alarm where R >= .3 in the last two epochs": share(alarms[strong]),
-        "false alarms, R <= .1 at every epoch": at_most(alarms[clean]) if clean.any() else "-",
-        "false alarms, nothing planted": at_most(alarms[~planted]) if (~planted).any() else "-",
+        "false alarms, nothing planted and clean": at_most(alarms[~planted & clean]),
+        "the same without an allowance for noise": at_most(alarms[~planted & strictly]),
+        "alarms, nothing planted": at_most(alarms[~planted]),
+        "alarms, planted but clean": at_most(alarms[planted & clean]),
         "largest R where nothing is planted": largest(runs, ~planted, "R"),
         "largest reliance where nothing is planted": largest(runs, ~planted, "reliance"),
-        "mean |reliance - R|": f"{np.nanmean(close):.3f}",
+        "mean |reliance - R|": f"{close[0]:.3f}",
+        "mean |reliance - R in probability|": f"{close[1]:.3f}",
+        "standard error of R, mean and largest": (
+            f"{every['R error'].mean():.3f}, {every['R error'].max():.3f}"
+        ),
         "epochs of alarm by cause": ", ".join(
             f"{cause} {count}" for cause, count in zip(causes, counts, strict=True)
         ),
@@ -261,7 +316,7 @@ def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
         "masks with IoU below .3, mean and worst": spread(runs, "IoU below .3", np.max),
         "masks dropped, mean and worst": spread(runs, "masks dropped", np.max),
         "trainings without usable masks": str(sum(run["masks"][0] == "none" for run in runs)),
-        "processor seconds a training": f"{np.mean([run['seconds'][-1] for run in runs]):.1f}",
+        "processor seconds a training, median": f"{seconds:.1f}",
     }
 
 
@@ -286,27 +341,36 @@ def report(rows: list[dict[str, str]]) -> None:
         print(f"| {figure} | " + " | ".join(table[figure] for table in tables.values()) + " |")
 
 
+def go_on(path: Path, most: int) -> None:
+    """Train what is planned and not yet in the file, each training's rows added when it ends."""
+    done = {int(row["seed"]) for row in read(path)}
+    networks: dict[str, Network] = {}
+    left = [training for training in plan() if training[-1] not in done]
+    for kind, correlation, seed in left[:most]:
+        rows = list(train(kind, correlation, seed, networks))
+        append(path, rows)
+        last = rows[-1]
+        shown = ("R", "reliance", "alarm", "cause", "IoU", "seconds")
+        print(kind, correlation, *(f"{k} {last[k]}" for k in shown), sep="  ", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trainings", type=int, default=110, help="at most so many now")
+    parser.add_argument("--trainings", type=int, default=102, help="at most so many now")
     parser.add_argument("--csv", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("--picture", type=Path, help="draw a few twins here, and do nothing else")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    done = {int(row["seed"]) for row in read(args.csv)}
-    networks: dict[str, Network] = {}
-    left = [training for training in plan() if training[-1] not in done]
-    for kind, correlation, seed in left[: args.trainings]:
-        rows = list(train(kind, correlation, seed, networks))
-        append(args.csv, rows)
-        last = rows[-1]
-        shown = ("R", "reliance", "alarm", "cause", "IoU", "seconds")
-        print(kind, correlation, *(f"{k} {last[k]}" for k in shown), sep="  ", flush=True)
-    if rows_read := read(args.csv):
-        report(rows_read)
+    if args.picture:
+        picture(args.picture)
+        return
+    go_on(args.csv, args.trainings)
+    if rows := read(args.csv):
+        report(rows)
 
 
 if __name__ == "__main__":
