@@ -90,6 +90,8 @@ TAG = slice(1, 7)
 HUES = np.uint8([[[18 * digit, 255, 255] for digit in range(10)]])
 COLOURS = cv2.cvtColor(HUES, cv2.COLOR_HSV2RGB)[0]
 
+OUTSIDE = np.uint8([150, 180, 220])  # drawn where a mask is not
+
 
 @dataclass(frozen=True)
 class Task:
@@ -319,7 +321,8 @@ def draw_twins(sheets: dict[str, TwinSheet], path: Path) -> None:
         for row, versions, mask, chances in zip(
             axes, sheet.pictures, masks, sheet.probabilities, strict=False
         ):
-            shown = versions[0], np.uint8(versions[0] * mask[..., None]), versions[1], versions[2]
+            cut = np.where(mask[..., None] > 0.5, versions[0], OUTSIDE)
+            shown = versions[0], cut, versions[1], versions[2]
             for axis, pixels in zip(row, shown, strict=True):
                 axis.imshow(pixels)
             for axis, chance in zip(row[[0, 2, 3]], chances, strict=True):

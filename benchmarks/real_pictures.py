@@ -197,7 +197,7 @@ def picture(path: Path) -> None:
     networks: dict[str, Network] = {}
     sheets = {}
     for kind in TASKS:
-        seed = next(seed for named, cue, seed in plan() if (named, cue) == (kind, 1.0))
+        seed = min(seed for named, cue, seed in plan() if (named, cue) == (kind, 1.0))
         task, network, assessor = begin(kind, 1.0, seed, networks)
         images = task.images.astype(np.float32)
         network.model.fit(images, task.labels, batch_size=BATCH, epochs=EPOCHS, verbose=0)
@@ -302,8 +302,8 @@ def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
         "alarms, planted but clean": at_most(alarms[planted & clean]),
         "largest R where nothing is planted": largest(runs, ~planted, "R"),
         "largest reliance where nothing is planted": largest(runs, ~planted, "reliance"),
-        "mean |reliance - R|": f"{close[0]:.3f}",
-        "mean |reliance - R in probability|": f"{close[1]:.3f}",
+        "mean distance of the reliance from R": f"{close[0]:.3f}",
+        "the same from R in probability": f"{close[1]:.3f}",
         "standard error of R, mean and largest": (
             f"{every['R error'].mean():.3f}, {every['R error'].max():.3f}"
         ),
