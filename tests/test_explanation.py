@@ -1,7 +1,13 @@
 """What an `Explanation` draws of its maps."""
 
+import base64
+import dataclasses
+import io
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_saliency import render
 from keras_saliency.explainer import Explanation
@@ -62,3 +68,28 @@ def test_plot_takes_titles(found):
         t.get_text() for t in found.plot(["one", "two"]).findobj(lambda a: hasattr(a, "get_text"))
     ]
     assert {"one", "two"} <= set(words)
+
+
+def picture(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def test_a_notebook_shows_the_panels_and_what_they_are_of(found):
+    page = dataclasses.replace(found, layer="<b>a</b>")._repr_html_()
+    words = "grad_cam of logits at &lt;b&gt;a&lt;/b&gt;"
+    assert f"<figcaption>{words}</figcaption>" in page
+    assert f'alt="{words}"' in page
+    data = base64.b64decode(re.search(r"base64,([^\"]*)", page)[1])
+    wanted = io.BytesIO()
+    found.plot().savefig(wanted, format="png", dpi=80)
+    np.testing.assert_array_equal(picture(data), picture(wanted.getvalue()))
+    np.testing.assert_array_equal(picture(found._repr_png_()), picture(data))
+
+
+def test_a_notebook_shows_the_first_of_many(found):
+    rows = np.arange(20) % 2
+    fields = ("maps", "scores", "targets", "outputs", "display")
+    many = dataclasses.replace(found, **{name: getattr(found, name)[rows] for name in fields})
+    assert "; 8 of 20<" in many._repr_html_()
+    first = dataclasses.replace(found, **{name: getattr(found, name)[rows[:8]] for name in fields})
+    np.testing.assert_array_equal(picture(many._repr_png_()), picture(first._repr_png_()))

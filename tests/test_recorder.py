@@ -1,5 +1,6 @@
 """The recorder, by what it leaves in a real event file."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -12,12 +13,14 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
 from keras_saliency import cards, film_strips, recorder
 from keras_saliency.board.events import new_run
 from keras_saliency.board.run_writer import RunWriter
+from keras_saliency.overview import Overview
 from keras_saliency.recorder import Recorder, Snapshot
 
 NAMES = ["00_cat", "01_cat", "02_dog"]
@@ -489,3 +492,71 @@ def test_the_default_warning_may_be_silenced(tmp_path):
         warnings.simplefilter("ignore")
         board.recorder.record(snapshot(0))
     assert board.tags("images") == []
+
+
+def test_focus_and_similarity_have_curves(tmp_path):
+    masks = np.zeros((3, 8, 10))
+    masks[:2, :, :5] = 1  # of the third probe nothing is known
+    first, second = maps(seed=1), maps(seed=2)
+    first[0] = [3, 3, 3, 0, 0]  # all of it on the left half, and in its middle column half of one
+    seen = [snapshot(i, maps={"grad_cam": each}) for i, each in enumerate((first, second))]
+    board = Board(tmp_path, masks=masks).write(*seen)
+    left = [(m[:2, :, :2].sum((1, 2)) + m[:2, :, 2].sum(1) / 2) for m in (first, second)]
+    wanted = [on / m[:2].sum((1, 2)) * 2 for on, m in zip(left, (first, second), strict=True)]
+    assert wanted[0][0] == pytest.approx(5 / 3)
+    for step in (0, 1):
+        assert board.scalar("focus/grad-cam")[step] == pytest.approx(wanted[step].mean())
+        for i, name in enumerate(NAMES[:2]):
+            found = board.scalar(f"focus-grad-cam/{name}")[step]
+            assert found == pytest.approx(wanted[step][i])
+    assert "focus-grad-cam/02_dog" not in board.tags("scalars")
+    alike = [np.corrcoef(first[i].ravel(), second[i].ravel())[0, 1] for i in range(3)]
+    assert board.scalar("similarity/grad-cam") == {1: pytest.approx(np.mean(alike))}
+    assert board.faults == []
+
+
+def test_without_masks_there_is_no_focus(tmp_path):
+    board = Board(tmp_path).write(snapshot(0), snapshot(1))
+    assert not [tag for tag in board.tags("scalars") if tag.startswith("focus")]
+
+
+def test_the_overview_is_that_of_each_set(tmp_path):
+    values = maps()
+    seen = [
+        snapshot(0, maps={"m": -values, "n": values}),
+        snapshot(1, maps={"m": values, "n": values}),
+    ]
+    board = Board(tmp_path, of="probability").write(*seen)
+    drawn = Overview(NAMES, photos(), LABELS, "probability")
+    shown = board.images("overview")
+    assert list(shown) == [0, 1]
+    assert close(shown[0], drawn.draw(seen[0]))
+    assert close(shown[1], drawn.draw(seen[1], signed={"m"}))
+    assert not close(shown[1][-20:], drawn.draw(seen[1])[-20:])
+
+
+def test_an_animation_of_each_method_is_written_at_the_end(tmp_path):
+    board = Board(tmp_path)
+    for step in range(3):
+        board.recorder.record(snapshot(step, maps={"a_b": maps(seed=step), "c": maps()}))
+    assert board.recorder.flush(30)
+    assert not [tag for tag in board.tags("images") if tag.startswith("animation")]
+    board.recorder.close()
+    for tag in ("animation/a-b", "animation/c"):
+        (event,) = board.read().Tensors(tag)
+        width, height, data = tensor_util.make_ndarray(event.tensor_proto)
+        gif = Image.open(io.BytesIO(data))
+        assert (gif.format, gif.n_frames, event.step) == ("GIF", 3, 2)
+        assert gif.size == (int(width), int(height))
+    assert board.faults == []
+
+
+def test_charts_and_pages_are_written(tmp_path):
+    board = Board(tmp_path)
+    board.recorder.record_charts(focus=True, verdict=False)
+    board.recorder.record_text({"about": "# all"}, 3)
+    board.recorder.close()
+    assert board.tags("custom_scalars") == ["custom_scalars__config__"]
+    (event,) = board.read().Tensors("about")
+    assert (event.step, tensor_util.make_ndarray(event.tensor_proto).item()) == (3, b"# all")
+    assert board.faults == []
