@@ -25,6 +25,7 @@ export class Grid {
 
   draw(scene) {
     this.#lay(scene);
+    this.element.classList.toggle('paired', Boolean(scene.other));
     for (const tile of this.#tiles.values()) if (tile.visible) tile.draw(scene);
   }
 

@@ -1,0 +1,236 @@
+"""The Saliency tab in Chromium, on a real TensorBoard, with both of its loaders."""
+
+import itertools
+
+import numpy as np
+import pytest
+from made_training import CELLS, DEAD, EPOCHS, HOSTILE, NAMES, Training, focus_of, hot_cell
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+pytestmark = pytest.mark.browser
+
+
+def hottest_cell(pixels):
+    """Return row and column of the cell that differs most from the grey of the picture."""
+    colour = np.ptp(pixels, axis=2)
+    row, column = np.unravel_index(colour.argmax(), colour.shape)
+    return row * CELLS[0] // colour.shape[0], column * CELLS[1] // colour.shape[1]
+
+
+def test_all_epochs_are_there(tab):
+    tab.open()
+    slider = tab.find(".top .scrubber input")
+    assert slider.get_attribute("max") == str(EPOCHS - 1)
+    assert tab.when() == f"epoch {EPOCHS}"
+    assert tab.find(".top .count").text == f"{EPOCHS} of {EPOCHS}"
+    assert sorted(tile.text.splitlines()[0] for tile in tab.find_all(".tile")) == sorted(NAMES)
+
+
+def test_the_slider_changes_all_tiles(tab):
+    tab.open()
+    seen = []
+    for index in (3, 17, 40):
+        tab.go_to(index)
+        assert tab.when() == f"epoch {index + 1}"
+        seen.append([tab.picture(name) for name in NAMES])
+        for probe, picture in enumerate(seen[-1]):
+            assert hottest_cell(picture) == hot_cell(probe, index)
+    for earlier, later in itertools.pairwise(seen):
+        for one, other in zip(earlier, later, strict=True):
+            assert np.abs(one - other).max() > 50
+
+
+def test_names_and_verdicts_stay_text(tab):
+    tab.open()
+    assert tab.tile(HOSTILE).text.splitlines()[0] == HOSTILE
+    assert "Relies on <b>49</b>." in tab.find(".verdict").text
+    assert tab.browser.execute_script("return [document.title, parent.document.title]") == [
+        "",
+        "TensorBoard",
+    ]
+
+
+def test_opacity_threshold_and_colours(tab):
+    tab.open(step=10)
+    usual = tab.picture(NAMES[0])
+    Select(tab.field("Colours")).select_by_visible_text("viridis")
+    tab.settle()
+    assert np.abs(tab.picture(NAMES[0]) - usual).max() > 50
+    tab.slide(tab.field("Hide what is below"), 0.95)
+    fewer = np.ptp(tab.picture(NAMES[0]), axis=2) > 20
+    assert fewer.sum() < (np.ptp(usual, axis=2) > 20).sum()
+    tab.slide(tab.field("Opacity"), 0)
+    assert np.ptp(tab.picture(NAMES[0]), axis=2).max() < 16  # the grey picture alone
+
+
+def test_a_scale_for_all_steps_dims_small_maps(tab):
+    tab.open(step=4)
+    usual = tab.picture(NAMES[0])
+    Select(tab.field("Full colour")).select_by_value("all")
+    tab.settle()
+    assert np.ptp(tab.picture(NAMES[0]), axis=2).max() < np.ptp(usual, axis=2).max() - 50
+    assert tab.find(".legend .ends").text.split() == ["0", str(EPOCHS)]
+
+
+def test_a_difference_to_the_same_step_is_nothing(tab):
+    tab.open(step=4)
+    Select(tab.field("Show the difference")).select_by_visible_text("epoch 5")
+    tab.settle()
+    assert np.ptp(tab.picture(NAMES[0]), axis=2).max() < 16
+    tab.go_to(5)
+    red, _, blue = np.moveaxis(tab.picture(NAMES[0]), 2, 0)
+    gained = np.unravel_index((red - blue).argmax(), red.shape)
+    lost = np.unravel_index((blue - red).argmax(), red.shape)
+    for place, step in ((gained, 5), (lost, 4)):
+        cell = (
+            place[0] * CELLS[0] // red.shape[0],
+            place[1] * CELLS[1] // red.shape[1],
+        )
+        assert cell == hot_cell(0, step)
+
+
+def test_two_methods_beside_each_other(tab):
+    tab.open(step=7)
+    Select(tab.field("Beside it")).select_by_visible_text("gradient-x-input")
+    tab.wait(lambda: len(tab.tile(NAMES[0]).text.splitlines()) > 4)
+    tab.settle()
+    first, second = tab.tile(NAMES[0]).find_elements(By.CLASS_NAME, "picture")
+    assert first.text == "grad-cam"
+    assert second.text == "gradient-x-input"
+    warm, cold = (tab.pixels(one) for one in (first, second))
+    assert (warm[..., 0] - warm[..., 2]).max() > 100  # inferno: yellow
+    assert (cold[..., 2] - cold[..., 0]).max() > 100  # below zero: blue
+
+
+def test_a_dead_map_says_so(tab):
+    tab.open(step=0)
+    assert "dead map" in tab.tile(NAMES[DEAD]).text
+    tab.go_to(1)
+    assert "dead map" not in tab.tile(NAMES[DEAD]).text
+
+
+def test_a_tile_opens_large_by_keyboard_alone(tab):
+    tab.open(step=10)
+    tile = tab.tile(NAMES[2])
+    tab.browser.execute_script("arguments[0].focus()", tile)
+    tab.press(Keys.ENTER)
+    dialog = tab.find("dialog[open]")
+    assert dialog.find_element(By.TAG_NAME, "h2").text == NAMES[2]
+    assert f"{focus_of(2, 10):g} × chance" in dialog.text
+    images, maps, overlays = dialog.find_elements(By.CSS_SELECTOR, ".parts .picture")[:3]
+    assert np.ptp(tab.pixels(images), axis=2).max() < 16
+    assert hottest_cell(tab.pixels(overlays)) == hot_cell(2, 10)
+    assert tab.pixels(maps).min() < 5  # what has no evidence is black, not the picture
+    assert len([plot for plot in tab.find_all("dialog .plot") if plot.is_displayed()]) == 3
+    tab.press(Keys.ARROW_RIGHT)
+    assert dialog.find_element(By.CLASS_NAME, "when").text == "epoch 12"
+    assert f"{focus_of(2, 11):g} × chance" in dialog.text
+    tab.press(Keys.ESCAPE)
+    assert not tab.find_all("dialog[open]")
+
+
+def test_the_arrows_move_the_step(tab):
+    tab.open(step=10)
+    tab.browser.execute_script("window.focus()")
+    tab.press(Keys.ARROW_LEFT)
+    assert tab.when() == "epoch 10"
+    tab.press(Keys.HOME)
+    assert tab.when() == "epoch 1"
+    tab.press(Keys.SPACE)
+    tab.wait(lambda: tab.when() not in ("epoch 1", "epoch 2"))
+    tab.press(Keys.SPACE)
+    stopped = tab.when()
+    tab.settle()
+    assert tab.when() == stopped
+
+
+def test_a_link_leads_to_what_was_seen(tab):
+    tab.open(step=12, method="gradient-x-input", probe=HOSTILE)
+    assert tab.find("dialog h2").text == HOSTILE
+    assert tab.find("dialog .when").text == "epoch 13"
+    assert Select(tab.field("Method")).first_selected_option.text == "gradient-x-input"
+    tab.press(Keys.ESCAPE)
+    tab.go_to(20)
+    tab.wait(lambda: "p.keras_saliency.step=20" in tab.hash())
+    assert "probe" not in tab.hash()
+    tab.browser.execute_script("parent.location.hash = arguments[0]", tab.hash().replace("20", "5"))
+    tab.wait(lambda: tab.when() == "epoch 6")
+
+
+def test_over_time_shows_steps_beside_each_other(tab):
+    tab.open(view="time", step=0)
+    heads = [head.text for head in tab.find_all(".head") if head.is_displayed()]
+    assert heads[:3] == ["epoch 1", "epoch 2", "epoch 3"]
+    cells = {cell.get_attribute("aria-label"): cell for cell in tab.find_all(".cell")}
+    assert len(cells) < EPOCHS * len(NAMES)  # only those in sight
+    for probe, name in enumerate(NAMES[:2]):
+        for step in (1, 2):
+            label = next(
+                one for one in cells if one.startswith(f"{name}, grad-cam at epoch {step + 1}:")
+            )
+            picture = cells[label].find_element(By.CLASS_NAME, "picture")
+            assert hottest_cell(tab.pixels(picture)) == hot_cell(probe, step)
+    tab.go_to(EPOCHS - 1)
+    assert tab.find(".head.present").text == f"epoch {EPOCHS}"
+    assert tab.find(".head.present").is_displayed()
+
+
+def test_over_time_by_keyboard_alone(tab):
+    tab.open(view="time", step=3)
+    tab.browser.execute_script("document.querySelector('.matrix').focus()")
+    tab.press(Keys.ARROW_DOWN)
+    tab.press(Keys.ARROW_DOWN)
+    tab.press(Keys.ARROW_RIGHT)
+    tab.press(Keys.ENTER)
+    assert tab.find("dialog h2").text == NAMES[3]  # the second of its class
+    assert tab.find("dialog .when").text == "epoch 5"
+
+
+def test_rows_are_sorted_and_found_by_name(tab):
+    tab.open(step=10)
+    Select(tab.field("Sort by")).select_by_value("focus")
+    foxes = sorted((1, 2, 4), key=lambda probe: focus_of(probe, 10))
+    names = [NAMES[probe] for probe in foxes]
+    path = "section:nth-of-type(2) .tile strong"
+    tab.wait(lambda: [one.text for one in tab.find_all(path)] == names)
+    tab.field("Find").send_keys("02")
+    tab.wait(lambda: [one.text for one in tab.find_all(".tile strong")] == [NAMES[2]])
+
+
+def test_the_verdict_comes_with_its_evidence(tab):
+    tab.open(step=15)
+    assert tab.find(".verdict").get_attribute("data-alarm") == "false"
+    tab.go_to(35)
+    assert tab.find(".verdict").get_attribute("data-alarm") == "true"
+    assert "epoch 30: Relies on" in tab.find(".verdict summary").text
+    tab.find(".verdict summary").click()
+    assert "background 0.29" in tab.find(".verdict .key").text
+    assert tab.find(".sheets img").get_attribute("naturalWidth") == "120"
+
+
+def test_dark_mode_follows_tensorboard(tab):
+    tab.open()
+    light = tab.pixels(tab.find("body")).mean()
+    dark = "parent.document.body.classList.toggle('dark-mode', arguments[0])"
+    tab.browser.execute_script(dark, True)
+    tab.wait(lambda: tab.pixels(tab.find("body")).mean() < light - 80)
+    tab.browser.execute_script(dark, False)
+    tab.wait(lambda: abs(tab.pixels(tab.find("body")).mean() - light) < 5)
+
+
+def test_what_is_written_meanwhile_appears(tab, logdir, address):
+    training = Training(logdir / f"growing{address.rpartition(':')[2][:5]}")
+    training.add(0)
+    tab.open()
+    found = tab.wait(lambda: [run for run in runs(tab) if "growing" in run])
+    Select(tab.field("Run")).select_by_visible_text(found[-1])
+    tab.wait(lambda: tab.when() == "epoch 1")
+    training.add(1)
+    tab.wait(lambda: tab.when() == "epoch 2")  # who looks at the newest goes along
+    training.writer.close()
+
+
+def runs(tab):
+    return [option.text for option in Select(tab.field("Run")).options]
