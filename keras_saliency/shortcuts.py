@@ -20,7 +20,7 @@ from keras_saliency.pools import (
 )
 from keras_saliency.twins import NUISANCES, Pictures
 
-DEFAULT = ("background", "cast", "texture", "frame", "position", "mark")
+DEFAULT = ("background", "cast", "texture", "frame", "position", "scale", "mark")
 _CURATED = 0.5  # the share of donors among the probes from which they are taken for hand-picked
 
 
@@ -71,7 +71,7 @@ class Shortcuts:
                 donors' source, never used as donors.
             masks: `"auto"` makes masks by a program where none are given; `None` does not.
             nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
-                `"position"`, `"mark"`; `"object"` and `"scale"` are measured without an alarm.
+                `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm.
             every: Evaluate after every so many epochs.
             threshold: The gap from which there is an alarm, between 0 and 1.
             preprocess: Makes the model's input of the images, as in `Probes`; if these are

@@ -134,32 +134,32 @@ class Nuisance:
         twins: `(receivers, donors, i, j) -> twins`, float32 `(pairs, height, width, channels)`
             from 0 to 255: receiver `i` with this thing of donor `j`.
         needs: What has to be known or there: masks, three colours, the spots that decide.
-        counts: The share of its gap that counts for the alarm, from 0 for none to 1.
+        alarms: Whether its gap may give an alarm; otherwise it is only measured.
     """
 
     name: str
     words: str
     twins: Twins
     needs: frozenset[Need]
-    counts: float
+    alarms: bool
 
 
 # From the narrowest to the broadest: a swap of the background carries frame and cast along.
 NUISANCES: dict[str, Nuisance] = {}
 
 
-def _nuisance(name: str, words: str, *needs: Need, counts: float = 1) -> Callable[[Twins], Twins]:
+def _nuisance(name: str, words: str, *needs: Need, alarms: bool = True) -> Callable[[Twins], Twins]:
     """Enter a function into `NUISANCES`."""
 
     def enter(twins: Twins) -> Twins:
-        NUISANCES[name] = Nuisance(name, words, twins, frozenset(needs), counts)
+        NUISANCES[name] = Nuisance(name, words, twins, frozenset(needs), alarms)
         return twins
 
     return enter
 
 
-# An honest detail of that size, such as a beak, has a gap as well: up to 0.2 was measured.
-@_nuisance("mark", f"a spot of {100 * MARK_AREA:g} % of the picture", "spots", counts=0.5)
+# An honest detail of that size, such as a beak of its class's own colour, has such a gap as well.
+@_nuisance("mark", f"a spot of {100 * MARK_AREA:g} % of the picture", "spots")
 def swap_mark(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The donor's decisive spot, with a soft edge, over the receiver's."""
     reach, disc = _disc(receivers.pixels.shape[1:3])
@@ -212,7 +212,7 @@ def swap_position(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> 
     return _moved_objects(receivers, i, moves)
 
 
-@_nuisance("scale", "the object's size", "masks", counts=0)
+@_nuisance("scale", "the object's size", "masks")
 def swap_scale(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The receiver's object resized in its place to the size of the donor's."""
     areas = _given(donors.masks)[j].sum((1, 2)) / _given(receivers.masks)[i].sum((1, 2))
@@ -223,7 +223,7 @@ def swap_scale(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Arr
     return _moved_objects(receivers, i, moves)
 
 
-@_nuisance("object", "the object", "masks", counts=0)
+@_nuisance("object", "the object", "masks", alarms=False)
 def swap_object(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The donor's object on the receiver's own background."""
     return _blend(donors.pixels[j], receivers.backgrounds[i], _given(donors.masks)[j])

@@ -18,7 +18,7 @@ _ASKED = 128  # twins the model gets at a time
 _COMPOSED = 16  # and composed at a time: to reserve much memory takes longer than to compute
 _SHOWN = 4  # receivers whose twins are shown
 _CLEARED = 0.5  # of the threshold: below it an alarm ends
-_MOST = 0.85  # of the largest gap: what explains so much of it is the cause
+_MOST = 0.6  # of the largest gap: what explains so much of it is the cause
 _LEARNT = 0.1  # of the way from chance to certainty, below which nothing is to be seen yet
 _CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
 
@@ -48,8 +48,7 @@ class Verdict:
 
     Attributes:
         text: The verdict in words.
-        reliance: The largest gap as it counts for the alarm (that of the mark counts by half);
-            `nan` where there is no verdict.
+        reliance: The largest gap of those that may give an alarm; `nan` where there is no verdict.
         gaps: `{nuisance: (gap, standard error)}`, from the narrowest to the broadest.
         alarm: Whether the model relies on a nuisance: above the threshold and twice its error in
             two evaluations running, until below half of the threshold.
@@ -158,7 +157,7 @@ class Assessor:
                 n: "no maps" for n in shortcuts.nuisances if "spots" in NUISANCES[n].needs
             }
         self._tested = [n for n in shortcuts.nuisances if n not in self._not_tested]
-        self._alarming = [n for n in self._tested if NUISANCES[n].counts]
+        self._alarming = [n for n in self._tested if NUISANCES[n].alarms]
         self._alarm = Alarm(shortcuts.threshold)
 
     def evaluate(self, step: int, when: str | None = None) -> Verdict:
@@ -236,21 +235,18 @@ class Assessor:
 
     def _judge(self, trials: dict[str, _Trial], when: str, known: float) -> Verdict:
         gaps = {name: trial.gap() for name, trial in trials.items()}
-        counted = {
-            name: (gaps[name][0] * NUISANCES[name].counts, gaps[name][1] * NUISANCES[name].counts)
-            for name in self._alarming
-        }
-        self._alarm.update(list(counted.values()), when)
-        reliance = max(gap for gap, _ in counted.values())
+        self._alarm.update([gaps[name] for name in self._alarming], when)
+        largest = max(self._alarming, key=lambda name: gaps[name][0])
+        reliance = gaps[largest][0]
         least = min(_MOST * reliance, reliance)  # The gaps may be below zero.
-        leading = next(n for n in NUISANCES if n in counted and counted[n][0] >= least)
+        leading = next(n for n in NUISANCES if n in self._alarming and gaps[n][0] >= least)
         labels = self._shortcuts.receivers.labels
         per_class = {
             int(label): trials[leading].gap(labels == label)[0] for label in np.unique(labels)
         }
         alarm = self._alarm.is_on
         return Verdict(
-            text=self._words(leading, gaps[leading], reliance, per_class, known),
+            text=self._words(_measured(leading, largest, gaps), reliance, per_class, known),
             reliance=reliance,
             gaps=gaps,
             alarm=alarm,
@@ -262,15 +258,9 @@ class Assessor:
         )
 
     def _words(
-        self,
-        leading: str,
-        gap: tuple[float, float],
-        reliance: float,
-        per_class: dict[int, float],
-        known: float,
+        self, measured: str, reliance: float, per_class: dict[int, float], known: float
     ) -> str:
         chance = self._shortcuts.chance
-        measured = f"{NUISANCES[leading].words} (gap {gap[0]:.2f} +- {gap[1]:.2f})"
         if self._alarm.is_on:
             said = [
                 f"relies on {measured} since {self._alarm.since}",
@@ -378,6 +368,13 @@ def _draw(sides: tuple[Array, Array], rng: np.random.Generator) -> Array:
 def _parts(stop: int, length: int, start: int = 0) -> list[slice]:
     """Cut a range into slices of one length, the last one perhaps shorter."""
     return [slice(k, min(k + length, stop)) for k in range(start, stop, length)]
+
+
+def _measured(leading: str, largest: str, gaps: dict[str, tuple[float, float]]) -> str:
+    """The cause and its gap in words, and the largest gap where it is that of something broader."""
+    gap, error = gaps[leading]
+    whole = f"; of {NUISANCES[largest].words} {gaps[largest][0]:.2f}" if largest != leading else ""
+    return f"{NUISANCES[leading].words} (gap {gap:.2f} +- {error:.2f}{whole})"
 
 
 def _worst(per_class: dict[str, float]) -> list[str]:

@@ -164,7 +164,7 @@ def test_masks_are_made_unless_given_or_declined(drawn):
 
     none = Shortcuts((drawn.images, drawn.labels), masks=None)
     assert none.donors.masks is None
-    assert none.not_tested == {"background": "no masks", "position": "no masks"}
+    assert none.not_tested == dict.fromkeys(("background", "position", "scale"), "no masks")
     assert none.nuisances == ("cast", "texture", "frame", "mark")
 
 

@@ -132,6 +132,33 @@ def test_a_place_is_caught():
     assert verdict.cause == "position"
 
 
+def test_a_size_is_caught():
+    images, labels, masks = flat_pictures([(80, 80, 80)] * 2, [(200, 200, 200)] * 2)
+    small = labels == 0
+    images[small], masks[small] = 80, 0
+    images[small, 10:14, 14:19], masks[small, 10:14, 14:19] = 200, 1
+
+    def model(x):  # How many pixels are bright: of the class's objects 20 and 80 or more.
+        return two_classes(((x[..., 0] > 140).sum((1, 2)) > 45).astype(float))
+
+    verdict = assess((images, labels, masks), model)
+    assert gaps_of(verdict)["scale"] == pytest.approx(1)
+    assert gaps_of(verdict)["background"] == pytest.approx(0)
+    assert verdict.cause == "scale"
+
+
+def test_the_cause_is_named_with_the_broader_thing_that_moves_more():
+    data = flat_pictures([(60, 60, 60), (120, 120, 120)])
+
+    def model(x):  # The frame tells 7 of 10 of what the whole ground tells.
+        frame, inside = x[:, 0, 20, 0] > 90, x[:, 6, 20, 0] > 90
+        return two_classes(0.5 + 0.35 * (2.0 * frame - 1) + 0.15 * (2.0 * inside - 1))
+
+    verdict = assess(data, model, ("frame", "background"))
+    assert verdict.cause == "frame"
+    assert "relies on the frame (gap 0.70 +- 0.00; of the background 1.00) since" in verdict.text
+
+
 def test_a_mark_is_caught_where_the_maps_point_at_it():
     images, labels, masks = flat_pictures([(80, 80, 80)] * 2)
     rng = np.random.default_rng(0)
@@ -147,7 +174,7 @@ def test_a_mark_is_caught_where_the_maps_point_at_it():
     assert gaps_of(verdict)["background"] == pytest.approx(0)
     assert verdict.cause == "mark"
     assert "relies on a spot of 0.6 % of the picture (gap 1.00" in verdict.text
-    assert verdict.reliance == pytest.approx(0.5)  # An honest detail has such a gap, too.
+    assert verdict.reliance == pytest.approx(1)
     # The intervention says whether; it is the map that says where.
     elsewhere = assess(data, model, ("mark", "frame"), peaks=lambda x, y: -x[..., 0] % 80)
     assert abs(gaps_of(elsewhere)["mark"]) < 0.6
@@ -168,7 +195,7 @@ def test_gaps_below_zero_are_no_evidence():
     assert verdict.text == "no evidence of background"
 
 
-def test_object_and_scale_are_measured_but_never_alarm():
+def test_the_object_is_measured_but_never_alarms():
     grounds, objects = [(60, 60, 60)] * 2, [(30, 30, 30), (220, 220, 220)]
     data = flat_pictures(grounds, objects)
     verdict = assess(
@@ -178,7 +205,7 @@ def test_object_and_scale_are_measured_but_never_alarm():
     )
     assert gaps_of(verdict) == pytest.approx({"object": 1, "scale": 0, "frame": 0})
     assert verdict.reliance == 0
-    assert verdict.text == "no evidence of frame"
+    assert verdict.text == "no evidence of scale, frame"
 
 
 def test_peaks_are_asked_for_the_pictures_own_labels():
