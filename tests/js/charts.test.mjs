@@ -19,33 +19,87 @@ test('ticks are round and hold all values', () => {
 });
 
 test('a line runs from the first step to the last, larger values above', () => {
-  const chart = layChart([{ points: [[-1, 0], [1, 1], [3, 0.5]] }], SIZE);
+  const chart = layChart(
+    [
+      {
+        points: [
+          [-1, 0],
+          [1, 1],
+          [3, 0.5],
+        ],
+      },
+    ],
+    SIZE,
+  );
   assert.equal(chart.lines[0].line, 'M40 108L90 8L140 58');
   assert.deepEqual(chart.ticks, [0, 0.5, 1]);
   assert.deepEqual(chart.lines[0].dots, []);
 });
 
 test('a line breaks where a value is not known, and a lonely value is a dot', () => {
-  const points = [[0, 0], [1, 1], [2, null], [3, 1], [4, null]];
+  const points = [
+    [0, 0],
+    [1, 1],
+    [2, null],
+    [3, 1],
+    [4, null],
+  ];
   const [line] = layChart([{ points }], SIZE).lines;
   assert.equal(line.line, 'M40 108L65 8');
   assert.deepEqual(line.dots, [[115, 8]]);
 });
 
 test('a band is as wide as the error on both sides', () => {
-  const [line] = layChart([{ points: [[0, 0.5, 0.5], [1, 0.5, 0.25]] }], SIZE).lines;
+  const [line] = layChart(
+    [
+      {
+        points: [
+          [0, 0.5, 0.5],
+          [1, 0.5, 0.25],
+        ],
+      },
+    ],
+    SIZE,
+  ).lines;
   assert.equal(line.band, 'M40 8L140 33L140 83L40 108Z');
-  assert.equal(layChart([{ points: [[0, 0], [1, 1]] }], SIZE).lines[0].band, '');
+  assert.equal(
+    layChart(
+      [
+        {
+          points: [
+            [0, 0],
+            [1, 1],
+          ],
+        },
+      ],
+      SIZE,
+    ).lines[0].band,
+    '',
+  );
 });
 
 test('a floor is always seen', () => {
-  const points = [[0, 5], [1, 6]];
+  const points = [
+    [0, 5],
+    [1, 6],
+  ];
   assert.equal(layChart([{ points }], { ...SIZE, floor: 0 }).ticks[0], 0);
   assert.ok(layChart([{ points }], SIZE).ticks[0] >= 4);
 });
 
 test('a click finds the nearest step', () => {
-  const chart = layChart([{ points: [[0, 0], [10, 1], [20, 0]] }], SIZE);
+  const chart = layChart(
+    [
+      {
+        points: [
+          [0, 0],
+          [10, 1],
+          [20, 0],
+        ],
+      },
+    ],
+    SIZE,
+  );
   assert.equal(chart.step(64), 0);
   assert.equal(chart.step(66), 10);
   assert.equal(chart.step(999), 20);

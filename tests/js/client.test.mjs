@@ -17,10 +17,13 @@ test('addresses are below the base and hold any key', () => {
 test('what is wished for is read once, in order, a few at a time', async () => {
   const asked = [];
   const pending = [];
-  const maps = new MapCache((key) => {
-    asked.push(key);
-    return new Promise((done) => pending.push(() => done(map(1))));
-  }, () => {});
+  const maps = new MapCache(
+    (key) => {
+      asked.push(key);
+      return new Promise((done) => pending.push(() => done(map(1))));
+    },
+    () => {},
+  );
   maps.wish([1, 2, 2, 3, 4, 5, 6, 7, 8]);
   assert.deepEqual(asked, [1, 2, 3, 4, 5, 6]);
   maps.wish([9, 1]); // 7 and 8 are out of sight by now
@@ -31,7 +34,10 @@ test('what is wished for is read once, in order, a few at a time', async () => {
 
 test('an arrival is told, and what is here is not read again', async () => {
   let [arrivals, reads] = [0, 0];
-  const maps = new MapCache(async () => map(++reads), () => arrivals++);
+  const maps = new MapCache(
+    async () => map(++reads),
+    () => arrivals++,
+  );
   maps.wish(['a']);
   assert.equal(maps.get('a'), undefined);
   await settled();
@@ -42,7 +48,11 @@ test('an arrival is told, and what is here is not read again', async () => {
 });
 
 test('beyond the limit what was used longest ago goes', async () => {
-  const maps = new MapCache(async () => map(40), () => {}, 100);
+  const maps = new MapCache(
+    async () => map(40),
+    () => {},
+    100,
+  );
   for (const key of ['a', 'b']) {
     maps.wish([key]);
     await settled();
@@ -50,7 +60,10 @@ test('beyond the limit what was used longest ago goes', async () => {
   maps.get('a');
   maps.wish(['c']);
   await settled();
-  assert.deepEqual(['a', 'b', 'c'].map((key) => Boolean(maps.get(key))), [true, false, true]);
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((key) => Boolean(maps.get(key))),
+    [true, false, true],
+  );
 });
 
 test('what cannot be read is a fault until it is forgiven', async () => {

@@ -10,7 +10,10 @@ test('every colour map has 256 colours', () => {
 });
 
 test('grey runs from black to white, and the middle of the diverging map is white', () => {
-  assert.deepEqual([0, 100, 255].map((i) => colour('grey', i)[1]), [0, 100, 255]);
+  assert.deepEqual(
+    [0, 100, 255].map((i) => colour('grey', i)[1]),
+    [0, 100, 255],
+  );
   assert.deepEqual(colour(DIVERGING, 0), [0, 0, 255]);
   assert.deepEqual(colour(DIVERGING, 255), [255, 0, 0]);
   assert.ok(colour(DIVERGING, 128).every((channel) => channel >= 254));

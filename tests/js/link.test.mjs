@@ -4,8 +4,15 @@ import { test } from 'node:test';
 import { readLink, writeLink } from '../../keras_saliency/board/static/link.js';
 
 const state = {
-  run: 'lr=0.1&x/saliency 100%', method: 'grad-cam', step: -1, probe: '<b>#1', view: 'time',
-  withRun: null, withMethod: null, since: 0, filter: 'not in the link',
+  run: 'lr=0.1&x/saliency 100%',
+  method: 'grad-cam',
+  step: -1,
+  probe: '<b>#1',
+  view: 'time',
+  withRun: null,
+  withMethod: null,
+  since: 0,
+  filter: 'not in the link',
 };
 
 test('what is written is read again', () => {
@@ -28,8 +35,9 @@ test('the address of another tab is left alone', () => {
 });
 
 test('what makes no sense is left out', () => {
-  const hash = '#keras_saliency&p.keras_saliency.step=x&p.keras_saliency.since=1.5'
-    + '&p.keras_saliency.nonsense=1&run=foreign&p.keras_saliency.run';
+  const hash =
+    '#keras_saliency&p.keras_saliency.step=x&p.keras_saliency.since=1.5' +
+    '&p.keras_saliency.nonsense=1&run=foreign&p.keras_saliency.run';
   assert.deepEqual(readLink(hash), {});
   assert.deepEqual(readLink('#keras_saliency&p.keras_saliency.run=100%'), { run: '100%' });
   assert.deepEqual(readLink(''), {});

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
-  faultOf, fit, heatOf, largestPeaks, outline, paint, resize, scalePeak, sharesOf,
+  faultOf,
+  fit,
+  heatOf,
+  largestPeaks,
+  outline,
+  paint,
+  resize,
+  scalePeak,
+  sharesOf,
 } from '../../keras_saliency/board/static/maps.js';
 
 const near = (found, wanted, tolerance = 1e-6) => {
@@ -15,14 +23,22 @@ const near = (found, wanted, tolerance = 1e-6) => {
 /** A source of two steps and two probes, whose maps are 2 wide and 1 high. */
 function source({ signed = false } = {}) {
   const step = (name, peak) => ({
-    when: name, signed, peak, dead: [false, false], keys: [`${name}0`, `${name}1`], error: null,
+    when: name,
+    signed,
+    peak,
+    dead: [false, false],
+    keys: [`${name}0`, `${name}1`],
+    error: null,
   });
   const steps = [step('a', [2, 8]), step('b', [4, 1])];
   return { steps, peaks: largestPeaks(steps) };
 }
 
 const bytes = {
-  a0: [255, 51], a1: [0, 255], b0: [255, 0], b1: [255, 255],
+  a0: [255, 51],
+  a1: [0, 255],
+  b0: [255, 0],
+  b1: [255, 255],
 };
 const read = (key) => ({ width: 2, height: 1, values: Uint8Array.from(bytes[key]) });
 
@@ -35,7 +51,10 @@ test('the scale is the peak of a map, of its probe at all steps, or of all', () 
   assert.equal(scalePeak(source(), 0, 0, 'map'), 2);
   assert.equal(scalePeak(source(), 0, 0, 'probe'), 4);
   assert.equal(scalePeak(source(), 0, 0, 'all'), 8);
-  assert.deepEqual(largestPeaks([{ peak: [null, 3] }, { peak: [1, null] }]), { probes: [1, 3], all: 3 });
+  assert.deepEqual(largestPeaks([{ peak: [null, 3] }, { peak: [1, null] }]), {
+    probes: [1, 3],
+    all: 3,
+  });
   assert.deepEqual(largestPeaks([]), { probes: [], all: 0 });
 });
 
@@ -63,7 +82,10 @@ test('what cannot be drawn says why, and what is not here yet is no fault', () =
   assert.equal(faultOf(faulty.steps[1], 0), 'layer not found');
   assert.match(faultOf(undefined, 0), /no map/);
   assert.equal(faultOf(source().steps[0], 0), null);
-  assert.equal(heatOf(source(), 0, 0, { scale: 'map' }, () => undefined), null);
+  assert.equal(
+    heatOf(source(), 0, 0, { scale: 'map' }, () => undefined),
+    null,
+  );
   assert.match(heatOf(source(), 0, 0, { scale: 'map' }, () => null).fault, /could not be read/);
   const before = heatOf(faulty, 1, 0, { scale: 'map', since: 0 }, read);
   assert.equal(before.fault, 'layer not found');
@@ -111,15 +133,27 @@ test('colour follows the value, and opacity the magnitude', () => {
 test('of signed values zero is the middle colour and the sign has no part in the opacity', () => {
   const colours = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
   const found = paint({ values: [-1, 0, 1], signed: true }, colours, { opacity: 1, threshold: 0 });
-  assert.deepEqual([0, 4, 8].map((i) => found[i]), [0, 128, 255]);
-  assert.deepEqual([3, 7, 11].map((i) => found[i]), [255, 0, 255]);
+  assert.deepEqual(
+    [0, 4, 8].map((i) => found[i]),
+    [0, 128, 255],
+  );
+  assert.deepEqual(
+    [3, 7, 11].map((i) => found[i]),
+    [255, 0, 255],
+  );
 });
 
 test('below the threshold nothing is seen, and what is solid is opaque above it', () => {
   const colours = new Uint8Array(768);
   const opacities = (look) =>
-    [...paint({ values: [0, 0.4, -0.6], signed: true }, colours, look)].filter((_, i) => i % 4 === 3);
-  assert.deepEqual(opacities({ opacity: 1, threshold: 0.5 }), [0, 0, Math.round(255 * (1 - 0.4 ** 3))]);
+    [...paint({ values: [0, 0.4, -0.6], signed: true }, colours, look)].filter(
+      (_, i) => i % 4 === 3,
+    );
+  assert.deepEqual(opacities({ opacity: 1, threshold: 0.5 }), [
+    0,
+    0,
+    Math.round(255 * (1 - 0.4 ** 3)),
+  ]);
   assert.deepEqual(opacities({ opacity: 0.2, threshold: 0.5, solid: true }), [0, 0, 255]);
   assert.deepEqual(opacities({ opacity: 0.2, threshold: 0, solid: true }), [255, 255, 255]);
 });
@@ -130,7 +164,9 @@ test('a canvas has the shape of its picture', () => {
 });
 
 test('an outline runs between what is inside and what is not', () => {
-  const edges = outline({ width: 2, height: 1, values: [0, 255] }).match(/M[^M]+/g).sort();
+  const edges = outline({ width: 2, height: 1, values: [0, 255] })
+    .match(/M[^M]+/g)
+    .sort();
   assert.deepEqual(edges, ['M1 0h1', 'M1 0v1', 'M1 1h1', 'M2 0v1']);
   assert.equal(outline({ width: 2, height: 2, values: [0, 127, 0, 0] }), '');
 });

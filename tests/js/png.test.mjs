@@ -22,7 +22,11 @@ function png(width, height, rows, { depth = 8, colour = 0 } = {}) {
   const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
   const parts = [data.subarray(0, 3), data.subarray(3)].map((part) => chunk('IDAT', part));
   return Buffer.concat([
-    signature, chunk('IHDR', header), chunk('tEXt', Buffer.from('a b')), ...parts, chunk('IEND', []),
+    signature,
+    chunk('IHDR', header),
+    chunk('tEXt', Buffer.from('a b')),
+    ...parts,
+    chunk('IEND', []),
   ]);
 }
 

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
-  around, cellSize, groupRows, inSight, indexAt, layRows,
+  around,
+  cellSize,
+  groupRows,
+  inSight,
+  indexAt,
+  layRows,
 } from '../../keras_saliency/board/static/rows.js';
 
 const probes = {
@@ -51,10 +56,19 @@ test('the filter looks for a part of the name in any case', () => {
 });
 
 test('rows lie below each other, with headings where there are several groups', () => {
-  const groups = [{ label: 'a', probes: [4, 2] }, { label: 'b', probes: [0] }];
+  const groups = [
+    { label: 'a', probes: [4, 2] },
+    { label: 'b', probes: [0] },
+  ];
   const { items, height } = layRows(groups, { heading: 30, row: 70 });
-  assert.deepEqual(items.map(({ top }) => top), [0, 30, 100, 170, 200]);
-  assert.deepEqual(items.map(({ probe }) => probe), [undefined, 4, 2, undefined, 0]);
+  assert.deepEqual(
+    items.map(({ top }) => top),
+    [0, 30, 100, 170, 200],
+  );
+  assert.deepEqual(
+    items.map(({ probe }) => probe),
+    [undefined, 4, 2, undefined, 0],
+  );
   assert.equal(height, 270);
   assert.equal(layRows(groups.slice(1), { heading: 30, row: 70 }).height, 70);
 });

@@ -6,8 +6,14 @@ import { Scene } from '../../keras_saliency/board/static/scene.js';
 
 function source(name, steps, names = ['owl', 'fox']) {
   const made = steps.map((step) => ({
-    step, when: `step ${step}`, signed: false, peak: names.map(() => 1), dead: names.map(() => false),
-    keys: names.map((probe) => `${name} ${step} ${probe}`), error: null, focus: [step, -step],
+    step,
+    when: `step ${step}`,
+    signed: false,
+    peak: names.map(() => 1),
+    dead: names.map(() => false),
+    keys: names.map((probe) => `${name} ${step} ${probe}`),
+    error: null,
+    focus: [step, -step],
   }));
   const probes = { names, labels: names.map(() => null), classes: [], mask_pictures: ['m0', 'm1'] };
   return { probes, steps: made, peaks: largestPeaks(made) };
@@ -15,7 +21,9 @@ function source(name, steps, names = ['owl', 'fox']) {
 
 function scene({ present = [], state = {}, ...rest } = {}) {
   return new Scene({
-    maps: { get: (key) => (present.includes(key) ? { width: 1, height: 1, values: [255] } : undefined) },
+    maps: {
+      get: (key) => (present.includes(key) ? { width: 1, height: 1, values: [255] } : undefined),
+    },
     state: { step: 2, since: null, scale: 'map', order: 'given', filter: '', ...state },
     source: source('a', [0, 1, 2, 3]),
     other: null,
@@ -60,7 +68,12 @@ test('whatever changes a look is in its name', () => {
     return found.lookOf(found.source, found.index, 0);
   };
   const changes = [
-    {}, { step: 1 }, { since: 0 }, { scale: 'all' }, { opacity: 0.5 }, { threshold: 0.1 },
+    {},
+    { step: 1 },
+    { since: 0 },
+    { scale: 'all' },
+    { opacity: 0.5 },
+    { threshold: 0.1 },
     { colours: 'grey' },
   ];
   assert.equal(new Set(changes.map(look)).size, changes.length);

@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { describe, focusing, number, percent, saying } from '../../keras_saliency/board/static/words.js';
+import {
+  describe,
+  focusing,
+  number,
+  percent,
+  saying,
+} from '../../keras_saliency/board/static/words.js';
 
 const step = {
-  when: 'epoch 4', predicted: ['<b>', 'fox'], confidence: [0.934, null], focus: [2.149, null],
+  when: 'epoch 4',
+  predicted: ['<b>', 'fox'],
+  confidence: [0.934, null],
+  focus: [2.149, null],
 };
 
 test('numbers have three digits', () => {

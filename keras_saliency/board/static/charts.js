@@ -13,8 +13,23 @@ export function layChart(lines, { width, height, floor = null }) {
   const xs = all.map(([x]) => x);
   const ys = known.flatMap(([, y, error = 0]) => [y - error, y + error]);
   if (floor !== null) ys.push(floor);
-  const ticks = niceTicks(least(ys, 0), -least(ys.map((y) => -y), -1));
-  const x = scale([least(xs, 0), -least(xs.map((v) => -v), 0)], [MARGIN.left, width - MARGIN.right]);
+  const ticks = niceTicks(
+    least(ys, 0),
+    -least(
+      ys.map((y) => -y),
+      -1,
+    ),
+  );
+  const x = scale(
+    [
+      least(xs, 0),
+      -least(
+        xs.map((v) => -v),
+        0,
+      ),
+    ],
+    [MARGIN.left, width - MARGIN.right],
+  );
   const y = scale([ticks[0], ticks.at(-1)], [height - MARGIN.bottom, MARGIN.top]);
   const steps = [...new Set(xs)].sort((a, b) => a - b);
   const nearest = (place) =>
@@ -63,8 +78,11 @@ export function niceTicks(low, high) {
   const gap = [1, 2, 5, 10].map((one) => one * power).find((one) => span / one <= 4);
   const [first, last] = [Math.floor(low / gap + 1e-9), Math.ceil(high / gap - 1e-9)];
   const end = Math.max(last, first + 1);
-  return Array.from({ length: end - first + 1 }, (_, i) => Number(((first + i) * gap).toPrecision(12)));
+  return Array.from({ length: end - first + 1 }, (_, i) =>
+    Number(((first + i) * gap).toPrecision(12)),
+  );
 }
 
-const least = (values, otherwise) => values.reduce((a, b) => Math.min(a, b), values[0] ?? otherwise);
+const least = (values, otherwise) =>
+  values.reduce((a, b) => Math.min(a, b), values[0] ?? otherwise);
 const round = (number) => Math.round(number * 10) / 10;

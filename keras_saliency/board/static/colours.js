@@ -18,15 +18,59 @@ const SAMPLED = {
 // Corners `[position, value]` of red, green and blue.
 const PIECEWISE = {
   jet: [
-    [[0, 0], [0.35, 0], [0.66, 1], [0.89, 1], [1, 0.5]],
-    [[0, 0], [0.125, 0], [0.375, 1], [0.64, 1], [0.91, 0], [1, 0]],
-    [[0, 0.5], [0.11, 1], [0.34, 1], [0.65, 0], [1, 0]],
+    [
+      [0, 0],
+      [0.35, 0],
+      [0.66, 1],
+      [0.89, 1],
+      [1, 0.5],
+    ],
+    [
+      [0, 0],
+      [0.125, 0],
+      [0.375, 1],
+      [0.64, 1],
+      [0.91, 0],
+      [1, 0],
+    ],
+    [
+      [0, 0.5],
+      [0.11, 1],
+      [0.34, 1],
+      [0.65, 0],
+      [1, 0],
+    ],
   ],
-  grey: [[[0, 0], [1, 1]], [[0, 0], [1, 1]], [[0, 0], [1, 1]]],
+  grey: [
+    [
+      [0, 0],
+      [1, 1],
+    ],
+    [
+      [0, 0],
+      [1, 1],
+    ],
+    [
+      [0, 0],
+      [1, 1],
+    ],
+  ],
   'blue-red': [
-    [[0, 0], [0.5, 1], [1, 1]],
-    [[0, 0], [0.5, 1], [1, 0]],
-    [[0, 1], [0.5, 1], [1, 0]],
+    [
+      [0, 0],
+      [0.5, 1],
+      [1, 1],
+    ],
+    [
+      [0, 0],
+      [0.5, 1],
+      [1, 0],
+    ],
+    [
+      [0, 1],
+      [0.5, 1],
+      [1, 0],
+    ],
   ],
 };
 
@@ -60,7 +104,10 @@ function sampled(text) {
 }
 
 function interpolate(corners, position) {
-  const after = Math.max(1, corners.findIndex(([place]) => place >= position));
+  const after = Math.max(
+    1,
+    corners.findIndex(([place]) => place >= position),
+  );
   const [[start, from], [end, to]] = [corners[after - 1], corners[after]];
   return from + ((to - from) * (position - start)) / (end - start);
 }

@@ -39,7 +39,12 @@ export class Grid {
     const focused = document.activeElement;
     const sections = groups.map(({ label, probes }) => {
       const tiles = probes.map((probe) => this.#tile(probe).element);
-      const title = element('h2', {}, label ?? 'No label', element('small', {}, ` ${probes.length}`));
+      const title = element(
+        'h2',
+        {},
+        label ?? 'No label',
+        element('small', {}, ` ${probes.length}`),
+      );
       const list = element('div', { className: 'tiles' }, ...tiles);
       return element('section', {}, ...(groups.length > 1 ? [title] : []), list);
     });

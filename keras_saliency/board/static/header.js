@@ -20,7 +20,13 @@ export class Header {
       'header',
       {},
       this.views.element,
-      element('div', { className: 'fields' }, this.run.element, this.method.element, this.beside.element),
+      element(
+        'div',
+        { className: 'fields' },
+        this.run.element,
+        this.method.element,
+        this.beside.element,
+      ),
     );
   }
 

@@ -48,7 +48,8 @@ function parentHash() {
     read: () => page?.location.hash ?? '',
     write: (state) => {
       const hash = page && writeLink(page.location.hash, state);
-      if (hash && hash !== page.location.hash) page.history.replaceState(page.history.state, '', hash);
+      if (hash && hash !== page.location.hash)
+        page.history.replaceState(page.history.state, '', hash);
     },
     listen: (heard) => page?.addEventListener('hashchange', () => heard(page.location.hash)),
   };

@@ -28,7 +28,11 @@ export class Large {
     this.scrubber.slider.autofocus = true;
     this.rows = [new Row(), new Row()];
     this.plots = CURVES.map(([title]) => new Plot(title, (step) => page.goToStep(step)));
-    const close = { className: 'close', 'aria-label': 'Close', onclick: () => this.element.close() };
+    const close = {
+      className: 'close',
+      'aria-label': 'Close',
+      onclick: () => this.element.close(),
+    };
     this.element = element(
       'dialog',
       {
@@ -69,7 +73,13 @@ export class Large {
     const beside = other ? scene.probeIn(other, probe) : -1;
     this.rows[1].element.hidden = beside < 0;
     if (beside >= 0) {
-      this.rows[1].draw(scene, other, scene.indexIn(other), beside, `${other.run} · ${other.method}`);
+      this.rows[1].draw(
+        scene,
+        other,
+        scene.indexIn(other),
+        beside,
+        `${other.run} · ${other.method}`,
+      );
     }
     const whenOf = (at) => source.steps.find((one) => one.step === at)?.when ?? String(at);
     CURVES.forEach(([, valueOf, floor], i) => {
@@ -84,7 +94,10 @@ export class Large {
     const facts = [
       ['Class', label],
       ['Model', step && saying(step, probe)],
-      ['Probability of its class', step?.probability?.[probe] != null && percent(step.probability[probe])],
+      [
+        'Probability of its class',
+        step?.probability?.[probe] != null && percent(step.probability[probe]),
+      ],
       ['Score', step?.score?.[probe] != null && number(step.score[probe])],
       ['Peak of the map', step && !faultOf(step, probe) && number(step.peak[probe])],
       ['Focus', step && focusing(step, probe)?.replace('focus ', '')],
@@ -93,7 +106,9 @@ export class Large {
     this.facts.replaceChildren(
       ...facts
         .filter(([, value]) => value)
-        .map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))),
+        .map(([name, value]) =>
+          element('div', {}, element('dt', {}, name), element('dd', {}, value)),
+        ),
     );
   }
 
@@ -113,7 +128,12 @@ class Row {
     const figures = PARTS.map(([, words], i) =>
       element('figure', {}, this.pictures[i].element, element('figcaption', {}, words)),
     );
-    this.element = element('div', {}, this.label, element('div', { className: 'parts' }, ...figures));
+    this.element = element(
+      'div',
+      {},
+      this.label,
+      element('div', { className: 'parts' }, ...figures),
+    );
   }
 
   draw(scene, source, index, probe, label) {

@@ -1,4 +1,4 @@
-/** What is looked at as a part of TensorBoard's address: `#keras_saliency&p.keras_saliency.run=…`. */
+/** What is looked at, as a part of TensorBoard’s address: `#keras_saliency&p.keras_saliency.run=…`. */
 
 const TAB = 'keras_saliency';
 const PREFIX = `p.${TAB}.`;

@@ -102,7 +102,10 @@ function weightsOf(from, to) {
   const name = `${from} ${to}`;
   if (!weightsMade.has(name)) {
     const one = from > to ? averaging : interpolating;
-    weightsMade.set(name, Array.from({ length: to }, (_, i) => one(i, from, to)));
+    weightsMade.set(
+      name,
+      Array.from({ length: to }, (_, i) => one(i, from, to)),
+    );
   }
   return weightsMade.get(name);
 }

@@ -1,4 +1,4 @@
-/** The view "over time": a row for each probe, a column for each step; only what is in sight is made. */
+/** The view "over time": rows are probes, columns are steps; only what is in sight is made. */
 
 import { element, write } from './dom.js';
 import { faultOf } from './maps.js';
@@ -32,7 +32,8 @@ export class Matrix {
         className: 'matrix',
         tabIndex: 0,
         role: 'group',
-        'aria-label': 'Pictures over time. Arrows left and right change the step, up and down the picture.',
+        'aria-label':
+          'Pictures over time. Arrows left and right change the step, up and down the picture.',
         onscroll: () => page.redraw(),
         onkeydown: (event) => this.#move(event),
       },
@@ -119,7 +120,10 @@ export class Matrix {
       node.classList.toggle('present', column === scene.index);
       const step = scene.source.steps[column];
       const name = scene.source.probes.names[probe];
-      node.setAttribute('aria-label', describe(name, scene.state.method, step, probe, faultOf(step, probe)));
+      node.setAttribute(
+        'aria-label',
+        describe(name, scene.state.method, step, probe, faultOf(step, probe)),
+      );
       node.title = node.ariaLabel;
       if (probe === this.#focused && column === scene.index) this.#focus(node);
     }
@@ -131,7 +135,11 @@ export class Matrix {
       this.page.goTo(column);
       this.page.openProbe(probe);
     };
-    const cell = element('button', { className: 'cell', tabIndex: -1, onclick: open }, picture.element);
+    const cell = element(
+      'button',
+      { className: 'cell', tabIndex: -1, onclick: open },
+      picture.element,
+    );
     cell.picture = picture;
     return cell;
   }

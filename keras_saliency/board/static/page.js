@@ -14,10 +14,23 @@ import { Source } from './source.js';
 import { Verdict } from './verdict.js';
 
 const START = {
-  run: null, method: null, step: Infinity, probe: null, view: 'step',
-  withRun: null, withMethod: null, since: null,
-  show: 'overlay', opacity: 0.85, threshold: 0, colours: 'inferno', scale: 'map', outline: false,
-  order: 'given', filter: '', playing: false,
+  run: null,
+  method: null,
+  step: Infinity,
+  probe: null,
+  view: 'step',
+  withRun: null,
+  withMethod: null,
+  since: null,
+  show: 'overlay',
+  opacity: 0.85,
+  threshold: 0,
+  colours: 'inferno',
+  scale: 'map',
+  outline: false,
+  order: 'given',
+  filter: '',
+  playing: false,
 };
 const RELOAD_MS = 10_000;
 const SETTLED_MS = 300; // after the last change of the step, rows are sorted anew
@@ -43,7 +56,10 @@ export class Page {
   constructor(root, client, hash) {
     this.client = client;
     this.hash = hash;
-    this.maps = new MapCache((key) => client.grey(key), () => this.redraw());
+    this.maps = new MapCache(
+      (key) => client.grey(key),
+      () => this.redraw(),
+    );
     this.state = { ...START };
     this.#take(readLink(hash.read()));
     this.header = new Header(this);
@@ -57,7 +73,13 @@ export class Page {
     const views = Object.values(this.views).map((view) => view.element);
     this.main = element('main', {}, this.verdict.element, ...views);
     const top = element('div', { className: 'top' }, this.header.element, this.scrubber.element);
-    this.frame = element('div', { className: 'frame', hidden: true }, top, this.sidebar.element, this.main);
+    this.frame = element(
+      'div',
+      { className: 'frame', hidden: true },
+      top,
+      this.sidebar.element,
+      this.main,
+    );
     root.append(this.notice, this.empty, this.frame, this.large.element);
     this.empty.hidden = true;
   }
@@ -164,7 +186,10 @@ export class Page {
       await Promise.all([this.source, this.other].map((one) => one?.refresh(known(one))));
       await this.#load();
     } catch (error) {
-      write(this.notice, `TensorBoard doesn’t answer; what was read before is shown. (${error.message})`);
+      write(
+        this.notice,
+        `TensorBoard doesn’t answer; what was read before is shown. (${error.message})`,
+      );
     }
   }
 
@@ -209,12 +234,15 @@ export class Page {
   #settleRun() {
     const { state } = this;
     const asked = state.run;
-    const names = Object.keys(this.runs).filter((run) => Object.keys(this.runs[run].methods).length);
+    const names = Object.keys(this.runs).filter(
+      (run) => Object.keys(this.runs[run].methods).length,
+    );
     const natural = names.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
     if (!names.includes(asked)) state.run = natural.at(-1) ?? null;
     const methods = Object.keys(this.runs[state.run]?.methods ?? {});
     if (!methods.includes(state.method)) state.method = methods[0] ?? null;
-    if (!this.runs[state.withRun]?.methods[state.withMethod]) state.withRun = state.withMethod = null;
+    if (!this.runs[state.withRun]?.methods[state.withMethod])
+      state.withRun = state.withMethod = null;
     const missing = asked !== null && asked !== state.run;
     return missing ? [`There is no run “${asked}” here.`] : [];
   }
@@ -224,7 +252,12 @@ export class Page {
     const own = target.matches('select, input, textarea');
     if (own || event.ctrlKey || event.metaKey || event.altKey || !this.scene) return;
     const { index, source } = this.scene;
-    const to = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: source.steps.length - 1 };
+    const to = {
+      ArrowLeft: index - 1,
+      ArrowRight: index + 1,
+      Home: 0,
+      End: source.steps.length - 1,
+    };
     if (event.key in to) this.goTo(to[event.key]);
     else if (event.key === ' ' && !target.matches('button, summary')) this.togglePlay();
     else return;

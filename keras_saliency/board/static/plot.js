@@ -41,7 +41,9 @@ export class Plot {
       ...this.chart.lines.flatMap((line, i) => trace(line, i)),
     );
     this.key.replaceChildren(
-      ...(lines.length > 1 ? now.map((words, i) => element('span', { className: `line-${i}` }, words)) : []),
+      ...(lines.length > 1
+        ? now.map((words, i) => element('span', { className: `line-${i}` }, words))
+        : []),
     );
   }
 
@@ -54,7 +56,16 @@ export class Plot {
 function grid(tick, y) {
   const text = svg('text', { x: MARGIN.left - 6, y: y + 3.5, 'text-anchor': 'end' });
   text.append(number(tick));
-  return [svg('line', { class: 'grid-line', x1: MARGIN.left, x2: SIZE.width - MARGIN.right, y1: y, y2: y }), text];
+  return [
+    svg('line', {
+      class: 'grid-line',
+      x1: MARGIN.left,
+      x2: SIZE.width - MARGIN.right,
+      y1: y,
+      y2: y,
+    }),
+    text,
+  ];
 }
 
 function ends(lines, x, whenOf) {

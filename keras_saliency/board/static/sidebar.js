@@ -66,11 +66,20 @@ export class Sidebar {
     this.threshold.draw(state.threshold);
     const diverging = step?.signed || state.since !== null;
     const names = diverging ? [DIVERGING] : SEQUENTIAL;
-    this.colours.draw([[null, names.map((name) => [name, name])]], diverging ? DIVERGING : state.colours);
+    this.colours.draw(
+      [[null, names.map((name) => [name, name])]],
+      diverging ? DIVERGING : state.colours,
+    );
     this.colours.box.disabled = diverging;
     this.scale.draw([[null, SCALES]], state.scale);
     const steps = source.steps.map((one) => [String(one.step), one.when]);
-    this.since.draw([[null, [['', 'nothing']]], ['Difference to', steps]], String(state.since ?? ''));
+    this.since.draw(
+      [
+        [null, [['', 'nothing']]],
+        ['Difference to', steps],
+      ],
+      String(state.since ?? ''),
+    );
     this.outline.checked = state.outline;
     this.outlined.hidden = !source.probes.mask_pictures;
     const orders = Object.entries(ORDERS).map(([name, { words }]) => [name, words]);

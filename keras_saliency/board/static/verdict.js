@@ -5,7 +5,8 @@ import { Plot } from './plot.js';
 import { indexAt } from './rows.js';
 import { number } from './words.js';
 
-const ASK = 'No verdict: pass shortcuts=... to SaliencyCallback, and the model is tested for shortcuts.';
+const ASK =
+  'No verdict: pass shortcuts=... to SaliencyCallback, and the model is tested for shortcuts.';
 
 export class Verdict {
   #sheets = '';
@@ -17,7 +18,13 @@ export class Verdict {
     this.classes = element('p', { className: 'note' });
     this.how = element('p', { className: 'note' });
     this.sheets = element('div', { className: 'sheets' });
-    const summary = element('summary', {}, this.mark, this.text, element('span', { className: 'more' }));
+    const summary = element(
+      'summary',
+      {},
+      this.mark,
+      this.text,
+      element('span', { className: 'more' }),
+    );
     const facts = element('div', { className: 'facts' }, this.plot.element, this.classes, this.how);
     const evidence = element('div', { className: 'evidence' }, facts, this.sheets);
     this.details = element('details', {}, summary, evidence);
@@ -45,7 +52,9 @@ export class Verdict {
     }));
     const whenOf = (at) => verdicts.find(({ step }) => step === at)?.when ?? String(at);
     this.plot.draw(lines, found.step, { floor: 0, whenOf });
-    const classes = Object.entries(found.per_class ?? {}).map(([name, gap]) => `${name} ${number(gap)}`);
+    const classes = Object.entries(found.per_class ?? {}).map(
+      ([name, gap]) => `${name} ${number(gap)}`,
+    );
     write(this.classes, classes.length ? `By class: ${classes.join(', ')}.` : '');
     write(this.how, found.masks_from ? `Where the objects are: ${found.masks_from}.` : '');
   }
