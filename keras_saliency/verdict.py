@@ -19,6 +19,7 @@ _COMPOSED = 16  # and composed at a time: to reserve much memory takes longer th
 _SHOWN = 4  # receivers whose twins are shown
 _CLEARED = 0.5  # of the threshold: below it an alarm ends
 _MOST = 0.6  # of the largest gap: what explains so much of it is the cause
+_NEARLY_ALL = 0.85  # of it: what explains so much is named alone
 _LEARNT = 0.1  # of the way from chance to certainty, below which nothing is to be seen yet
 _CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
 
@@ -371,10 +372,13 @@ def _parts(stop: int, length: int, start: int = 0) -> list[slice]:
 
 
 def _measured(leading: str, largest: str, gaps: dict[str, tuple[float, float]]) -> str:
-    """The cause and its gap in words, and the largest gap where it is that of something broader."""
-    gap, error = gaps[leading]
-    whole = f"; of {NUISANCES[largest].words} {gaps[largest][0]:.2f}" if largest != leading else ""
-    return f"{NUISANCES[leading].words} (gap {gap:.2f} +- {error:.2f}{whole})"
+    """The cause and its gap in words; and the broader thing that clearly moves more, if any."""
+    cause, moved = NUISANCES[leading].words, gaps[leading][0]
+    if moved >= min(_NEARLY_ALL * gaps[largest][0], gaps[largest][0]):
+        return f"{cause} (gap {moved:.2f} +- {gaps[leading][1]:.2f})"
+    gap, error = gaps[largest]
+    whole = NUISANCES[largest].words
+    return f"{whole} (gap {gap:.2f} +- {error:.2f}), above all {cause} ({moved:.2f})"
 
 
 def _worst(per_class: dict[str, float]) -> list[str]:

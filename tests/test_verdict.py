@@ -156,7 +156,9 @@ def test_the_cause_is_named_with_the_broader_thing_that_moves_more():
 
     verdict = assess(data, model, ("frame", "background"))
     assert verdict.cause == "frame"
-    assert "relies on the frame (gap 0.70 +- 0.00; of the background 1.00) since" in verdict.text
+    assert verdict.text == (
+        "relies on the background (gap 1.00 +- 0.00), above all the frame (0.70) since epoch 1"
+    )
 
 
 def test_a_mark_is_caught_where_the_maps_point_at_it():
