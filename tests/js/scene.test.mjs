@@ -28,6 +28,7 @@ function scene({ present = [], state = {}, ...rest } = {}) {
     source: source('a', [0, 1, 2, 3]),
     other: null,
     orderedBy: 3,
+    shown: state.step ?? 2,
     ...rest,
   });
 }
@@ -37,7 +38,15 @@ test('what is missed is read first, then the next steps of what is in sight', ()
   found.see(found.source, 0);
   assert.deepEqual([...found.heat(found.source, 2, 0).values], [1]);
   assert.equal(found.heat(found.source, 2, 1), null);
-  assert.deepEqual(found.keys(), ['a 2 fox', 'a 3 owl', 'a 1 owl', 'a 0 owl']);
+  assert.deepEqual(found.keys(), ['a 2 fox', 'a 2 owl', 'a 3 owl', 'a 1 owl', 'a 0 owl']);
+});
+
+test('what the slider stands at is read ahead, though the pictures are still behind', () => {
+  const found = scene({ present: ['a 0 owl'], shown: 0 });
+  found.see(found.source, 0);
+  found.heat(found.source, found.index, 0);
+  assert.deepEqual([found.index, found.aim], [0, 2]);
+  assert.deepEqual(found.keys().slice(0, 2), ['a 2 owl', 'a 3 owl']);
 });
 
 test('a mask is read like a map, and where there is none nothing is missed', () => {

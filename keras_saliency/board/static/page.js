@@ -34,6 +34,7 @@ const START = {
 };
 const RELOAD_MS = 10_000;
 const SETTLED_MS = 300; // after the last change of the step, rows are sorted anew
+const LATE_MS = 250; // after which a step is shown although maps are missing
 const PLAYED_MS = 125;
 const CALM_MS = 600; // for those who asked for less motion
 const PATIENCE = 8; // beats that playing waits for maps
@@ -52,6 +53,8 @@ export class Page {
   #follows = true;
   #ticket = 0;
   #waited = 0;
+  #shown = null;
+  #shownAt = 0;
 
   constructor(root, client, hash) {
     this.client = client;
@@ -130,7 +133,7 @@ export class Page {
     const playing = !this.state.playing;
     this.set({ playing });
     if (!playing) return;
-    if (this.scene.index === this.source.steps.length - 1) this.goTo(0);
+    if (this.scene.aim === this.source.steps.length - 1) this.goTo(0);
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
     this.player = setInterval(() => this.#beat(), calm ? CALM_MS : PLAYED_MS);
   }
@@ -153,28 +156,44 @@ export class Page {
   #beat() {
     if (this.scene.wishes.length && this.#waited++ < PATIENCE) return;
     this.#waited = 0;
-    this.goTo(this.scene.index + 1);
+    this.goTo(this.scene.aim + 1);
     if (this.#follows) this.togglePlay();
   }
 
   #settle() {
     clearTimeout(this.settling);
     this.settling = setTimeout(() => {
-      this.#orderedBy = this.scene.index;
+      this.#orderedBy = this.scene.aim;
       this.redraw();
     }, SETTLED_MS);
   }
 
   #draw() {
-    this.scene = new Scene({ ...this, orderedBy: this.#orderedBy });
+    const shown = this.#stepToShow();
+    this.scene = new Scene({ ...this, shown, orderedBy: this.#orderedBy });
     const view = this.views[this.state.view];
     for (const one of Object.values(this.views)) one.element.hidden = one !== view;
     this.main.dataset.view = this.state.view;
     const parts = [this.header, this.scrubber, this.sidebar, this.verdict, view, this.large];
     for (const part of parts) part.draw(this.scene);
     this.maps.wish(this.scene.keys());
+    if (shown !== this.state.step) this.redraw();
     clearTimeout(this.linking);
     this.linking = setTimeout(() => this.hash.write(this.state), SETTLED_MS);
+  }
+
+  /**
+   * The slider's step, once all pictures of the step before are there, or took too long: who
+   * scrubs faster than maps arrive sees whole steps, though not each of them.
+   */
+  #stepToShow() {
+    const now = performance.now();
+    const late = this.scene?.wishes.length && now - this.#shownAt < LATE_MS;
+    if (!late && this.#shown !== this.state.step) {
+      this.#shown = this.state.step;
+      this.#shownAt = now;
+    }
+    return this.#shown;
   }
 
   /** Read which runs there are, and whatever is new in those that are looked at. */
@@ -251,10 +270,10 @@ export class Page {
     const { target } = event;
     const own = target.matches('select, input, textarea');
     if (own || event.ctrlKey || event.metaKey || event.altKey || !this.scene) return;
-    const { index, source } = this.scene;
+    const { aim, source } = this.scene;
     const to = {
-      ArrowLeft: index - 1,
-      ArrowRight: index + 1,
+      ArrowLeft: aim - 1,
+      ArrowRight: aim + 1,
       Home: 0,
       End: source.steps.length - 1,
     };

@@ -10,11 +10,13 @@ export class Scene {
   wishes = [];
   #seen = [];
 
-  constructor({ client, maps, state, runs, source, other, verdicts, orderedBy }) {
+  /** `shown` is the step of the pictures, which may be behind the slider's. */
+  constructor({ client, maps, state, runs, source, other, verdicts, orderedBy, shown }) {
     Object.assign(this, { client, maps, state, runs, source, other, verdicts });
-    this.index = source ? Math.max(0, indexAt(source.steps, state.step)) : -1;
-    this.step = source?.steps[this.index];
-    this.groups = source ? groupRows(source.probes, source.steps[orderedBy], state) : [];
+    this.index = Math.max(0, indexAt(source.steps, shown));
+    this.step = source.steps[this.index];
+    this.aim = Math.max(0, indexAt(source.steps, state.step));
+    this.groups = groupRows(source.probes, source.steps[orderedBy], state);
   }
 
   /** Where the present step, or one that differences are taken from, stands in a source. */
@@ -58,10 +60,13 @@ export class Scene {
   keys() {
     const steps = [this.source, this.other]
       .filter(Boolean)
-      .map((source) => [source, around(this.indexIn(source), source.steps.length, REACH)]);
+      .map((source) => {
+        const aim = this.indexIn(source, this.state.step);
+        return [source, [aim, ...around(aim, source.steps.length, REACH)]];
+      });
     const next = new Map(steps);
     const ahead = [];
-    for (let i = 0; i < 2 * REACH && ahead.length < READ_AHEAD; i++) {
+    for (let i = 0; i <= 2 * REACH && ahead.length < READ_AHEAD; i++) {
       for (const [source, probe] of this.#seen) {
         const key = source.steps[next.get(source)[i]]?.keys[probe];
         if (key) ahead.push(key);

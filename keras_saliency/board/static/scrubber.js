@@ -18,22 +18,23 @@ export class Scrubber {
     this.element = element(
       'div',
       { className: 'scrubber' },
-      element('button', { title: 'Previous step (←)', onclick: to(({ index }) => index - 1) }, '‹'),
+      element('button', { title: 'Previous step (←)', onclick: to(({ aim }) => aim - 1) }, '‹'),
       this.play,
-      element('button', { title: 'Next step (→)', onclick: to(({ index }) => index + 1) }, '›'),
+      element('button', { title: 'Next step (→)', onclick: to(({ aim }) => aim + 1) }, '›'),
       this.slider,
       element('span', { className: 'place' }, this.when, this.count),
     );
   }
 
-  draw({ source, index, step, state }) {
+  draw({ source, aim, state }) {
+    const step = source.steps[aim];
     const count = source.steps.length;
     this.slider.max = String(count - 1);
-    this.slider.value = String(index);
+    this.slider.value = String(aim);
     this.slider.setAttribute('aria-valuetext', step?.when ?? 'none');
-    this.slider.style.setProperty('--done', `${count > 1 ? (100 * index) / (count - 1) : 100}%`);
+    this.slider.style.setProperty('--done', `${count > 1 ? (100 * aim) / (count - 1) : 100}%`);
     write(this.when, step?.when ?? 'nothing yet');
-    write(this.count, count ? `${index + 1} of ${count}` : '');
+    write(this.count, count ? `${aim + 1} of ${count}` : '');
     write(this.play, state.playing ? '❚❚' : '▶');
     this.play.title = state.playing ? 'Pause (space)' : 'Play (space)';
     this.play.setAttribute('aria-label', state.playing ? 'Pause' : 'Play');
