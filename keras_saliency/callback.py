@@ -14,7 +14,6 @@ import keras
 from keras_saliency.about import about
 from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.board.events import new_run
-from keras_saliency.board.run_writer import RunWriter
 from keras_saliency.cards import mask_sheet
 from keras_saliency.costs import Stopwatch, dear_methods
 from keras_saliency.explainer import Explainer, Look, name_methods
@@ -180,14 +179,13 @@ class SaliencyCallback(keras.callbacks.Callback):
         name = "saliency_batches" if self._counts_batches else "saliency"
         run = new_run(self._log_dir, name, resume=epoch > 0)
         continued = any(run.iterdir())
-        self._recorder = Recorder(
-            RunWriter(run),
-            list(self._probes.names),
-            self._probes.display,
-            self._probes.label_texts(),
-            masks=self._probes.masks,
+        begun = iterations(self.model) + 1 if self._counts_batches else epoch
+        self._recorder = Recorder.of_probes(
+            self._probes,
+            run,
             of=self._explainer.of,
-            frames=self._probes.frames,
+            settings=self._settings(),
+            continued_at=begun if continued else None,
             on_fault=self._warn,
         )
         self._last = self._best = None
@@ -201,6 +199,10 @@ class SaliencyCallback(keras.callbacks.Callback):
             focus, verdict = self._probes.masks is not None, self._shortcuts is not None
             self._recorder.record_charts(focus=focus, verdict=verdict)
             self._tell_about(before)
+
+    def _settings(self) -> dict[str, str]:
+        place = self._explainer.place
+        return {"model": self.model.name, **({"layer": place.name} if place else {})}
 
     def _begin_assessing(self, epoch: int) -> Assessor | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""

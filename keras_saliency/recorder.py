@@ -11,7 +11,9 @@ import os
 import queue
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +24,16 @@ from keras_saliency.film_strips import FilmStrips
 from keras_saliency.overview import Overview
 from keras_saliency.readings import Reader, Readings, scalars
 from keras_saliency.snapshot import Snapshot, choose_evenly, title_of, words
+from keras_saliency.tab import Tab
 from keras_saliency.verdict import Verdict
+
+if TYPE_CHECKING:
+    from keras_saliency.probes import Probes
 
 _WAITING = 4  # snapshots with pictures that may wait to be drawn
 _PATIENCE_S = 2.0  # how long training waits for room among them
 _CLOSING_S = 120.0
+_DRAWN = 64  # probes at most
 
 
 def _warn(message: str) -> None:
@@ -48,6 +55,7 @@ class Recorder:
         drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
             for all.
         frames: How many frames the volumes have of which `display` shows some.
+        tab: What writes the Saliency tab, or None.
         on_fault: Called with one clause, such as "could not write the numbers (...)", once for each
             kind of fault, in the worker thread. By default it warns.
 
@@ -68,11 +76,12 @@ class Recorder:
         *,
         masks: np.ndarray | None = None,
         of: str = "logits",
-        drawn: int = 64,
+        drawn: int = _DRAWN,
         frames: int = 1,
+        tab: Tab | None = None,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
-        self._writer = writer
+        self._writer, self._tab = writer, tab
         self._names, self._labels = list(names), list(labels)
         self._display = display
         self._of = of
@@ -96,6 +105,44 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._closed = False
+
+    @classmethod
+    def of_probes(
+        cls,
+        probes: "Probes",
+        run: Path,
+        *,
+        of: str,
+        settings: Mapping[str, str],
+        continued_at: int | None,
+        on_fault: Callable[[str], None],
+    ) -> "Recorder":
+        """Make a recorder for probes, with all that TensorBoard shows of them.
+
+        Args:
+            probes: The probes.
+            run: The folder of the run, which exists.
+            of: What is explained.
+            settings: What a reader of the Saliency tab should know besides.
+            continued_at: The first step that is written now, where the run is continued.
+            on_fault: As above.
+
+        Returns:
+            The recorder.
+        """
+        writer, labels = RunWriter(run, continued_at), probes.label_texts()
+        shown = choose_evenly(labels, _DRAWN)
+        return cls(
+            writer,
+            probes.names,
+            probes.display,
+            labels,
+            masks=probes.masks,
+            of=of,
+            frames=probes.frames,
+            tab=Tab(writer, probes, shown, of=of, settings=settings),
+            on_fault=on_fault,
+        )
 
     def record(self, snapshot: Snapshot) -> None:
         """Hand over a snapshot, which must not be changed afterwards; this never raises.
@@ -193,13 +240,16 @@ class Recorder:
         self._writer.scalars({"shortcut/reliance": verdict.reliance} | scalars, step)
         self._writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
         sheets = {
-            f"shortcut-twins/{safe_tag(name)}": cards.twin_sheet(
+            name: cards.twin_sheet(
                 sheet.pictures, sheet.probabilities, title=f"{name} of a donor · {when}"
             )
             for name, sheet in verdict.sheets.items()
         }
-        if sheets:
-            self._writer.images(sheets, step)
+        self._writer.images(
+            {f"shortcut-twins/{safe_tag(name)}": sheet for name, sheet in sheets.items()}, step
+        )
+        if self._tab is not None:
+            self._tab.add_verdict(verdict, sheets, when, step)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)
@@ -222,6 +272,9 @@ class Recorder:
         with self._guard("draw the overview"):
             sheet = self._overview.draw(snapshot, self._signed)
             self._writer.images({"overview": sheet}, snapshot.step)
+        if self._tab is not None:
+            with self._guard("write the Saliency tab"):
+                self._tab.add(snapshot, readings.focus, readings.similarity)
         with self._guard("write the event file"):
             self._writer.flush()
             self._strips.store()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_saliency import cards
 from keras_saliency.arrays import Array
 from keras_saliency.board.events import EventWriter, encode_jpeg, safe_tag
 from keras_saliency.opencv import cv2
@@ -89,11 +88,14 @@ class Tab:
             blobs = self._map_blobs(method, snapshot, numbers)
             self._writer.blobs(f"maps/{safe_tag(method)}", blobs, snapshot.step)
 
-    def add_verdict(self, verdict: Verdict, when: str, step: int) -> None:
+    def add_verdict(
+        self, verdict: Verdict, sheets: Mapping[str, Array], when: str, step: int
+    ) -> None:
         """Write a verdict with its numbers and twins.
 
         Args:
             verdict: What the model relies on.
+            sheets: Nuisance to its twins as drawn, uint8 `(height, width, 3)`.
             when: The moment in words.
             step: The same as a step.
 
@@ -116,15 +118,9 @@ class Tab:
                 for label, gap in verdict.per_class.items()
             },
             "masks_from": verdict.masks_from,
-            "sheets": list(verdict.sheets),
+            "sheets": list(sheets),
         }
-        sheets = [
-            cards.twin_sheet(
-                sheet.pictures, sheet.probabilities, title=f"{name} of a donor · {when}"
-            )
-            for name, sheet in verdict.sheets.items()
-        ]
-        self._writer.blobs("verdict", [_json(said), *map(encode_jpeg, sheets)], step)
+        self._writer.blobs("verdict", [_json(said), *map(encode_jpeg, sheets.values())], step)
 
     def _probe_blobs(self) -> list[bytes]:
         probes, labels = self._probes, self._probes.label_texts()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import keras_saliency as ks
+from keras_saliency import progress
 
 MODULES = [
     name
@@ -37,6 +38,7 @@ def test_the_example_runs(example, tmp_path, monkeypatch):
             Image.new("RGB", (24, 18), (60 * i, 90, 30)).save(
                 tmp_path / "animals" / kind / f"{i}.png"
             )
+    monkeypatch.setattr(progress, "PATIENCE", np.inf)  # A bar would show on a busy machine.
     said = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     runner.run(example, out=said.append)

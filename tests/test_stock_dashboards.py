@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 
 import keras
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
+from keras_saliency.focus import enrichment
 from keras_saliency.overview import Overview
 from keras_saliency.settling import Settling
 
@@ -72,6 +74,17 @@ def test_every_dashboard_has_something(trained):
     assert {"focus/grad-cam", "similarity/saliency", "focus-saliency/00_b"} <= tags["scalars"]
     assert {"about", "shortcut/verdict"} <= tags["text"]
     assert tags["custom_scalars"] == {"custom_scalars__config__"}
+    assert tags["keras_saliency"] == {"probes", "maps/grad-cam", "maps/saliency", "verdict"}
+
+
+def test_the_saliency_tab_gets_the_numbers_of_the_maps(trained):
+    watch, run = trained
+    *_, newest = read(run).Tensors("maps/grad-cam")
+    said = json.loads(tensor_util.make_ndarray(newest.tensor_proto)[0])
+    found = ks.explain(watch.model, probes(), "grad_cam", target="label")
+    np.testing.assert_allclose(said["peak"], found.maps.max((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(said["focus"], enrichment(found.maps, probes().masks), rtol=1e-4)
+    assert (newest.step, said["when"]) == (1, "epoch 2")
 
 
 def test_the_page_about_a_run_ends_in_its_verdict(trained):

@@ -14,7 +14,7 @@ from keras_saliency.board.events import EventWriter, new_run
 from keras_saliency.probes import Probes
 from keras_saliency.snapshot import Snapshot
 from keras_saliency.tab import Tab
-from keras_saliency.verdict import TwinSheet, Verdict
+from keras_saliency.verdict import Verdict
 
 
 def snapshot(maps, step=0, **changes):
@@ -254,9 +254,7 @@ def test_a_volume_lies_frame_by_frame_as_in_its_picture(tmp_path):
 
 
 def test_a_verdict_with_its_twins(tmp_path):
-    sheet = TwinSheet(
-        np.full((2, 3, 18, 24, 3), (200, 30, 30), np.uint8), np.full((2, 3), 0.5), np.array([0, 1])
-    )
+    sheet = np.full((18, 24, 3), (200, 30, 30), np.uint8)
     verdict = Verdict(
         "relies on the <background>",
         reliance=0.4,
@@ -266,11 +264,10 @@ def test_a_verdict_with_its_twins(tmp_path):
         since="epoch 2",
         per_class={0: 0.3, 1: float("nan")},
         masks_from="given",
-        sheets={"background": sheet},
     )
     board = Board(tmp_path, probes())
-    board.tab.add_verdict(verdict, "epoch 3", 2)
-    board.tab.add_verdict(Verdict("can't say"), "epoch 4", 3)
+    board.tab.add_verdict(verdict, {"background": sheet}, "epoch 3", 2)
+    board.tab.add_verdict(Verdict("can't say"), {}, "epoch 4", 3)
     (tag, step, said, (picture,), _), (_, _, unsure, pictures, _) = board.read()
     assert (tag, step) == ("verdict", 2)
     assert said == {
@@ -294,7 +291,7 @@ def test_a_verdict_with_its_twins(tmp_path):
 
 def test_classes_without_names_go_by_their_numbers(tmp_path):
     board = Board(tmp_path, probes(class_names=None))
-    board.tab.add_verdict(Verdict("x", per_class={0: 0.3, 1: 0.1}), "epoch 1", 0)
+    board.tab.add_verdict(Verdict("x", per_class={0: 0.3, 1: 0.1}), {}, "epoch 1", 0)
     assert board.read()[0][2]["per_class"] == {"0": 0.3, "1": 0.1}
 
 
