@@ -2,6 +2,8 @@
 # make test    lint, types and tests
 # make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
+# make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
+# make bench-shortcuts    24 trainings with shortcuts and without, against the committed figures
 # make ci-full    tests, comparisons, benchmarks and what takes long, KerasHub's models among it
 # All create the environment in .venv if need be.
 
@@ -13,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 CORE := tests/test_methods.py tests/test_targets.py tests/test_layers.py tests/test_callback.py
 BACKEND ?= torch
 
-.PHONY: demo test test-core test-reference lint bench ci-full clean
+.PHONY: demo test test-core test-reference test-browser lint bench bench-shortcuts ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -27,6 +29,9 @@ test-core: $(VENV)/installed-$(BACKEND)
 test-reference: $(VENV)/installed-reference
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference -n 2 --dist loadfile
 
+test-browser: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/browser -m browser
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,8 +40,11 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/held_thread.py
 
+bench-shortcuts: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/shortcuts/run.py --short
+
 ci-full: test test-reference bench $(VENV)/installed-hub
-	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference" -n 2 --dist loadfile
+	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference and not browser" -n 2 --dist loadfile
 	$(BIN)/python benchmarks/background_heat.py
 
 $(VENV)/bin/python:

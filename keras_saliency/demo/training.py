@@ -274,7 +274,7 @@ def _how_to_look(log_dir: str | Path) -> str:
     return (
         "See for yourself:\n\n"
         f"    {_tensorboard()} --logdir {log_dir}\n\n"
-        "then open http://localhost:6006, Images: one card a probe, one step an epoch."
+        "then open http://localhost:6006, Saliency: every probe at every epoch. In Safari, Images."
     )
 
 
