@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_saliency.demo import scenes
+from keras_saliency.shortcuts import DEFAULT, Shortcuts
+from keras_saliency.verdict import Assessor
+
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "shortcuts"
 sys.path.insert(0, str(FOLDER))
 try:
     import figures
+    import rules
     import short
     import tables
-    import what_if
     from grid import CLASSES, INDEPENDENT, KINDS, NETWORKS, Run, runs
     from honest import HONEST
     from measured import read
@@ -321,11 +325,7 @@ def _row(run, epoch, **more):
         "warm": int(run.warm),
         "seconds": 1.0,
     }
-    gaps = {
-        f"{what}_{name}": 0.0
-        for name in what_if.RULES["scale counts"].shares()
-        for what in ("gap", "error")
-    }
+    gaps = {f"{what}_{name}": 0.0 for name in rules.TODAY.shares() for what in ("gap", "error")}
     told = {name: getattr(run, name) for name in ("kind", "network", "classes", "seed")}
     return {
         "run": run.name,
@@ -363,6 +363,19 @@ def test_what_is_there_is_not_done_again(tmp_path):
     before = path.read_text()
     assert "3 trainings are there, 0 are to do" in _begin(tmp_path, 3)
     assert path.read_text() == before
+
+
+def test_more_is_added_in_the_order_of_the_columns_that_are_there(tmp_path):
+    path = tmp_path / "results.csv"
+    _saved(path, [(RUNS[0], {"gap_mark": [0.3] * 6})])
+    other_way = [
+        dict(reversed(_row(RUNS[1], epoch, gap_scale=0.4).items()))
+        for epoch in range(1, EPOCHS + 1)
+    ]
+    Results(path).add(other_way)
+    measured, _ = read(path)
+    assert sorted(measured.run("gap_mark").tolist()) == [0, 0.3]
+    assert measured.run("gap_scale")[_of(measured, RUNS[1].name)] == 0.4
 
 
 def test_a_training_that_was_cut_is_taken_out_and_the_others_stay(tmp_path):
@@ -521,16 +534,53 @@ def test_threshold_of_a_kind_is_from_the_others(tmp_path):
     }
 
 
-# --- what if ---
+# --- rules ---
 
 
-def test_todays_rule_gives_what_was_measured():
-    path = FOLDER / "results" / "results.csv"
-    measured, _ = read(path)
-    judged = what_if.replayed(measured, what_if.RULES["today"])
-    np.testing.assert_allclose(judged["reliance"], measured["reliance"], rtol=1e-3, atol=1e-6)
-    np.testing.assert_array_equal(judged["alarm"], measured["alarm"])
-    np.testing.assert_array_equal(judged["since"], measured["since"])
+def _told(verdicts):
+    """What the CSV holds of verdicts: gaps and errors, and whether the words are "can't say"."""
+    columns = {"text": [verdict.text for verdict in verdicts]}
+    for name in DEFAULT:
+        pairs = [verdict.gaps[name] for verdict in verdicts]
+        columns[f"gap_{name}"], columns[f"error_{name}"] = zip(*pairs, strict=True)
+    return columns
+
+
+@pytest.fixture(scope="module")
+def scenes_asked():
+    train = scenes(300)
+    return Shortcuts((train.images, train.labels))
+
+
+@pytest.mark.parametrize("strengths", [(0, 0.5, 1, 1, 0.1, 0), (0.1, 1, 0, 0.4, 0.5, 0.3)])
+@pytest.mark.parametrize("place", [slice(None), slice(4)])
+def test_todays_rule_says_what_the_verdict_says(tmp_path, scenes_asked, strengths, place):
+    strength = [0.0]
+
+    def probabilities(images):  # As a model that looks at the grass, or at that in the top rows.
+        seen = images[:, place]
+        grass = 1 / (1 + np.exp((seen[..., 2] - seen[..., 1]).mean((1, 2)) / 4))
+        grass = 0.5 + strength[0] * (grass - 0.5)
+        return np.stack([grass, 1 - grass], axis=1)
+
+    def peaks(images, labels):
+        return np.ones(images.shape[:3]) * np.arange(images.shape[2])
+
+    assessor = Assessor(scenes_asked, probabilities, peaks)
+    verdicts = []
+    for epoch, strength[0] in enumerate(strengths):
+        verdicts.append(assessor.evaluate(epoch))
+    run = Run("background", 1.0, "flat", 2, 0)
+    path = tmp_path / "results.csv"
+    _saved(path, [(run, _told(verdicts))])
+    judged, _ = rules.judged(path)
+    np.testing.assert_allclose(judged["reliance"][0], [v.reliance for v in verdicts], rtol=1e-3)
+    assert judged["alarm"][0].tolist() == [v.alarm for v in verdicts]
+    assert judged["cause"][0].tolist() == [v.cause or "" for v in verdicts]
+    assert judged["since"][0].tolist() == [v.since or "" for v in verdicts]
+    assert judged.abstains[0].tolist() == [v.text.startswith("can't say") for v in verdicts]
+    assert judged["alarm"].any()
+    assert judged.abstains.any()
 
 
 @pytest.fixture(scope="module")
@@ -546,18 +596,43 @@ def gaps(tmp_path_factory):
 @pytest.mark.parametrize(
     ("rule", "reliances", "alarms"),
     [
-        ("today", [0.22, 0.25, 0.0], [1, 1, 0]),
-        ("threshold .25", [0.22, 0.25, 0.0], [0, 0, 0]),
-        ("mark counts by 1/3", [0.22, 0.5 / 3, 0.0], [1, 0, 0]),
-        ("mark counts in full", [0.22, 0.5, 0.0], [1, 1, 0]),
-        ("scale counts", [0.22, 0.25, 0.9], [1, 1, 1]),
+        ("today", [0.22, 0.5, 0.9], [1, 1, 1]),
+        ("before", [0.22, 0.25, 0.0], [1, 1, 0]),
+        ("threshold .25", [0.22, 0.5, 0.9], [0, 1, 1]),
+        ("mark counts by 1/3", [0.22, 0.5 / 3, 0.9], [1, 0, 1]),
+        ("mark counts by 1/2", [0.22, 0.25, 0.9], [1, 1, 1]),
+        ("size does not count", [0.22, 0.5, 0.0], [1, 1, 0]),
     ],
 )
 def test_rules_decide_what_counts_and_from_where_on(gaps, rule, reliances, alarms):
-    judged = what_if.replayed(gaps, what_if.RULES[rule])
+    judged = rules.replayed(gaps, rules.RULES[rule])
     np.testing.assert_allclose(judged["reliance"][:, 0], reliances)
     assert judged["alarm"][:, 0].tolist() == [0, 0, 0]  # It takes two evaluations.
     assert judged["alarm"][:, 1:].min(axis=1).tolist() == alarms
+
+
+@pytest.mark.parametrize(
+    ("rule", "cause"), [("today", "cast"), ("cause from .85 on", "background")]
+)
+def test_rules_decide_what_is_named(tmp_path, rule, cause):
+    columns = {"gap_background": [0.8] * 6, "gap_cast": [0.5] * 6, "gap_mark": [0.4] * 6}
+    run = Run("tint", 0.9, "flat", 2, 0)
+    measured, _ = _saved(tmp_path / "results.csv", [(run, columns)])
+    judged = rules.replayed(measured, rules.RULES[rule])
+    assert judged["cause"][0].tolist() == ["", *[cause] * 5]
+
+
+def test_what_is_found_under_another_rule_is_not_left_unsaid(tmp_path):
+    texts = ["can't say yet"] * 6
+    trainings = [
+        (Run("mark", 1.0, "flat", 2, seed), {"gap_mark": [gap] * 6, "text": texts})
+        for seed, gap in enumerate((0.09, 0.15))
+    ]
+    measured, _ = _saved(tmp_path / "results.csv", trainings)
+    assert measured.abstains.all()
+    today, before = (rules.replayed(measured, rules.RULES[name]) for name in ("today", "before"))
+    assert today.abstains[:, 0].tolist() == [True, False]
+    assert before.abstains.all()
 
 
 # --- the short form, and the page ---
@@ -606,6 +681,6 @@ def test_tables_take_their_places_and_nothing_else_changes():
 
 def test_all_tables_can_be_made_of_few_trainings(few):
     made = tables.all_tables(few, few.where(np.zeros(4, bool)))
-    assert "| background | background |" in made["words"]
+    assert "| background | background or cast |" in made["words"]
     row = next(line for line in made["false alarms"].splitlines() if "honest position" in line)
     assert row.split("|")[2:4] == [" 1 ", " 1 of 1 "]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from measured import TRUTHS, Measured
+from rules import TODAY
 from scores import Scores
-from what_if import RULES
 
 LARGE = 0.5
 _TRAITS = ("kind", "control", "network", "classes", "warm", "masks")
@@ -36,7 +36,7 @@ def _listed(title: str, measured: Measured, wrong: np.ndarray) -> Iterator[str]:
     yield f"  {'run':<46} epoch   R  prob.  known  gaps"
     for run, epoch in zip(*np.nonzero(wrong), strict=True):
         one = {name: column[run, epoch] for name, column in measured.columns.items()}
-        gaps = {name: one[f"gap_{name}"] for name in RULES["scale counts"].shares()}
+        gaps = {name: one[f"gap_{name}"] for name in TODAY.shares()}
         shown = " ".join(
             f"{name} {gaps[name]:.2f}" for name in sorted(gaps, key=lambda n: -gaps[n])
         )

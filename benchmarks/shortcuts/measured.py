@@ -20,7 +20,7 @@ class Measured:
     """Evaluations of `n` trainings.
 
     Attributes:
-        columns: `{name: (n, EPOCHS)}`, float64 or str, as in the CSV.
+        columns: `{name: (n, EPOCHS)}`, float64 or str, as in the CSV; and bool `abstains`.
         counted: bool `(n, EPOCHS)`: which evaluations are asked about.
     """
 
@@ -48,7 +48,7 @@ class Measured:
     @property
     def abstains(self) -> np.ndarray:
         """Where the verdict says itself that it can't say, bool `(n, EPOCHS)`."""
-        return np.char.startswith(self["text"], _ABSTAINS)
+        return self["abstains"]
 
     @property
     def said(self) -> Measured:
@@ -87,6 +87,7 @@ def read(path: Path) -> tuple[Measured, Measured]:
         found = np.array([row[name] for row in rows])
         shaped = found.reshape(-1, EPOCHS)
         columns[name] = shaped if name in _WORDS else shaped.astype(np.float64)
+    columns["abstains"] = np.char.startswith(columns["text"], _ABSTAINS)
     # Where there is no verdict nothing was found.
     columns["reliance"] = np.nan_to_num(columns["reliance"], nan=0.0)
     everything = Measured(columns, np.ones(columns["run"].shape, bool))

@@ -26,18 +26,26 @@ class Results:
         self.done = {row["run"] for row in rows}
         if more:
             draft = path.with_suffix(".draft")
-            draft.write_text(_as_text(rows, header=True))
+            draft.write_text(_as_text(rows, self._columns(), header=True))
             draft.replace(path)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Append all rows of one training at once, and see to it that they are on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.path.exists()
+        columns = self._columns()
+        text = _as_text([_brief(row) for row in rows], columns or list(rows[0]), not columns)
         with self.path.open("a", newline="") as file:
-            file.write(_as_text([_brief(row) for row in rows], header=fresh))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         self.done |= {row["run"] for row in rows}
+
+    def _columns(self) -> list[str]:
+        """The columns that are there, to whose order later rows keep."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return next(csv.reader(file), [])
 
 
 def whole_rows(path: Path) -> tuple[list[dict[str, str]], bool]:
@@ -65,9 +73,9 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
     return {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()}
 
 
-def _as_text(rows: list[dict[str, Any]], header: bool) -> str:
+def _as_text(rows: list[dict[str, Any]], columns: list[str], header: bool) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     if header:
         writer.writeheader()
     writer.writerows(rows)

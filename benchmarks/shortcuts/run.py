@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from grid import Run, runs
-from measured import read
 from pool import Pool, load_pool
 from results import Results
+from rules import judged
 from short import COUNT, worse
 
 RESULTS = Path(__file__).parent / "results"
@@ -88,7 +88,7 @@ def do(wanted: list[Run], results: Results, workers: int) -> None:
 
 def fell_behind(path: Path) -> bool:
     """Compare results with those that are kept."""
-    (fresh, _), (kept, _) = read(path), read(RESULTS / path.name)
+    (fresh, _), (kept, _) = judged(path), judged(RESULTS / path.name)
     found = list(worse(fresh, kept))
     print(f"worse than what is kept: {', '.join(found)}" if found else "as good as what is kept")
     return bool(found)

@@ -25,18 +25,18 @@ HARD = (0.1, 0.4)
 OFF_OBJECT = ("background", "watermark", "border", "tint", "texture")
 THRESHOLD = 0.2  # of the alarm
 
-# What an alarm may name. A swapped background carries a corner's watermark along, and its blur is
-# a matter of its texture. No word would be right for the size: its gap does not count.
+# What an alarm may name. Grounds differ in colour. A swapped background carries along a watermark,
+# which is a small spot in a corner, and a blur, which is a matter of texture.
 RIGHT_WORDS = {
-    "background": ("background",),
-    "watermark": ("mark", "background"),
+    "background": ("background", "cast"),
+    "watermark": ("background", "mark", "frame"),
     "border": ("frame",),
     "tint": ("cast",),
     "texture": ("texture",),
     "mark": ("mark",),
-    "blur": ("texture", "background"),
+    "blur": ("background", "texture"),
     "position": ("position",),
-    "size": (),
+    "size": ("scale",),
 }
 
 

@@ -22,8 +22,6 @@ TESTED = 320  # pictures, and as many twins
 _IMAGES, _FEW = {2: 1000, 5: 1000}, 250
 _DONORS = 400  # where they aren't the training images
 _NOISE = 0.2
-# The size is measured without a part in the alarm.
-MEASURED = (*DEFAULT, "scale")
 
 Row = dict[str, Any]
 
@@ -103,7 +101,7 @@ class _Watch(keras.callbacks.Callback):
 
 def _assessor(net: Network, run: Run, parts: tuple[np.ndarray, ...]) -> Assessor:
     donors = parts if run.true_masks else parts[:2]
-    shortcuts = Shortcuts(donors, nuisances=MEASURED)
+    shortcuts = Shortcuts(donors, nuisances=DEFAULT)
     return Assessor(shortcuts, net.probabilities, net.spots)
 
 
@@ -158,7 +156,7 @@ def _scores(verdict: Verdict) -> Row:
         "since": verdict.since or "",
         "text": verdict.text,
     }
-    for name in MEASURED:
+    for name in DEFAULT:
         gap, error = verdict.gaps.get(name, (float("nan"), float("nan")))
         row |= {f"gap_{name}": gap, f"error_{name}": error}
     return row

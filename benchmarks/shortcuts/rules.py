@@ -1,0 +1,108 @@
+"""What the verdict's rules of today, and others, make of the gaps that were measured.
+
+Gaps and their errors are kept as they were measured. Alarms and causes follow from them by rules,
+and rules may have changed since; so all tables judge what is kept anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from measured import Measured, read
+
+from keras_saliency.shortcuts import DEFAULT
+from keras_saliency.twins import NUISANCES
+from keras_saliency.verdict import _CLEARED, _MOST, Alarm
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When there is an alarm, and what it names; by default as the verdict does today.
+
+    Attributes:
+        threshold: The gap from which on.
+        most: The share of the largest gap that the cause has at least.
+        counts: `{nuisance: share of its gap that counts}`, of those that count other than today.
+    """
+
+    threshold: float = 0.2
+    most: float = _MOST
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def shares(self) -> dict[str, float]:
+        """What counts, and how much, from the narrowest nuisance to the broadest."""
+        shares = {name: float(NUISANCES[name].alarms) for name in DEFAULT} | self.counts
+        return {name: shares[name] for name in NUISANCES if shares.get(name)}
+
+
+TODAY = Rule()
+RULES = {
+    "today": TODAY,
+    "before": Rule(most=0.85, counts={"mark": 1 / 2, "scale": 0}),
+    "threshold .15": Rule(threshold=0.15),
+    "threshold .25": Rule(threshold=0.25),
+    "mark counts by 1/3": Rule(counts={"mark": 1 / 3}),
+    "mark counts by 1/2": Rule(counts={"mark": 1 / 2}),
+    "size does not count": Rule(counts={"scale": 0}),
+    "cause from .85 on": Rule(most=0.85),
+}
+
+
+def judged(path: Path) -> tuple[Measured, Measured]:
+    """Read results, and judge them by the rules of today.
+
+    Args:
+        path: Of the CSV.
+
+    Returns:
+        The trainings, and those with curated donors, measured besides in some of them.
+    """
+    measured, with_curated = read(path)
+    return replayed(measured, TODAY), replayed(with_curated, TODAY)
+
+
+def replayed(measured: Measured, rule: Rule) -> Measured:
+    """The evaluations as they would have been judged by a rule.
+
+    Args:
+        measured: The trainings.
+        rule: The rule.
+
+    Returns:
+        The same with another `reliance`, `alarm`, `since`, `cause` and `abstains`. A verdict that
+        found enough to say something is not made to abstain.
+    """
+    gaps, errors = _counted(measured, rule)
+    known = np.isfinite(gaps).all(axis=-1)
+    reliance = np.where(known, gaps.max(axis=-1), 0.0)
+    alarm = np.zeros(reliance.shape)
+    since, cause = np.full((2, *reliance.shape), "", "U20")
+    for run, epoch in np.ndindex(reliance.shape):
+        if epoch == 0:
+            kept = Alarm(rule.threshold)
+        if known[run, epoch]:
+            pairs = list(zip(gaps[run, epoch], errors[run, epoch], strict=True))
+            kept.update(pairs, f"epoch {epoch + 1}")
+            if kept.is_on:
+                alarm[run, epoch], since[run, epoch] = 1, kept.since
+                cause[run, epoch] = _cause(gaps[run, epoch], rule)
+    columns = {"reliance": reliance, "alarm": alarm, "since": since, "cause": cause}
+    columns["abstains"] = measured.abstains & (reliance < _CLEARED * rule.threshold)
+    return replace(measured, columns=measured.columns | columns)
+
+
+def _counted(measured: Measured, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """What counts of the gaps and of their errors, `(n, EPOCHS, nuisances)`."""
+    shares = rule.shares().items()
+    gaps, errors = (
+        np.stack([share * measured[f"{what}_{name}"] for name, share in shares], axis=-1)
+        for what in ("gap", "error")
+    )
+    return gaps, errors
+
+
+def _cause(gaps: np.ndarray, rule: Rule) -> str:
+    """The narrowest nuisance that explains most of the largest gap."""
+    return list(rule.shares())[int((gaps >= rule.most * gaps.max()).argmax())]
