@@ -688,3 +688,8 @@ def test_all_tables_can_be_made_of_few_trainings(few):
     assert "| background | background or cast |" in made["words"]
     row = next(line for line in made["false alarms"].splitlines() if "honest position" in line)
     assert row.split("|")[2:4] == [" 1 ", " 1 of 1 "]
+    # An honest position is no error, so the other three are asked about, one of five classes.
+    counts = {
+        line.split("|")[1].strip(): line.split("|")[2] for line in made["groups"].splitlines()
+    }
+    assert (counts["two classes"], counts["five classes"]) == (" 2 ", " 1 ")

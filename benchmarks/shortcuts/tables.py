@@ -45,6 +45,11 @@ def views(measured: Measured) -> list[Scores]:
 VIEWS = [*TRUTHS.values(), *(f"{words}, without “can't say”" for words in TRUTHS.values())]
 
 
+def told_truly(measured: Measured) -> np.ndarray:
+    """Trainings whose alarm would be true though nothing is planted, bool `(n,)`."""
+    return np.isin(measured.run("control"), TRUE_WORDS)
+
+
 def bounded(share: Share) -> str:
     """A share and its exact upper bound."""
     return f"{share}, at most {share.bound:.1%}" if share.asked else "-"
@@ -54,11 +59,13 @@ def overall(measured: Measured) -> str:
     """All figures of some trainings beside the goals."""
     scores = views(measured)
     others = [s.with_others_threshold() for s in scores]
-    true_words = np.isin(measured.run("control"), TRUE_WORDS)
+    true_words = told_truly(measured)
+    without = views(measured.where(~true_words))
     rows = {
         ("evaluations in which it can't say", ""): [s.abstained(0) for s in scores],
         ("... at R >= .3", ""): [s.abstained(0.3) for s in scores],
         ("AUROC, shortcut or not", ">= .98"): [s.auroc() for s in scores],
+        ("AUROC without honest place, size, part", ""): [s.auroc() for s in without],
         ("AUROC, five off-object kinds", ">= .99"): [s.off_object().auroc() for s in scores],
         ("AUROC of the worst kind", ""): [
             worst({kind: own.auroc() for kind, own in s.of_kinds().items()}) for s in scores
@@ -111,6 +118,34 @@ def by_kind(measured: Measured) -> str:
         rows = [[kind, *(pick(own[kind]) for own in asked)] for kind in asked[0]]
         parts.append(f"**{title}**\n\n{table(['planted', *VIEWS], rows)}")
     return "\n\n".join(parts)
+
+
+def groups(measured: Measured) -> str:
+    """What is found, by what the trainings had in common besides the kind."""
+    measured = measured.where(~told_truly(measured))
+    made = measured.run("masks") == "border colours"
+    warm, classes = measured.run("warm") > 0, measured.run("classes")
+    chosen = {
+        "masks given": ~made,
+        "masks made by the program": made,
+        "size planted, masks given": ~made & (measured.run("kind") == "size"),
+        "size planted, masks made": made & (measured.run("kind") == "size"),
+        "from scratch": ~warm,
+        "from a backbone": warm,
+        "two classes": classes == 2,
+        "five classes": classes == 5,
+    }
+    rows = []
+    for name, own in chosen.items():
+        cells: list[object] = [name, own.sum()]
+        for truth in TRUTHS:
+            s = Scores(measured.where(own), truth)
+            cells += [s.auroc(), s.found(0.3), bounded(s.alarms(s.clean))]
+        rows.append(cells)
+    head = ["", "trainings"]
+    for said in TRUTHS.values():
+        head += [f"AUROC {said}", "found at R >= .3", "alarm if clean"]
+    return table(head, rows)
 
 
 def words(measured: Measured) -> str:
@@ -187,6 +222,7 @@ def all_tables(measured: Measured, with_curated: Measured) -> dict[str, str]:
         found[name] = overall(part)
     return found | {
         "kinds": by_kind(measured),
+        "groups": groups(measured),
         "words": words(measured),
         "false alarms": false_alarms(measured),
         "curated donors": curated(measured, with_curated),
