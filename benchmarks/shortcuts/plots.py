@@ -83,7 +83,8 @@ def _unlearnt(measured: Measured) -> Figure:
     """A training that learns its shortcut and then unlearns it, and one that keeps it."""
     measured = measured.plain
     size = measured.truth(BY_PROBABILITY)
-    dropped = size.max(axis=1) - size[:, -1]
+    # One that ends without a shortcut, if there is any.
+    dropped = size.max(axis=1) - size[:, -1] - (size[:, -1] > SHORTCUT)
     kept = np.where(size[:, -1] == size.max(axis=1), size[:, -1] - size[:, 0], -1)
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
     for ax, run in zip(axes, (int(dropped.argmax()), int(kept.argmax())), strict=True):
