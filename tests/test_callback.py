@@ -455,7 +455,7 @@ def test_faults_of_the_recorder_end_in_one_sentence_that_calms(tmp_path):
     with pytest.warns(UserWarning, match="keras_saliency: could not") as told:
         fit(functional("softmax"), [ks.SaliencyCallback(pictures(2), tmp_path, [nothing])])
     ours = [str(one.message) for one in told if "keras_saliency" in str(one.message)]
-    assert len(ours) == len(set(ours)) == 2  # the numbers, and the maps
+    assert len(ours) == len(set(ours)) == 3  # the numbers, the maps and the Saliency tab
     for message in ours:
         assert message.count("goes on") == 1
         assert message.endswith("). The training goes on.")
