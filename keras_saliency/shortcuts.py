@@ -66,7 +66,7 @@ class Shortcuts:
                 where masks are `(n, height, width)` or boxes `(n, 4)` of left, top, right and
                 bottom edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is
                 drawn at random; of more than 10 classes 10 are tested, of more than 5 labels
-                5. Images curated by hand hide a shortcut.
+                5. Images curated by hand can hide a shortcut.
             receivers: Likewise, the images whose scores are watched; by default 64 out of the
                 donors' source, never used as donors.
             masks: `"auto"` makes masks by a program where none are given; `None` does not.
@@ -207,8 +207,8 @@ class Shortcuts:
     def meet(self, probes: Array) -> None:
         """Find out whether the donors are the pictured probes, which say nothing of the training.
 
-        Images picked by hand are balanced as the training data are not: with such donors no model
-        was ever found to rely on anything (0 of 123 evaluations of models that did).
+        Images picked by hand are balanced as the training data are not: such donors show less of
+        what a model relies on, or nothing (`docs/shortcuts.md`).
 
         Args:
             probes: Model inputs, float32 `(batch, height, width, channels)`.
