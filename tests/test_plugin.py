@@ -1,6 +1,7 @@
 """The Saliency tab's routes, asked over HTTP of a real TensorBoard with either of its loaders."""
 
 import argparse
+import base64
 import email.utils
 import json
 import os
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from types import SimpleNamespace
 
 import cv2
@@ -42,6 +44,9 @@ def described(**said):
     return json.dumps({"version": 1, **said}).encode()
 
 
+MANY = [png(*range(i + 1)) for i in range(64)]
+
+
 def maps_of(step, note=None):
     """One set of three maps, whose shades tell step and probe."""
     said = described(method="grad_cam", step=step, peak=[1.0, 0.5, None], note=note)
@@ -60,6 +65,13 @@ def write_sound_run(folder):
         writer.scalars({"probes/score": 1.0}, step)
     writer.blobs("verdict", [described(text=HOSTILE, sheets=["a", "b"]), jpeg(1), jpeg(2)], 3)
     writer.blobs("verdict", [described(text="can't say", sheets=[])], 4)
+    writer.close()
+
+
+def write_run(folder, blobs):
+    folder.mkdir()
+    writer = EventWriter(folder)
+    writer.blobs("maps/a", blobs, 0)
     writer.close()
 
 
@@ -142,6 +154,20 @@ def write_wrong_tensors(folder):
         (run / "events.out.tfevents.1.wrong").write_bytes(frame(event.SerializeToString()))
 
 
+def split(body):
+    """Return the files of an answer in which each stands after its length in four bytes."""
+    files = []
+    while body:
+        end = 4 + int.from_bytes(body[:4], "big")
+        files, body = [*files, body[4:end]], body[end:]
+    return files
+
+
+def packed(keys):
+    """Return a key of a step that would hold anything."""
+    return "1." + base64.urlsafe_b64encode(zlib.compress(json.dumps(keys).encode())).decode()
+
+
 class Server:
     """A TensorBoard of its own process."""
 
@@ -203,6 +229,8 @@ def logdir(tmp_path_factory):
     root = tmp_path_factory.mktemp("logs")
     write_sound_run(root / HOSTILE)
     write_continued_run(root / "continued")
+    write_run(root / "many", [described(), *MANY])
+    write_run(root / "failed", [described(error="no layer")])
     write_broken_runs(root)
     write_foreign_run(root / "foreign")
     write_wrong_tensors(root / "wrong")
@@ -252,13 +280,23 @@ def test_all_steps_of_all_methods_are_kept(server):
     assert [step["step"] for step in steps] == STEPS
 
 
-def test_each_map_is_the_one_that_was_written(server):
-    for step in server.json("maps", run=HOSTILE, method="grad-cam")["steps"][::10]:
-        assert step["peak"] == [1.0, 0.5, None]
-        assert abs(step["wall_time"] - time.time()) < 3600
-        for i, key in enumerate(step["keys"]):
-            picture = cv2.imdecode(np.frombuffer(server.get("blob", key=key)[2], np.uint8), -1)
-            assert picture.tolist() == [[step["step"] + 1, 100 + i]]
+def test_the_maps_of_each_step_are_those_that_were_written(server):
+    for method in ("grad-cam", "saliency"):
+        for step in server.json("maps", run=HOSTILE, method=method)["steps"][::10]:
+            assert step["peak"] == [1.0, 0.5, None]
+            assert abs(step["wall_time"] - time.time()) < 3600
+            assert split(server.get("step", key=step["key"])[2]) == maps_of(step["step"])[1:]
+
+
+def test_many_maps_of_a_step_stay_in_order(server):
+    (step,) = server.json("maps", run="many", method="a")["steps"]
+    assert len(step["key"]) < 1000  # it is a part of an address
+    assert split(server.get("step", key=step["key"])[2]) == MANY
+
+
+def test_a_step_without_maps_has_no_key(server):
+    steps = server.json("maps", run="failed", method="a")["steps"]
+    assert [(step["error"], step["key"]) for step in steps] == [("no layer", None)]
 
 
 def test_only_later_steps_on_request(server):
@@ -289,13 +327,18 @@ def test_verdicts_and_their_sheets(server):
 
 
 def test_pictures_are_kept_by_the_browser_for_a_day(server):
-    key = server.json("maps", run=HOSTILE, method="grad-cam")["steps"][0]["keys"][0]
-    status, headers, _ = server.get("blob", key=key)
-    assert (status, headers["Content-Type"]) == (200, "image/png")
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert "max-age=86400" in headers["Cache-Control"]
-    expires = email.utils.parsedate_to_datetime(headers["Expires"]).timestamp()
-    assert abs(expires - time.time() - 86400) < 120
+    mask = server.json("probes", run=HOSTILE)["mask_pictures"][0]
+    maps = server.json("maps", run=HOSTILE, method="grad-cam")["steps"][0]["key"]
+    for route, key, kind in (
+        ("blob", mask, "image/png"),
+        ("step", maps, "application/octet-stream"),
+    ):
+        status, headers, _ = server.get(route, key=key)
+        assert (status, headers["Content-Type"]) == (200, kind)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "max-age=86400" in headers["Cache-Control"]
+        expires = email.utils.parsedate_to_datetime(headers["Expires"]).timestamp()
+        assert abs(expires - time.time() - 86400) < 120
 
 
 def test_a_continued_run_shows_what_was_written_last(server):
@@ -332,8 +375,11 @@ def test_wrong_tensors_do_no_harm(server):
 
 def test_only_pictures_are_handed_out(server):
     (step,) = server.json("maps", run="foreign", method="secret")["steps"]
-    for key in step["keys"]:
-        status, sentence = server.refusal("blob", key=key)
+    inside = json.loads(zlib.decompress(base64.urlsafe_b64decode(step["key"].partition(".")[2])))
+    asked = [("step", step["key"]), *(("blob", f"1.{key}") for key in inside)]
+    assert len(asked) == 3
+    for route, key in asked:
+        status, sentence = server.refusal(route, key=key)
         assert status == 400
         assert "picture" in sentence
 
@@ -347,6 +393,7 @@ def test_only_pictures_are_handed_out(server):
         ("maps", {"run": HOSTILE, "method": "grad-cam", "since": "x"}, 400, "since"),
         ("verdicts", {}, 400, "'run'"),
         ("blob", {}, 400, "'key'"),
+        ("step", {}, 400, "'key'"),
         ("probes", {"run": "none"}, 404, "'none'"),
         ("probes", {"run": "continued"}, 404, "'probes'"),
         ("maps", {"run": HOSTILE, "method": HOSTILE}, 404, HOSTILE),
@@ -358,6 +405,14 @@ def test_only_pictures_are_handed_out(server):
         ("blob", {"key": "1.bnVsbA"}, 404, "key"),  # null
         ("blob", {"key": "1.WyIiLCJrIixbXSwidCIsMCwwXQ"}, 404, "key"),  # ["","k",[],"t",0,0]
         ("blob", {"key": "1.WyIiLCJrIiwiciIsInQiLDAsMF0"}, 404, "key"),  # ["","k","r","t",0,0]
+        ("step", {"key": "x"}, 404, "key"),
+        ("step", {"key": "1.ü\0"}, 404, "key"),
+        ("step", {"key": "1.bnVsbA"}, 404, "key"),  # not packed
+        ("step", {"key": packed({"a": 1})}, 404, "key"),
+        ("step", {"key": packed([])}, 404, "key"),
+        ("step", {"key": packed([0])}, 404, "key"),
+        ("step", {"key": packed(["x"])}, 404, "key"),
+        ("step", {"key": packed([""] * 2**21)}, 404, "no such step"),
     ],
 )
 def test_bad_requests_are_refused_in_a_sentence(server, route, parameters, status, words):

@@ -27,7 +27,6 @@ function source({ signed = false } = {}) {
     signed,
     peak,
     dead: [false, false],
-    keys: [`${name}0`, `${name}1`],
     error: null,
   });
   const steps = [step('a', [2, 8]), step('b', [4, 1])];
@@ -40,7 +39,11 @@ const bytes = {
   b0: [255, 0],
   b1: [255, 255],
 };
-const read = (key) => ({ width: 2, height: 1, values: Uint8Array.from(bytes[key]) });
+const read = ({ when }, probe) => ({
+  width: 2,
+  height: 1,
+  values: Uint8Array.from(bytes[`${when}${probe}`]),
+});
 
 test('bytes become shares of the peak', () => {
   near(sharesOf({ values: [0, 51, 255] }, false), [0, 0.2, 1]);

@@ -11,7 +11,7 @@ function source(name, steps, names = ['owl', 'fox']) {
     signed: false,
     peak: names.map(() => 1),
     dead: names.map(() => false),
-    keys: names.map((probe) => `${name} ${step} ${probe}`),
+    key: `${name} ${step}`,
     error: null,
     focus: [step, -step],
   }));
@@ -19,11 +19,14 @@ function source(name, steps, names = ['owl', 'fox']) {
   return { probes, steps: made, peaks: largestPeaks(made) };
 }
 
+const map = { width: 1, height: 1, values: [255] };
+
 function scene({ present = [], state = {}, ...rest } = {}) {
   return new Scene({
     maps: {
-      get: (key) => (present.includes(key) ? { width: 1, height: 1, values: [255] } : undefined),
+      get: (address) => (present.includes(address) ? [map, null] : undefined),
     },
+    client: { step: ({ key }) => key, picture: (key) => `picture ${key}` },
     state: { step: 2, since: null, scale: 'map', order: 'given', filter: '', ...state },
     source: source('a', [0, 1, 2, 3]),
     other: null,
@@ -33,26 +36,31 @@ function scene({ present = [], state = {}, ...rest } = {}) {
   });
 }
 
-test('what is missed is read first, then the next steps of what is in sight', () => {
-  const found = scene({ present: ['a 2 owl'] });
-  found.see(found.source, 0);
+test('what is missed is read first, then the next steps', () => {
+  const found = scene({ present: ['a 2'] });
   assert.deepEqual([...found.heat(found.source, 2, 0).values], [1]);
-  assert.equal(found.heat(found.source, 2, 1), null);
-  assert.deepEqual(found.keys(), ['a 2 fox', 'a 2 owl', 'a 3 owl', 'a 1 owl', 'a 0 owl']);
+  assert.match(found.heat(found.source, 2, 1).fault, /could not be read/);
+  assert.equal(found.heat(found.source, 0, 1), null);
+  assert.deepEqual(found.addresses(), ['a 0', 'a 2', 'a 3', 'a 1', 'a 0']);
+});
+
+test('both sources are read ahead alike, but for steps that have no maps', () => {
+  const found = scene({ other: source('b', [0, 2, 4]) });
+  found.source.steps[3].error = 'no layer';
+  assert.deepEqual(found.addresses(), ['a 2', 'b 2', 'b 4', 'a 1', 'b 0', 'a 0']);
 });
 
 test('what the slider stands at is read ahead, though the pictures are still behind', () => {
-  const found = scene({ present: ['a 0 owl'], shown: 0 });
-  found.see(found.source, 0);
+  const found = scene({ present: ['a 0'], shown: 0 });
   found.heat(found.source, found.index, 0);
   assert.deepEqual([found.index, found.aim], [0, 2]);
-  assert.deepEqual(found.keys().slice(0, 2), ['a 2 owl', 'a 3 owl']);
+  assert.deepEqual(found.addresses().slice(0, 2), ['a 2', 'a 3']);
 });
 
 test('a mask is read like a map, and where there is none nothing is missed', () => {
   const found = scene();
   assert.equal(found.mask(found.source, 1), undefined);
-  assert.deepEqual(found.wishes, ['m1']);
+  assert.deepEqual(found.wishes, ['picture m1']);
   found.source.probes.mask_pictures = null;
   assert.equal(found.mask(found.source, 1), null);
 });
@@ -72,12 +80,13 @@ test('rows are ordered by the step they are said to be ordered by', () => {
 });
 
 test('whatever changes a look is in its name', () => {
-  const look = (state) => {
+  const look = ({ probe = 0, ...state }) => {
     const found = scene({ state: { opacity: 1, threshold: 0, colours: 'jet', ...state } });
-    return found.lookOf(found.source, found.index, 0);
+    return found.lookOf(found.source, found.index, probe);
   };
   const changes = [
     {},
+    { probe: 1 },
     { step: 1 },
     { since: 0 },
     { scale: 'all' },

@@ -102,7 +102,6 @@ class Tile {
 
   #drawIn(picture, scene, source, index, probe) {
     picture.draw(scene, source, index, probe, { show: scene.state.show });
-    scene.see(source, probe);
   }
 }
 

@@ -141,7 +141,6 @@ class Row {
     this.label.hidden = !label;
     const name = source.probes.names[probe];
     const step = source.steps[index];
-    scene.see(source, probe);
     PARTS.forEach(([show], i) => {
       this.pictures[i].draw(scene, source, index, probe, { show, outlined: show !== 'map' });
       this.pictures[i].image.alt =

@@ -32,8 +32,8 @@ export function scalePeak({ steps, peaks }, index, probe, scale) {
  * What is drawn of one map: `{width, height, values, signed}` with values in shares of the scale,
  * `{fault}` in words where there is nothing to draw, or null where a map is not there yet.
  *
- * With `since`, the index of another step, it is the difference to the map of that step. `read`
- * gives the bytes of a key, null where they can't be read, and undefined where they are to come.
+ * With `since`, the index of another step, it is the difference to the map of that step.
+ * `read(step, probe)` gives a map, null where it can't be read, and undefined where it is to come.
  */
 export function heatOf(source, index, probe, { scale, since = null }, read) {
   const heat = scaledMap(source, index, probe, scale, read);
@@ -51,7 +51,7 @@ function scaledMap(source, index, probe, scale, read) {
   const step = source.steps[index];
   const fault = faultOf(step, probe);
   if (fault) return { fault };
-  const map = read(step.keys[probe]);
+  const map = read(step, probe);
   if (map === null) return { fault: 'this map could not be read' };
   if (!map) return null;
   const factor = step.peak[probe] / scalePeak(source, index, probe, scale);

@@ -60,7 +60,7 @@ export class Page {
     this.client = client;
     this.hash = hash;
     this.maps = new MapCache(
-      (key) => client.grey(key),
+      (address) => client.maps(address),
       () => this.redraw(),
     );
     this.state = { ...START };
@@ -176,7 +176,7 @@ export class Page {
     this.main.dataset.view = this.state.view;
     const parts = [this.header, this.scrubber, this.sidebar, this.verdict, view, this.large];
     for (const part of parts) part.draw(this.scene);
-    this.maps.wish(this.scene.keys());
+    this.maps.wish(this.scene.addresses());
     if (shown !== this.state.step) this.redraw();
     clearTimeout(this.linking);
     this.linking = setTimeout(() => this.hash.write(this.state), SETTLED_MS);

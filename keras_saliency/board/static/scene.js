@@ -3,12 +3,10 @@
 import { heatOf } from './maps.js';
 import { around, groupRows, indexAt } from './rows.js';
 
-const REACH = 40; // steps before and after the present one that are read ahead
-const READ_AHEAD = 600; // maps, about
+const REACH = 12; // steps before and after the present one that are read ahead: all can be kept
 
 export class Scene {
   wishes = [];
-  #seen = [];
 
   /** `shown` is the step of the pictures, which may be behind the slider's. */
   constructor({ client, maps, state, runs, source, other, verdicts, orderedBy, shown }) {
@@ -34,50 +32,39 @@ export class Scene {
   heat(source, index, probe) {
     const { scale, since } = this.state;
     const from = { scale, since: this.indexIn(source, since) };
-    return heatOf(source, index, probe, from, (key) => this.#read(key));
+    return heatOf(source, index, probe, from, (step, at) =>
+      this.#read(this.client.step(step), at),
+    );
   }
 
   /** What decides how a map looks, in one text. */
   lookOf(source, index, probe) {
     const { scale, since, opacity, threshold, colours } = this.state;
-    const key = source.steps[index]?.keys[probe];
+    const key = source.steps[index]?.key;
     const scaledBy = scale === 'map' ? '' : `${source.peaks.all} ${source.peaks.probes[probe]}`;
-    const before = since === null ? '' : source.steps[this.indexIn(source, since)]?.keys[probe];
-    return [key, before, scale, scaledBy, opacity, threshold, colours].join(' ');
+    const before = since === null ? '' : source.steps[this.indexIn(source, since)]?.key;
+    return [key, probe, before, scale, scaledBy, opacity, threshold, colours].join(' ');
   }
 
   mask(source, probe) {
     const key = source.probes.mask_pictures?.[probe];
-    return key ? this.#read(key) : null;
+    return key ? this.#read(this.client.picture(key), 0) : null;
   }
 
-  /** Note that a probe is in sight, so that its next maps are read ahead. */
-  see(source, probe) {
-    this.#seen.push([source, probe]);
+  /** Addresses to read: what is missed first, then what will probably be asked for. */
+  addresses() {
+    const ahead = [this.source, this.other].filter(Boolean).map((source) => {
+      const aim = this.indexIn(source, this.state.step);
+      return [aim, ...around(aim, source.steps.length, REACH)].map((i) => source.steps[i]);
+    });
+    const mixed = Array.from({ length: 2 * REACH + 1 }, (_, i) => ahead.map((steps) => steps[i]));
+    const steps = mixed.flat().filter((step) => step && !step.error);
+    return [...this.wishes, ...steps.map((step) => this.client.step(step))];
   }
 
-  /** Keys to read: what is missed first, then what will probably be asked for. */
-  keys() {
-    const steps = [this.source, this.other]
-      .filter(Boolean)
-      .map((source) => {
-        const aim = this.indexIn(source, this.state.step);
-        return [source, [aim, ...around(aim, source.steps.length, REACH)]];
-      });
-    const next = new Map(steps);
-    const ahead = [];
-    for (let i = 0; i <= 2 * REACH && ahead.length < READ_AHEAD; i++) {
-      for (const [source, probe] of this.#seen) {
-        const key = source.steps[next.get(source)[i]]?.keys[probe];
-        if (key) ahead.push(key);
-      }
-    }
-    return [...this.wishes, ...ahead];
-  }
-
-  #read(key) {
-    const map = key ? this.maps.get(key) : null;
-    if (map === undefined) this.wishes.push(key);
-    return map;
+  #read(address, at) {
+    const maps = this.maps.get(address);
+    if (maps === undefined) this.wishes.push(address);
+    return maps && (maps[at] ?? null);
   }
 }

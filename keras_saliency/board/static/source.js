@@ -53,8 +53,8 @@ function soundProbes(probes) {
 
 /** A step with all that the page relies on; one of another make becomes an error that is shown. */
 export function soundStep(step) {
-  const sound = Array.isArray(step.peak) && Array.isArray(step.keys) && Array.isArray(step.dead);
+  const sound = Array.isArray(step.peak) && Array.isArray(step.dead) && typeof step.key === 'string';
   const error = step.error ?? (sound ? null : 'this step can’t be read');
   const when = String(step.when ?? `step ${step.step}`);
-  return { ...step, when, error, ...(sound ? {} : { peak: [], keys: [], dead: [] }) };
+  return { ...step, when, error, ...(sound ? {} : { peak: [], dead: [] }) };
 }
