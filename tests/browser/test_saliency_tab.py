@@ -206,7 +206,13 @@ def test_the_verdict_comes_with_its_evidence(tab):
     assert tab.find(".verdict").get_attribute("data-alarm") == "true"
     assert "epoch 30: Relies on" in tab.find(".verdict summary").text
     tab.find(".verdict summary").click()
-    assert "background 0.29" in tab.find(".verdict .key").text
+    gaps, focus = tab.find_all(".verdict .plot")
+    assert "background 0.29" in gaps.find_element(By.CLASS_NAME, "key").text
+    mean = np.mean([focus_of(probe, 35) for probe in range(len(NAMES))])
+    assert focus.find_element(By.CLASS_NAME, "value").text == f"{mean:g}"
+    Select(tab.field("Beside it")).select_by_visible_text("gradient-x-input")
+    words = f"grad-cam {mean:g}gradient-x-input {mean:g}"
+    tab.wait(lambda: focus.find_element(By.CLASS_NAME, "key").text.replace("\n", "") == words)
     assert tab.find(".sheets img").get_attribute("naturalWidth") == "120"
 
 

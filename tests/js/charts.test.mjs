@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { layChart, MARGIN, niceTicks } from '../../keras_saliency/board/static/charts.js';
+import { focusLines, layChart, MARGIN, niceTicks } from '../../keras_saliency/board/static/charts.js';
 
 const SIZE = { width: 40 + 100 + 12, height: 8 + 100 + 22 }; // 100 by 100 within the margins
 
@@ -110,4 +110,32 @@ test('one step, and none at all, can be laid out', () => {
   assert.deepEqual(chart.lines[0].dots, [[90, 108]]);
   assert.doesNotThrow(() => layChart([{ points: [[7, null]] }], SIZE));
   assert.doesNotThrow(() => layChart([], SIZE));
+});
+
+test('the focus of a step is the mean of the probes that have one', () => {
+  const steps = [
+    { step: -1, focus: [1, null, 4] },
+    { step: 0, focus: [null, null, null] },
+    { step: 1, focus: [0, 0, 0] },
+    { step: 2, error: 'no layer' },
+  ];
+  const later = [{ step: 2, focus: [7] }];
+  assert.deepEqual(
+    focusLines([
+      { name: 'a', steps },
+      { name: 'b', steps: later },
+    ]),
+    [
+      {
+        name: 'a',
+        points: [
+          [-1, 2.5],
+          [0, null],
+          [1, 0],
+          [2, null],
+        ],
+      },
+      { name: 'b', points: [[2, 7]] },
+    ],
+  );
 });

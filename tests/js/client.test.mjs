@@ -28,7 +28,7 @@ async function asked(body, type) {
 
 const after = (file) => [0, 0, file.length >> 8, file.length & 255, ...file];
 
-test('the maps of a step are read in their order, and one that is broken stands for itself', async () => {
+test('the maps of a step are read in order, and a broken one stands for itself', async () => {
   const files = [greyPng(1, 1, [[0, 77]]), [1, 2, 3], greyPng(2, 1, [[0, 5, 6]])];
   const body = Uint8Array.from(files.flatMap((file) => after([...file])));
   const [first, broken, last] = await asked(body, 'application/octet-stream');

@@ -71,6 +71,17 @@ function scale([low, high], [start, end]) {
   return (value) => (span ? start + ((value - low) / span) * (end - start) : (start + end) / 2);
 }
 
+/** Of each `{name, steps}` the line of the mean focus of those probes that have one. */
+export function focusLines(sources) {
+  return sources.map(({ name, steps }) => ({
+    name,
+    points: steps.map(({ step, focus }) => [step, mean((focus ?? []).filter(Number.isFinite))]),
+  }));
+}
+
+const mean = (values) =>
+  values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+
 /** Three to six round numbers, evenly spaced, that hold `low` and `high` between them. */
 export function niceTicks(low, high) {
   const span = high - low || Math.abs(high) || 1;

@@ -53,7 +53,7 @@ function soundProbes(probes) {
 
 /** A step with all that the page relies on; one of another make becomes an error that is shown. */
 export function soundStep(step) {
-  const sound = Array.isArray(step.peak) && Array.isArray(step.dead) && typeof step.key === 'string';
+  const sound = [step.peak, step.dead].every(Array.isArray) && typeof step.key === 'string';
   const error = step.error ?? (sound ? null : 'this step can’t be read');
   const when = String(step.when ?? `step ${step.step}`);
   return { ...step, when, error, ...(sound ? {} : { peak: [], dead: [] }) };

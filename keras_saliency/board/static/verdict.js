@@ -1,5 +1,6 @@
-/** The verdict in words, and what it rests on: the gaps over time, and the twins. */
+/** The verdict in words, and what it rests on: gaps and focus over time, and the twins. */
 
+import { focusLines } from './charts.js';
 import { element, write } from './dom.js';
 import { Plot } from './plot.js';
 import { indexAt } from './rows.js';
@@ -15,6 +16,7 @@ export class Verdict {
     this.text = element('span', { className: 'text' });
     this.mark = element('span', { className: 'mark', 'aria-hidden': 'true' });
     this.plot = new Plot('Probability lost when a thing is swapped', (step) => page.goToStep(step));
+    this.focus = new Plot('Mean focus on the object, times chance', (step) => page.goToStep(step));
     this.classes = element('p', { className: 'note' });
     this.how = element('p', { className: 'note' });
     this.sheets = element('div', { className: 'sheets' });
@@ -25,14 +27,21 @@ export class Verdict {
       this.text,
       element('span', { className: 'more' }),
     );
-    const facts = element('div', { className: 'facts' }, this.plot.element, this.classes, this.how);
+    const facts = element(
+      'div',
+      { className: 'facts' },
+      this.plot.element,
+      this.focus.element,
+      this.classes,
+      this.how,
+    );
     const evidence = element('div', { className: 'evidence' }, facts, this.sheets);
     this.details = element('details', {}, summary, evidence);
     this.none = element('p', { className: 'note' }, ASK);
     this.element = element('div', { className: 'verdict' }, this.details, this.none);
   }
 
-  draw({ client, verdicts, step }) {
+  draw({ client, verdicts, source, other, step }) {
     this.details.hidden = !verdicts.length;
     this.none.hidden = verdicts.length > 0;
     if (!verdicts.length) return;
@@ -41,6 +50,7 @@ export class Verdict {
     write(this.mark, found.alarm ? '!' : '✓');
     write(this.text, `${found.when}: ${found.text}`);
     this.#drawGaps(verdicts, found);
+    this.#drawFocus(source, other, step);
     this.#drawSheets(client, found);
   }
 
@@ -57,6 +67,14 @@ export class Verdict {
     );
     write(this.classes, classes.length ? `By class: ${classes.join(', ')}.` : '');
     write(this.how, found.masks_from ? `Where the objects are: ${found.masks_from}.` : '');
+  }
+
+  /** Of the method that is shown, and of the one beside it where that is of the same run. */
+  #drawFocus(source, other, step) {
+    const shown = [source, other].filter((one) => one?.run === source.run);
+    const lines = focusLines(shown.map(({ method, steps }) => ({ name: method, steps })));
+    const whenOf = (at) => source.steps.find((one) => one.step === at)?.when ?? String(at);
+    this.focus.draw(lines, step?.step, { floor: 0, whenOf });
   }
 
   #drawSheets(client, { when, sheets, sheet_keys: keys }) {
