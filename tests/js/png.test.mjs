@@ -29,5 +29,7 @@ test('what is no grey PNG is refused', async () => {
   await assert.rejects(decodeGrey(greyPng(1, 1, [[0, 1, 2, 3]], { colour: 2 })), /greyscale/);
   await assert.rejects(decodeGrey(greyPng(1, 1, [[0, 1, 2]], { depth: 16 })), /8 bits/);
   await assert.rejects(decodeGrey(greyPng(1, 1, [[9, 1]])), /unknown filter/);
+  await assert.rejects(decodeGrey(greyPng(1, 2, [[0, 1]])), /not complete/);
+  await assert.rejects(decodeGrey(greyPng(1, 1, [[0, 1, 2]])));
   await assert.rejects(decodeGrey(greyPng(1, 1, [[0, 1]]).subarray(0, 8)), /not complete/);
 });
