@@ -208,11 +208,13 @@ def test_the_verdict_comes_with_its_evidence(tab):
     tab.find(".verdict summary").click()
     gaps, focus = tab.find_all(".verdict .plot")
     assert "background 0.29" in gaps.find_element(By.CLASS_NAME, "key").text
-    mean = np.mean([focus_of(probe, 35) for probe in range(len(NAMES))])
-    assert focus.find_element(By.CLASS_NAME, "value").text == f"{mean:g}"
+    mean = f"{np.mean([focus_of(probe, 35) for probe in range(len(NAMES))]):g}"
+    assert focus.find_element(By.CLASS_NAME, "value").text == f"grad-cam {mean}"
     Select(tab.field("Beside it")).select_by_visible_text("gradient-x-input")
-    words = f"grad-cam {mean:g}gradient-x-input {mean:g}"
-    tab.wait(lambda: focus.find_element(By.CLASS_NAME, "key").text.replace("\n", "") == words)
+    words = [f"grad-cam {mean}", f"gradient-x-input {mean}"]
+    tab.wait(
+        lambda: [one.text for one in focus.find_elements(By.CSS_SELECTOR, ".key span")] == words
+    )
     assert tab.find(".sheets img").get_attribute("naturalWidth") == "120"
 
 

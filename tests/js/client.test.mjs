@@ -58,12 +58,12 @@ test('what is wished for is read once, in order, a few at a time', async () => {
     },
     () => {},
   );
-  maps.wish([1, 2, 2, 3, 4, 5, 6, 7, 8]);
-  assert.deepEqual(asked, [1, 2, 3, 4, 5, 6]);
-  maps.wish([9, 1]); // 7 and 8 are out of sight by now
+  maps.wish([1, 2, 2, 3, 4, 5]);
+  assert.deepEqual(asked, [1, 2, 3]);
+  maps.wish([9, 1]); // the others are out of sight by now
   pending.shift()();
   await settled();
-  assert.deepEqual(asked, [1, 2, 3, 4, 5, 6, 9]);
+  assert.deepEqual(asked, [1, 2, 3, 9]);
 });
 
 test('an arrival is told, and what is here is not read again', async () => {

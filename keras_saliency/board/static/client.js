@@ -3,7 +3,7 @@
 import { decodeGrey } from './png.js';
 
 const KEPT = 64 * 2 ** 20; // bytes of maps
-const AT_ONCE = 6; // requests, as many as browsers send to one host
+const AT_ONCE = 3; // requests: a step that is wished for waits for those before it
 
 export class Client {
   /** `base` is the address of the plugin's routes. */
