@@ -56,6 +56,11 @@ class Tab:
     def find_all(self, selector):
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
+    def texts(self, selector):
+        """Return the texts of elements, all of one moment: the page may be about to change them."""
+        code = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)"
+        return self.browser.execute_script(code, selector)
+
     def tile(self, name):
         tiles = self.find_all(".tile")
         return next(one for one in tiles if one.find_element(By.TAG_NAME, "strong").text == name)

@@ -194,9 +194,9 @@ def test_rows_are_sorted_and_found_by_name(tab):
     foxes = sorted((1, 2, 4), key=lambda probe: focus_of(probe, 10))
     names = [NAMES[probe] for probe in foxes]
     path = "section:nth-of-type(2) .tile strong"
-    tab.wait(lambda: [one.text for one in tab.find_all(path)] == names)
+    tab.wait(lambda: tab.texts(path) == names)
     tab.field("Find").send_keys("02")
-    tab.wait(lambda: [one.text for one in tab.find_all(".tile strong")] == [NAMES[2]])
+    tab.wait(lambda: tab.texts(".tile strong") == [NAMES[2]])
 
 
 def test_the_verdict_comes_with_its_evidence(tab):
