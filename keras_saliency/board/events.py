@@ -197,14 +197,8 @@ class EventWriter:
             TypeError: If a picture is not uint8.
             ValueError: If a picture's shape is not `(height, width, 3)`, or the writer is closed.
         """
-        metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
-        metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
-        self._write_values(
-            (
-                summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=_image_tensor(image))
-                for tag, image in images.items()
-            ),
-            step,
+        self._write_pictures(
+            {tag: (encode_jpeg(image), image.shape[1::-1]) for tag, image in images.items()}, step
         )
 
     def scalars(self, scalars: Mapping[str, float], step: int) -> None:
@@ -315,6 +309,22 @@ class EventWriter:
         for _ in range(2):
             self._write(event_pb2.Event(wall_time=time.time(), step=step, session_log=log))
 
+    def _write_pictures(
+        self, pictures: Mapping[str, tuple[bytes, tuple[int, ...]]], step: int
+    ) -> None:
+        """Write encoded pictures, each with its (width, height), all in one event."""
+        metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
+        metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
+        self._write_values(
+            (
+                summary_pb2.Summary.Value(
+                    tag=tag, metadata=metadata, tensor=_picture_tensor(data, size)
+                )
+                for tag, (data, size) in pictures.items()
+            ),
+            step,
+        )
+
     def _write_values(self, values: Iterable[summary_pb2.Summary.Value], step: int) -> None:
         summary = summary_pb2.Summary(value=values)
         if summary.value:
@@ -326,10 +336,9 @@ class EventWriter:
             self._file.write(record)
 
 
-def _image_tensor(image: np.ndarray) -> tensor_pb2.TensorProto:
+def _picture_tensor(data: bytes, size: tuple[int, ...]) -> tensor_pb2.TensorProto:
     """Return what the Images dashboard reads: width, height and the encoded picture."""
-    height, width = image.shape[:2]
-    return _string_tensor([str(width).encode(), str(height).encode(), encode_jpeg(image)], [3])
+    return _string_tensor([*(str(length).encode() for length in size), data], [3])
 
 
 def _string_tensor(strings: list[bytes], shape: list[int]) -> tensor_pb2.TensorProto:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as charts_metadata
-from tensorboard.plugins.image import metadata as image_metadata
 
 from keras_saliency.board.events import EventWriter
 
@@ -85,27 +84,8 @@ class RunWriter(EventWriter):
             OSError: If the disk does not take it.
             ValueError: If the writer is closed.
         """
-        metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
-        metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
-        self._write_values(
-            [
-                summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=_gif_tensor(animation))
-                for tag, animation in animations.items()
-            ],
-            step,
-        )
+        self._write_pictures(animations, step)
 
 
 def _chart(title: str, tags: Sequence[str]) -> layout_pb2.Chart:
     return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
-
-
-def _gif_tensor(animation: Animation) -> tensor_pb2.TensorProto:
-    width, height = animation.size
-    return tensor_pb2.TensorProto(
-        dtype=types_pb2.DT_STRING,
-        tensor_shape=tensor_shape_pb2.TensorShapeProto(
-            dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=3)]
-        ),
-        string_val=[str(width).encode(), str(height).encode(), animation.gif],
-    )

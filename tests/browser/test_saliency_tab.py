@@ -194,9 +194,9 @@ def test_rows_are_sorted_and_found_by_name(tab):
     foxes = sorted((1, 2, 4), key=lambda probe: focus_of(probe, 10))
     names = [NAMES[probe] for probe in foxes]
     path = "section:nth-of-type(2) .tile strong"
-    tab.wait(lambda: tab.texts(path) == names)
+    assert tab.wait(lambda: tab.texts(path) == names)
     tab.field("Find").send_keys("02")
-    tab.wait(lambda: tab.texts(".tile strong") == [NAMES[2]])
+    assert tab.wait(lambda: tab.texts(".tile strong") == [NAMES[2]])
 
 
 def test_the_verdict_comes_with_its_evidence(tab):
@@ -223,9 +223,9 @@ def test_dark_mode_follows_tensorboard(tab):
     light = tab.pixels(tab.find("body")).mean()
     dark = "parent.document.body.classList.toggle('dark-mode', arguments[0])"
     tab.browser.execute_script(dark, True)
-    tab.wait(lambda: tab.pixels(tab.find("body")).mean() < light - 80)
+    assert tab.wait(lambda: tab.pixels(tab.find("body")).mean() < light - 80)
     tab.browser.execute_script(dark, False)
-    tab.wait(lambda: abs(tab.pixels(tab.find("body")).mean() - light) < 5)
+    assert tab.wait(lambda: abs(tab.pixels(tab.find("body")).mean() - light) < 5)
 
 
 def test_what_is_written_meanwhile_appears(tab, logdir):
@@ -237,5 +237,5 @@ def test_what_is_written_meanwhile_appears(tab, logdir):
     Select(tab.field("Run")).select_by_visible_text(name)
     tab.wait(lambda: tab.when() == "epoch 1")
     training.add(1)
-    tab.wait(lambda: tab.when() == "epoch 2")  # who looks at the newest goes along
+    assert tab.wait(lambda: tab.when() == "epoch 2")  # who looks at the newest goes along
     training.writer.close()
