@@ -4,6 +4,8 @@
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make bench-shortcuts    24 trainings with shortcuts and without, against the committed figures
+# make docs    the documentation as a site, in build/site
+# make package    wheel and sdist in dist/, checked as an index would
 # make ci-full    tests, comparisons, benchmarks and what takes long, KerasHub's models among it
 # All create the environment in .venv if need be.
 
@@ -15,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 CORE := tests/test_methods.py tests/test_targets.py tests/test_layers.py tests/test_callback.py
 BACKEND ?= torch
 
-.PHONY: demo test test-core test-reference test-browser lint bench bench-shortcuts ci-full clean
+.PHONY: demo test test-core test-reference test-browser lint bench bench-shortcuts docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -43,7 +45,15 @@ bench: $(VENV)/installed-dev
 bench-shortcuts: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/shortcuts/run.py --short
 
-ci-full: test test-reference bench $(VENV)/installed-hub
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
+
+package: $(VENV)/installed-dev
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+ci-full: test test-reference bench docs package $(VENV)/installed-hub
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference and not browser" -n 2 --dist loadfile
 	$(BIN)/python benchmarks/background_heat.py
 
@@ -71,6 +81,10 @@ $(VENV)/installed-torch: $(VENV)/installed-dev
 $(VENV)/installed-reference: pyproject.toml $(VENV)/installed-torch
 	$(BIN)/python -m pip install --progress-bar off -e ".[dev,reference]"
 	$(BIN)/python -m pip install --progress-bar off --no-deps "grad-cam>=1.5.5"
+	@touch $@
+
+$(VENV)/installed-docs: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/python -m pip install --progress-bar off -e ".[dev,docs]"
 	@touch $@
 
 $(VENV)/installed-hub: pyproject.toml $(VENV)/installed-dev

@@ -46,7 +46,7 @@ from sklearn.metrics import roc_auc_score
 import keras_saliency as ks
 from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.explainer import Explainer
-from keras_saliency.masks import look_wrong, make_masks
+from keras_saliency.masks import find_objects
 from keras_saliency.shortcuts import DEFAULT
 from keras_saliency.verdict import Assessor
 
@@ -143,9 +143,9 @@ def plan() -> list[tuple[str, float, int]]:
 def mask_quality(task: Task) -> dict[str, float]:
     """How well masks made by a program find the objects, where they don't look wrong."""
     images, masks = task.images[:JUDGED], task.masks[:JUDGED]
-    made = make_masks(images)
-    kept = ~look_wrong(images, made)
-    found, true = made[kept] > 0.5, masks[kept] > 0.5
+    made = find_objects(images)
+    kept = ~made.wrong
+    found, true = made.masks[kept] > 0.5, masks[kept] > 0.5
     shares = (found & true).sum((1, 2)) / np.maximum((found | true).sum((1, 2)), 1)
     return {
         "masks dropped": float(1 - kept.mean()),

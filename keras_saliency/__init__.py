@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from keras_saliency import faithfulness, methods
+    from keras_saliency import faithfulness, methods, motion, tiles
     from keras_saliency.background_swap import BackgroundSwap
     from keras_saliency.callback import SaliencyCallback
     from keras_saliency.explainer import Explanation, explain
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from keras_saliency.probes import Probes
     from keras_saliency.shortcuts import Shortcuts
     from keras_saliency.targets import Target
+    from keras_saliency.twins import Nuisance
 
 _WHERE = {
     "BackgroundSwap": "background_swap",
     "Explanation": "explainer",
+    "Nuisance": "twins",
     "Probes": "probes",
     "SaliencyCallback": "callback",
     "Shortcuts": "shortcuts",
@@ -35,11 +37,14 @@ _WHERE = {
     "explain": "explainer",
     "faithfulness": "faithfulness",
     "methods": "methods",
+    "motion": "motion",
+    "tiles": "tiles",
 }
 
 __all__ = [
     "BackgroundSwap",
     "Explanation",
+    "Nuisance",
     "Probes",
     "SaliencyCallback",
     "Shortcuts",
@@ -48,6 +53,8 @@ __all__ = [
     "explain",
     "faithfulness",
     "methods",
+    "motion",
+    "tiles",
 ]
 
 

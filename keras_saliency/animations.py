@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw
 from keras_saliency import lettering
 from keras_saliency.board.run_writer import Animation
 from keras_saliency.cards import CARD_WIDTH
+from keras_saliency.gifs import gif, with_one_palette
 from keras_saliency.lettering import FAINT, INK, PAPER
 
 _FRAMES = 40
@@ -49,14 +49,10 @@ def animation(
         for i, (label, cells) in enumerate(shown)
     ]
     size = (frames[0].width, frames[0].height)
-    # One palette for all, so that what does not change does not flicker.
-    few = frames[:: max(1, len(frames) // 6)]
-    together = np.concatenate([np.asarray(frame) for frame in [*few, frames[-1]]])
-    palette = Image.fromarray(together).quantize(256, Image.Quantize.MEDIANCUT)
-    small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    while len(gif := _encoded(small)) > _BYTES and len(small) > 2:
+    small = with_one_palette(frames)
+    while len(found := gif(small, _pauses(small))) > _BYTES and len(small) > 2:
         small = _thinned(small)
-    return Animation(gif, size)
+    return Animation(found, size)
 
 
 def _thinned(items: list) -> list:
@@ -64,12 +60,8 @@ def _thinned(items: list) -> list:
     return items[::-2][::-1]
 
 
-def _encoded(frames: list[Image.Image]) -> bytes:
-    pauses = [_PAUSE_MS] * (len(frames) - 1) + [_END_MS]
-    found = io.BytesIO()
-    first, *others = frames
-    first.save(found, "GIF", save_all=True, append_images=others, duration=pauses, loop=0)
-    return found.getvalue()
+def _pauses(frames: list[Image.Image]) -> list[int]:
+    return [_PAUSE_MS] * (len(frames) - 1) + [_END_MS]
 
 
 def _frame(

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+_NAMED = 10  # probes, in a message
+
 
 def as_array(value: Any, what: str) -> Array:
     """A fresh numpy array of whatever a user, a backend or Pillow calls an array or a picture."""
@@ -70,7 +72,7 @@ def _readable(values: list[Any] | tuple[Any, ...]) -> list[Any]:
     found: list[Any] = [_detached(value) if hasattr(value, "detach") else value for value in values]
     places = [place for place, value in enumerate(found) if is_picture(value)]
     if places:
-        from keras_saliency.folders import pixels_of
+        from keras_saliency.image_files import pixels_of
 
         pixels = pixels_of([found[place] for place in places])
         for place, array in zip(places, pixels, strict=True):
@@ -102,19 +104,14 @@ def _detached(tensor: Any) -> Array:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
-def check_count(value: Any, name: str) -> None:
-    """Refuse what is no whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number from 1. Received: {name}={value!r}")
-
-
 def check_finite(images: Array, what: str) -> None:
     """Name the probes that hold NaN or infinity."""
-    bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(images).all(axis=tuple(range(1, images.ndim))))
     if bad.size:
+        listed = ", ".join(map(str, bad[:_NAMED])) + " ..." * (len(bad) > _NAMED)
         raise ValueError(
-            f"`{what}` holds NaN or infinity in probe {', '.join(map(str, bad))} (counted from 0). "
-            "Leave these out or repair them."
+            f"`{what}` holds NaN or infinity in probe {listed} (counted from 0; {len(bad)} of "
+            f"{len(images)}). Leave these out or repair them."
         )
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from keras import ops
 
-from keras_saliency import autodiff
+from keras_saliency.forward import Forward, chunks
 from keras_saliency.methods.saliency import saliency
 from keras_saliency.notices import warn_user
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
-from keras_saliency.scored_model import ScoredModel, untouched
+from keras_saliency.scored_model import ScoredModel
 from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.targets import Target, aim
-
-_AT_ONCE = 128
+from keras_saliency.untouched import untouched
 
 
 class AssessedModel:
@@ -56,7 +54,7 @@ class AssessedModel:
         self._setting = replace(setting, aim=labelled)
         self._scored = ScoredModel(self._setting, batch_size)
         self._batch_size = batch_size
-        self._forward = autodiff.compiled(setting.call, setting.model)
+        self._forward = Forward(self._setting)
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
         """Compare donors and receivers with the model and the probes, before training.
@@ -104,13 +102,7 @@ class AssessedModel:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class, (n, classes), in forward passes only."""
-        found = []
-        with untouched(self._setting.model):
-            for rows in _chunks(len(images), _AT_ONCE):
-                outputs = self._forward(ops.convert_to_tensor(images[rows], "float32"))
-                found.append(ops.convert_to_numpy(outputs))
-        outputs = np.concatenate(found)[: len(images)]
-        return np.asarray(self._setting.head.probabilities(outputs))
+        return self._forward.probabilities(images)
 
     def spots(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Compute maps (n, height, width) whose peak is where the decision for a label is made.
@@ -120,7 +112,7 @@ class AssessedModel:
         labels = labels % self._setting.head.classes  # One is lacking where it would be.
         found = []
         with untouched(self._setting.model):
-            for rows in _chunks(len(images), self._batch_size):
+            for rows in chunks(len(images), self._batch_size):
                 batch = self._scored.attend(
                     np.asarray(images[rows], "float32"), labels[rows].astype("int32"), frozenset()
                 )
@@ -128,9 +120,3 @@ class AssessedModel:
                 found.append(ops.convert_to_numpy(maps))
             self._scored.forget()
         return np.concatenate(found)[: len(images)]
-
-
-def _chunks(count: int, size: int) -> Iterator[np.ndarray]:
-    """Yield rows in chunks of one size, the last filled up, so that one trace serves all."""
-    for start in range(0, count, size):
-        yield np.minimum(np.arange(start, start + size), count - 1)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
 Function = Callable[..., Any]
+
+
+def check_backend() -> None:
+    """Refuse the backends of Keras that have no gradients."""
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax", "torch"):
+        raise ValueError(
+            "Maps need gradients: set KERAS_BACKEND to tensorflow, jax or torch before Keras is "
+            f"imported. Received: KERAS_BACKEND={backend}"
+        )
 
 
 def compiled(function: Function, model: keras.Model) -> Function:
@@ -111,6 +122,30 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
         scores, rest = function(leaves)
         found = torch.autograd.grad(scores.sum(), list(leaves.values()), allow_unused=True)
     return scores, rest, dict(zip(leaves, found, strict=True))
+
+
+def parts(model: keras.Model) -> list[Any]:
+    """List a model's layers; with torch all modules, also those that a layer only wraps."""
+    return list(model.modules() if keras.backend.backend() == "torch" else model._flatten_layers())
+
+
+@contextmanager
+def state_kept(model: keras.Model) -> Iterator[None]:
+    """Put back what Keras knows nothing of: torch's random streams, and buffers of its modules."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    buffers = [(one, one.clone()) for one in model.buffers()]
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for one, held in buffers:
+                    one.copy_(held)
 
 
 def _noting(name: str, met: set[str]) -> Function:

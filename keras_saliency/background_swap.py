@@ -106,11 +106,12 @@ class BackgroundSwap(_DataLayer):
                 "Backgrounds are swapped within a batch (batch, height, width, channels) of known "
                 f"size: resize, then batch, then swap. Received: images.shape={tuple(shape)}"
             )
-        wanted = tuple(shape)[1:3]
-        if tuple(masks.shape)[1:] not in (wanted, (*wanted, 1)):
+        wanted, found = tuple(shape)[1:3], tuple(getattr(masks, "shape", ()))
+        known = None not in (*shape[:1], *found[:1])
+        if found[1:] not in (wanted, (*wanted, 1)) or (known and found[0] != shape[0]):
             raise ValueError(
-                f"`masks` must have the size of the images, {wanted}. "
-                f"Received: masks.shape={tuple(masks.shape)}"
+                f"`masks` must have the size of the images, {wanted}, one for each of them. "
+                f"Received: masks.shape={found}, images.shape={tuple(shape)}"
             )
         weights = self.backend.numpy.clip(self.backend.cast(masks, "float32"), 0, 1)
         return weights if len(masks.shape) == 4 else weights[..., None]

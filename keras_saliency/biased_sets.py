@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from keras_saliency.arrays import Array
-from keras_saliency.folders import read_picture, resized
+from keras_saliency.folders import resized
+from keras_saliency.image_files import read_picture
 
 Split = Literal["train", "val", "test"]
 Size = int | tuple[int, int]

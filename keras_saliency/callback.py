@@ -13,11 +13,13 @@ import keras
 
 from keras_saliency.about import about
 from keras_saliency.assessed_model import AssessedModel
-from keras_saliency.board.events import new_run
 from keras_saliency.cards import mask_sheet
+from keras_saliency.checks import check_count, check_switch, local_folder
 from keras_saliency.costs import Stopwatch, dear_methods
+from keras_saliency.distribution import Unheard, is_chief
 from keras_saliency.explainer import Explainer, Look, name_methods
-from keras_saliency.layers import LayerChoice
+from keras_saliency.folders import check_folder
+from keras_saliency.layers import LayerChoice, check_choice
 from keras_saliency.notebook import figure_html, png
 from keras_saliency.notices import warn_user
 from keras_saliency.overview import Overview
@@ -32,6 +34,7 @@ from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.siblings import Siblings
 from keras_saliency.snapshot import Snapshot
 from keras_saliency.targets import Target, What
+from keras_saliency.tiles.survey import TileMaps, explainer_of
 from keras_saliency.verdict import Assessor, Verdict
 
 logger = logging.getLogger("keras_saliency")
@@ -46,8 +49,8 @@ class SaliencyCallback(keras.callbacks.Callback):
     what they are without the callback, and after the first batch no fault of its own stops it.
 
     Args:
-        probes: `Probes`, an array of images, `(images, labels)`, a `tf.data.Dataset` or
-            `PyDataset` (read now, a few images a class), or a folder of class sub-folders.
+        probes: `Probes`, `tiles.Tiles`, an array of images, `(images, labels)`, a dataset (read
+            now, a few images a class), or a folder of class sub-folders.
         log_dir: Where TensorBoard looks for runs. A run is never mixed with an older one:
             `saliency`, then `saliency_2`; a fit with `initial_epoch > 0` continues the newest.
         methods: Names out of `keras_saliency.methods.available()`, or callables
@@ -98,23 +101,21 @@ class SaliencyCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._methods = list(name_methods(methods).values())
-        self._given = probes if isinstance(probes, (str, Path)) else Probes.of(probes)
-        if not isinstance(log_dir, (str, Path)):
-            raise TypeError(
-                "log_dir must be a folder; labels go with their images, as in "
-                "SaliencyCallback((images, labels), log_dir). "
-                f"Received: log_dir of type {type(log_dir).__name__}"
-            )
-        self._log_dir = Path(log_dir)
+        is_folder = isinstance(probes, (str, Path))
+        self._given = check_folder(probes) if is_folder else Probes.of(probes)
+        self._log_dir = local_folder(log_dir)
+        check_choice(layer)
         self._layer = layer
         self._target = Target.of_any(target)
         self._shortcuts = None if shortcuts is None else Shortcuts.of(shortcuts)
         self.verdict: Verdict | None = None
         self._every, self._counts_batches = read_every(every)
+        check_count(batch_size, "batch_size")
         self._batch_size = batch_size
+        check_switch(strict, "strict")
         self._strict = strict
         self._faults: set[str] = set()
-        self._recorder: Recorder | None = None
+        self._recorder: Recorder | Unheard | None = None
         self._unsaid: str | None = None
         self._has_hinted = False
         self._last: Snapshot | None = None
@@ -177,17 +178,19 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _begin(self, epoch: int) -> None:
         first = self._first_look()
         name = "saliency_batches" if self._counts_batches else "saliency"
-        run = new_run(self._log_dir, name, resume=epoch > 0)
-        continued = any(run.iterdir())
         begun = iterations(self.model) + 1 if self._counts_batches else epoch
-        self._recorder = Recorder.of_probes(
-            self._probes,
-            run,
-            of=self._explainer.of,
-            settings=self._settings(),
-            continued_at=begun if continued else None,
-            on_fault=self._warn,
-        )
+        self._recorder, continued = Unheard(), False
+        if is_chief(self.model):
+            self._recorder, continued = Recorder.of_probes(
+                self._probes,
+                self._log_dir,
+                name,
+                resume_at=begun if epoch > 0 else None,
+                of=self._explainer.of,
+                settings=self._settings(),
+                tile_maps=TileMaps.of(self._probes, self._explainer.head),
+                on_fault=self._warn,
+            )
         self._last = self._best = None
         self._is_timed, self._unsaid = False, None
         self._settling, self._batch = Settling(self.model), iterations(self.model)
@@ -265,7 +268,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _record(self, step: int, when: str, look: Look, logs: Mapping[str, Any]) -> None:
         if self._recorder is None:
             return
-        carried = {} if self._siblings.have_tensorboard() else _carried(logs)
+        carried = self._siblings.carried(logs)
         probes, head = self._probes, self._explainer.head
         said = read_predictions(head, look.outputs, probes.labels, probes.class_names)
         when += self._settling.note(self.model)
@@ -313,7 +316,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         if by_label and self._probes.labels is None:
             self._say("the probes have no labels, so the predicted class is explained")
             target = replace(target, what="predicted")
-        return Explainer(
+        return explainer_of(
             self.model, self._probes, self._methods, target, self._layer, self._batch_size
         )
 
@@ -393,8 +396,3 @@ class SaliencyCallback(keras.callbacks.Callback):
         if self._recorder is not None:
             self._recorder.close()
         self._recorder = None
-
-
-def _carried(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Take Keras's own numbers; those of the verdict have curves of their own."""
-    return {k: float(v) for k, v in logs.items() if not k.startswith("shortcut_")}

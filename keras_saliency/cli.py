@@ -1,4 +1,4 @@
-"""The command line: `keras-saliency demo`, `explain MODEL IMAGE...` and `tensorboard`.
+"""The command line: `keras-saliency demo`, `explain MODEL IMAGE...`, `motion` and `tensorboard`.
 
 Keras is imported by the commands themselves, so that `--help` and a mistyped option are instant.
 """
@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from keras_saliency import __version__
+from keras_saliency import __version__, motion_command
+from keras_saliency.options import as_count, as_seed, as_share, as_target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_explain(commands)
+    motion_command.add_to(commands)
     _add_tensorboard(commands)
     return parser
 
@@ -80,16 +82,16 @@ def _add_demo(commands: Any) -> None:
     option("--log-dir", default="logs", metavar="DIR", help="where TensorBoard looks (%(default)s)")
     option(
         "--correlation",
-        type=_share,
+        type=as_share,
         nargs="+",
         default=(0.95, 0.5),
         metavar="SHARE",
         help="of pictures whose ground, grass or snow, goes with the animal: a training each "
         "(0.95 0.5)",
     )
-    option("--images", type=_count, default=2000, metavar="N", help="to train on (%(default)s)")
-    option("--epochs", type=_count, default=5, metavar="N", help="(%(default)s)")
-    option("--seed", type=int, default=0, metavar="N", help="decides everything (%(default)s)")
+    option("--images", type=as_count, default=2000, metavar="N", help="to train on (%(default)s)")
+    option("--epochs", type=as_count, default=5, metavar="N", help="(%(default)s)")
+    option("--seed", type=as_seed, default=0, metavar="N", help="decides everything (%(default)s)")
     parser.set_defaults(run=_demo)
 
 
@@ -108,7 +110,7 @@ def _add_explain(commands: Any) -> None:
     option("--method", default="grad_cam", metavar="NAME", help=f"one of {listed} (%(default)s)")
     option(
         "--target",
-        type=_target,
+        type=as_target,
         default="predicted",
         metavar="WHAT",
         help="predicted, contrast (it rather than the runner-up), or a class index (%(default)s)",
@@ -124,7 +126,7 @@ def _add_explain(commands: Any) -> None:
     option("--cmap", metavar="NAME", help="a matplotlib colour map")
     option(
         "--opacity",
-        type=_share,
+        type=as_share,
         metavar="0..1",
         help="of the map; by default it follows the magnitude",
     )
@@ -236,7 +238,8 @@ def _probes(
     """Read pictures at the size and with the channels that a model gets."""
     import numpy as np
 
-    from keras_saliency.folders import read_picture, resized
+    from keras_saliency.folders import resized
+    from keras_saliency.image_files import read_picture
     from keras_saliency.probes import Probes
 
     inputs, shown = [], []
@@ -290,7 +293,7 @@ def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, p
     from PIL import Image
 
     from keras_saliency import render
-    from keras_saliency.folders import read_picture
+    from keras_saliency.image_files import read_picture
 
     picture, signed = read_picture(image, "rgb"), bool((map_ < 0).any())
     try:
@@ -320,6 +323,9 @@ def _destinations(images: list[Path], out: str | None, method: str) -> list[Path
         out is None or Path(out).is_dir() or out.endswith(("/", os.sep)) or not Path(out).suffix
     ):
         pattern = os.path.join(pattern, f"{{name}}.{method}.png")
+    for image in images:
+        if not image.stem.strip("."):
+            raise ValueError(f"The name of {image} would be a folder in --out: rename it.")
     places = [Path(pattern.replace("{name}", image.stem)) for image in images]
     if len(set(places)) < len(places):
         raise ValueError(
@@ -348,33 +354,6 @@ def _make_room(place: Path) -> None:
         writable, reason = False, f" ({error})"
     if not writable:
         raise ValueError(f"{place} can't be written{reason}. Give another --out.")
-
-
-def _target(text: str) -> str | int:
-    if text in ("predicted", "contrast"):
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be predicted, contrast or a class index. Received: {text}"
-        ) from None
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1. Received: {text}")
-    return share
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1. Received: {text}")
-    return int(text)
 
 
 def _one_line(error: Exception) -> str:

@@ -13,21 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.arrays import Array, as_array, check_count, is_tf_dataset
+from keras_saliency.arrays import Array, as_array, is_tf_dataset
+from keras_saliency.checks import check_count
 from keras_saliency.inputs import Kind
 from keras_saliency.notices import warn_user
 from keras_saliency.sampling import Example, Sample
 
-# Serialising in-memory arrays takes about nine times their size.
-_COPY_AT_MOST = 512 * 2**20
-# The dataset operations that share state with their originals, and the same without state:
-# (operation, how many inputs it has, the attribute that it does not have).
-_STATELESS = {
-    "ShuffleDatasetV3": ("ShuffleDataset", 4, None),
-    "RandomDatasetV2": ("RandomDataset", 2, "rerandomize_each_iteration"),
-}
-_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
-_MEND = "pass arrays instead, or a second dataset that does not train"
+MEND = "pass arrays instead, or a second dataset that does not train"
 _LABELS = {"label", "labels"}  # as the dicts of tensorflow_datasets name them
 
 
@@ -52,11 +44,12 @@ def draw(
         (`None` without labels), class by class.
     """
     check_count(per_class, "per_class")
+    check_count(seed, "seed", least=0)
     rng = np.random.default_rng(seed)
     sample = Sample(per_class, rng, class_count)
     # Closed first: what the dataset's threads still draw must not come after the streams are back.
     with (
-        _random_streams_kept(),
+        random_streams_kept(),
         contextlib.closing(_examples(dataset, rng, seed, kind)) as examples,
     ):
         for image, label in examples:
@@ -86,6 +79,11 @@ def _split(element: Any, kind: Kind | None) -> list[Example]:
     """The single examples of what a dataset yields at a time."""
     images, labels = element, None
     if isinstance(element, tuple | list):
+        if not element:
+            raise TypeError(
+                "A dataset must yield `(images, labels)`, or images alone. Received: an empty "
+                f"{type(element).__name__}"
+            )
         images, labels = element[0], element[1] if len(element) > 1 else None
     if isinstance(labels, dict | tuple):
         raise TypeError(
@@ -146,6 +144,13 @@ def _is_single(image: Array, label: Array | None, kind: Kind | None) -> bool:
     return True
 
 
+def is_dataset(value: Any) -> bool:
+    """Whether it can be read as a dataset."""
+    if isinstance(value, str | bytes | Path | tuple | dict | type):
+        return False
+    return is_tf_dataset(value) or hasattr(value, "__getitem__") or isinstance(value, Iterable)
+
+
 def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any]:
     """What the dataset yields, read so that its user does not notice where that can be done."""
     if isinstance(dataset, str | bytes | Path | tuple):
@@ -155,11 +160,15 @@ def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any
             f"Received: {type(dataset).__name__}"
         )
     if is_tf_dataset(dataset):
-        yield from _untouched(dataset, seed).as_numpy_iterator()
+        # The one place besides `autodiff` that needs TensorFlow, and only where it is in use.
+        from keras_saliency.tf_data import untouched
+
+        yield from untouched(dataset, seed).as_numpy_iterator()
     elif hasattr(dataset, "__getitem__") and not isinstance(dataset, dict):
-        yield from _indexed(_with_own_generators(dataset), rng)
+        with _seeds_kept(dataset):
+            yield from _indexed(_with_own_generators(dataset), rng)
     elif isinstance(dataset, Iterator):
-        warn_user(f"What is read from an iterator will be missing in the training: {_MEND}.")
+        warn_user(f"What is read from an iterator will be missing in the training: {MEND}.")
         yield from dataset
     elif isinstance(dataset, Iterable) and not isinstance(dataset, dict):
         with _generators_kept(dataset):
@@ -189,7 +198,22 @@ def _with_own_generators(dataset: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _random_streams_kept() -> Iterator[None]:
+def _seeds_kept(dataset: Any) -> Iterator[None]:
+    """Put back the seeds of Keras layers that a dataset holds: augmentation draws from these."""
+    keras: Any = sys.modules.get("keras")
+    held = list(getattr(dataset, "__dict__", {}).values()) if keras else []
+    layers = [one for one in held if isinstance(one, keras.layers.Layer)]
+    seeds = [v for layer in layers for v in layer.non_trainable_variables]
+    before = [keras.ops.convert_to_numpy(v) for v in seeds]
+    try:
+        yield
+    finally:
+        for variable, value in zip(seeds, before, strict=True):
+            variable.assign(value)
+
+
+@contextlib.contextmanager
+def random_streams_kept() -> Iterator[None]:
     """Put the global random streams back: a dataset's code may draw from them."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     torch = sys.modules.get("torch")
@@ -212,96 +236,3 @@ def _generators_kept(loader: Any) -> Iterator[None]:
     finally:
         for generator, state in states:
             generator.set_state(state)
-
-
-def _untouched(dataset: Any, seed: int) -> Any:
-    """A copy of a `tf.data.Dataset` whose reading leaves the original's later epochs alone.
-
-    Each iterator draws the next seed of its dataset's shuffles, so that one early look shifts the
-    order of every epoch after it. The copy goes through the serialised graph: its variables
-    (the state of random layers) are its own, its shuffles get a seed of ours, and caches, which
-    it would share and fill, are left out.
-    """
-    import tensorflow as tf
-
-    if _bytes_in_memory(dataset) > _COPY_AT_MOST:
-        warn_user(
-            "The dataset is too large to be copied, and reading it may shift its order in "
-            f"training: {_MEND}."
-        )
-        return dataset
-    try:
-        graph = _stateless_graph(dataset, seed)
-        twin = _from_graph(graph, dataset.element_spec)
-    except tf.errors.OpError as error:
-        warn_user(
-            "The dataset can't be copied, and reading it may shift its order in training "
-            f"({error.message}): {_MEND}."
-        )
-        return dataset
-    if _calls_python(graph) and not _yield_the_same(twin, _from_graph(graph, dataset.element_spec)):
-        warn_user(
-            "The dataset calls Python code that keeps a state of its own (a random generator, an "
-            f"iterator), so reading it shifts what it yields in training: {_MEND}."
-        )
-    return twin
-
-
-def _bytes_in_memory(dataset: Any) -> int:
-    """The size of the arrays that a dataset was made from."""
-    own = sum(t.dtype.size * t.shape.num_elements() for t in getattr(dataset, "_tensors", ()))
-    return own + sum(_bytes_in_memory(source) for source in dataset._inputs())
-
-
-def _stateless_graph(dataset: Any, seed: int) -> Any:
-    """The dataset as a GraphDef that shares no state with it."""
-    import tensorflow as tf
-
-    # The policy "ignore": of the state of random operations the copy needs none.
-    variant = tf.data.experimental.to_variant(dataset)
-    serialised = tf.raw_ops.DatasetToGraphV2(input_dataset=variant, external_state_policy=1)
-    graph = tf.compat.v1.GraphDef.FromString(serialised.numpy())
-    constant = graph.node.add(name="keras_saliency_seed", op="Const")
-    constant.attr["dtype"].type = tf.int64.as_datatype_enum
-    # Two zeros would mean a seed drawn anew.
-    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(seed + 1 or 1, tf.int64))
-    sources = {}
-    for node in graph.node:
-        if node.op in _STATELESS:
-            node.op, inputs, attribute = _STATELESS[node.op]
-            del node.input[inputs:]
-            node.input[inputs - 2] = node.input[inputs - 1] = constant.name
-            if attribute is not None:
-                del node.attr[attribute]
-        elif node.op in ("CacheDataset", "CacheDatasetV2"):
-            sources[node.name] = node.input[0]
-    for node in graph.node:
-        for place, source in enumerate(node.input):
-            while source in sources:
-                source = sources[source]
-            node.input[place] = source
-    return graph
-
-
-def _from_graph(graph: Any, element_spec: Any) -> Any:
-    import tensorflow as tf
-
-    variant = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
-    return tf.data.experimental.from_variant(variant, element_spec)
-
-
-def _calls_python(graph: Any) -> bool:
-    return any(
-        node.op in _PYTHON_OPS for function in graph.library.function for node in function.node_def
-    )
-
-
-def _yield_the_same(first: Any, second: Any) -> bool:
-    """Whether two copies begin alike; what Python code keeps is the only thing they share."""
-    import tensorflow as tf
-
-    heads = []
-    for dataset in (first, second):
-        with _random_streams_kept():
-            heads.append(tf.nest.flatten(list(dataset.take(1).as_numpy_iterator())))
-    return all(np.array_equal(a, b) for a, b in zip(*heads, strict=True))

@@ -36,20 +36,16 @@ def find_range(images: Array) -> tuple[tuple[float, float], bool]:
 
 
 def pictures_of(images: Array, kind: Kind, value_range: tuple[float, float], known: bool) -> Array:
-    """uint8 `(batch, height, width, 3)` of images `(batch, *grid, channels)`."""
+    """uint8 `(batch, [frames,] height, width, 3)` of images `(batch, *grid, channels)`."""
     if kind == "signal":
         return _drawn_signals(images)
     if not known:
         _warn_of_unknown_range(value_range)
-    if kind == "volume":
-        images = images[:, chosen_frames(images.shape[1])]
-    return (
-        _strips(_to_rgb(images, value_range)) if kind == "volume" else _to_rgb(images, value_range)
-    )
+    return _to_rgb(images, value_range)
 
 
 def given_pictures(display: Any, kind: Kind, images: Array) -> Array:
-    """uint8 RGB of the pictures a user gave for the eye."""
+    """uint8 RGB of the pictures a user gave for the eye, of volumes with all of their frames."""
     array, _, _ = image_batch(display, "display", "volume" if kind == "volume" else "image")
     value_range, known = find_range(array)
     frames = images.shape[1] if kind == "volume" else None
@@ -61,9 +57,26 @@ def given_pictures(display: Any, kind: Kind, images: Array) -> Array:
             "values in [0, 1], [-1, 1] or [0, 255]. Received: "
             f"display.shape={array.shape}, values from {array.min():g} to {array.max():g}"
         )
-    if frames is None:
-        return _to_rgb(array.astype(np.float32), value_range)
-    return _strips(_to_rgb(array[:, chosen_frames(frames)].astype(np.float32), value_range))
+    return _to_rgb(array.astype(np.float32), value_range)
+
+
+def strips(clips: Array) -> Array:
+    """Lay some frames of `(batch, frames, height, width, 3)` side by side, white lines between."""
+    frames = clips[:, chosen_frames(clips.shape[1])]
+    rows, columns = mosaic_of(frames.shape[1])
+    height, width = frames.shape[2:4]
+    times = max(1, -(-_STRIP // (columns * width)))
+    height, width = times * height, times * width
+    laid = np.full((len(frames), rows * height, columns * width, 3), 255, np.uint8)
+    for i in range(frames.shape[1]):
+        top, left = i // columns * height, i % columns * width
+        large = frames[:, i].repeat(times, axis=1).repeat(times, axis=2)
+        laid[:, top : top + height, left : left + width] = large
+    for i in range(1, columns):
+        laid[:, :, i * width - 1 : i * width + 1] = 255
+    for i in range(1, rows):
+        laid[:, i * height - 1 : i * height + 1] = 255
+    return laid
 
 
 def _warn_of_unknown_range(value_range: tuple[float, float]) -> None:
@@ -91,24 +104,6 @@ def _to_rgb(images: Array, value_range: tuple[float, float]) -> Array:
     span = high - low if high > low else 1.0
     scaled = np.rint(np.clip((shown - low) / span, 0, 1) * 255).astype(np.uint8)
     return np.broadcast_to(scaled, (*scaled.shape[:-1], 3))
-
-
-def _strips(frames: Array) -> Array:
-    """Lay `(batch, frames, height, width, 3)` side by side, white lines between."""
-    rows, columns = mosaic_of(frames.shape[1])
-    height, width = frames.shape[2:4]
-    times = max(1, -(-_STRIP // (columns * width)))
-    height, width = times * height, times * width
-    strips = np.full((len(frames), rows * height, columns * width, 3), 255, np.uint8)
-    for i in range(frames.shape[1]):
-        top, left = i // columns * height, i % columns * width
-        large = frames[:, i].repeat(times, axis=1).repeat(times, axis=2)
-        strips[:, top : top + height, left : left + width] = large
-    for i in range(1, columns):
-        strips[:, :, i * width - 1 : i * width + 1] = 255
-    for i in range(1, rows):
-        strips[:, i * height - 1 : i * height + 1] = 255
-    return strips
 
 
 def _drawn_signals(signals: Array) -> Array:

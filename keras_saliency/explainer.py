@@ -13,15 +13,18 @@ from keras import ops
 
 from keras_saliency import methods as all_methods
 from keras_saliency import render
+from keras_saliency.autodiff import check_backend
 from keras_saliency.calls import fitting
+from keras_saliency.checks import check_call, check_count
 from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
 from keras_saliency.notebook import figure_html, png
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
 from keras_saliency.progress import Progress
-from keras_saliency.scored_model import Method, ScoredModel, settle, untouched
+from keras_saliency.scored_model import Method, ScoredModel, settle
 from keras_saliency.targets import Target, What
+from keras_saliency.untouched import untouched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,6 +118,8 @@ class Explanation:
                 else f"{self.method}: {self.of} {score:.3g}"
                 for target, score in zip(self.targets, self.scores, strict=True)
             ]
+        if isinstance(titles, str) or not isinstance(titles, Iterable):
+            raise TypeError(f"titles must be a list, one per image. Received: titles={titles!r}")
         return render.figure(
             self.display,
             self.maps,
@@ -146,6 +151,7 @@ class Look:
         scores: (n,) float32.
         classes: (n,) int, the class explained, -1 where there is none.
         outputs: (n, ...) the model's own output.
+        tiles: Of tiles, (all tiles, classes) float32, the probabilities; else None.
     """
 
     maps: dict[str, np.ndarray]
@@ -153,6 +159,7 @@ class Look:
     scores: np.ndarray
     classes: np.ndarray
     outputs: np.ndarray
+    tiles: np.ndarray | None = None
 
 
 class Explainer:
@@ -179,6 +186,8 @@ class Explainer:
         layer: LayerChoice,
         batch_size: int,
     ) -> None:
+        check_backend()
+        check_count(batch_size, "batch_size")
         self._methods = name_methods(chosen)
         self._images = np.asarray(probes.images, "float32")
         self._extras = list(probes.extras.values())
@@ -341,10 +350,11 @@ def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
     """
     if isinstance(chosen, (str, ModuleType)) or callable(chosen):
         chosen = [chosen]
-    if not isinstance(chosen, Iterable):
+    if not isinstance(chosen, Iterable) or isinstance(chosen, (bytes, dict, set)):
         raise TypeError(
             "methods must be names out of keras_saliency.methods.available(), or callables "
-            f"(model, images) -> maps, in a list. Received: methods={chosen!r}"
+            "(model, images) -> maps, in a list; options are given as in functools.partial("
+            f"keras_saliency.methods.get('rise'), samples=500). Received: methods={chosen!r}"
         )
     chosen = list(chosen)
     for method in chosen:
@@ -364,15 +374,14 @@ def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
             f"Methods need names of their own, under which their maps are filed. Received: "
             f"{', '.join(twice)} more than once. Wrap one in a function of another name."
         )
-    return {name: all_methods.get(method) for name, method in zip(names, chosen, strict=True)}
+    found = {name: all_methods.get(method) for name, method in zip(names, chosen, strict=True)}
+    for name, method in found.items():
+        check_call(method, ("model", "images"), f"The method {name!r}")
+    return found
 
 
 def _balanced(count: int, batch_size: int) -> int:
     """Return the size of equal chunks, at most `batch_size`, that waste the least filling up."""
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(
-            f"batch_size must be an integer from 1. Received: batch_size={batch_size!r}"
-        )
     return -(-count // -(-count // batch_size))
 
 
@@ -386,7 +395,12 @@ def _check_names(probes: Probes, head: Head) -> None:
 
 
 def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:
-    maps = np.asarray(ops.convert_to_numpy(found), "float32")
+    try:
+        maps = np.asarray(ops.convert_to_numpy(found), "float32")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"A method must return maps of numbers. Received: {type(found).__name__} from {name!r}"
+        ) from error
     if maps.ndim != len(batch.shape) - 1 or len(maps) != batch.shape[0]:
         grid = {1: "time", 2: "h, w"}.get(len(batch.shape) - 2, "frames, h, w")
         raise ValueError(

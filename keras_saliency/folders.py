@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from keras_saliency.arrays import Array, check_count
+from keras_saliency.arrays import Array
+from keras_saliency.checks import check_count
+from keras_saliency.image_files import PILLOW_MODES, read_picture
+from keras_saliency.notices import warn_user
 from keras_saliency.opencv import cv2
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _MASK_ENDING = ".mask.png"
-_PILLOW_MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 
 
 class Pictures(NamedTuple):
@@ -33,14 +34,14 @@ def read_folder(
     directory: str | Path, image_size: Any, per_class: int | None, color_mode: str
 ) -> Pictures:
     """Read a folder of class folders, or of pictures; the arguments are `from_directory`'s."""
-    if color_mode not in _PILLOW_MODES:
+    if color_mode not in PILLOW_MODES:
         raise ValueError(
-            f"`color_mode` must be one of {list(_PILLOW_MODES)}. Received: {color_mode!r}"
+            f"`color_mode` must be one of {list(PILLOW_MODES)}. Received: {color_mode!r}"
         )
     if per_class is not None:
         check_count(per_class, "per_class")
     size = _settle_size(image_size)
-    class_names, folders = _list_classes(Path(directory))
+    class_names, folders = _list_classes(check_folder(directory))
     picked = [
         (label, path)
         for label, folder in enumerate(folders)
@@ -74,40 +75,85 @@ def _settle_size(image_size: Any) -> tuple[int, int] | None:
         return None
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     try:
-        height, width = (int(side) for side in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height < 1 or width < 1:
+        height, width = size
+        check_count(height, "height")
+        check_count(width, "width")
+    except (TypeError, ValueError) as error:
         raise ValueError(
             "`image_size` must be (height, width), or a functional or built Sequential model. "
             f"Received: image_size={image_size!r}"
+        ) from error
+    return int(height), int(width)
+
+
+def check_folder(directory: Any) -> Path:
+    """The folder as a path, which must be there."""
+    if not isinstance(directory, str | os.PathLike):
+        raise TypeError(
+            "Expected the path of a folder of pictures. Received: directory of type "
+            f"{type(directory).__name__}"
         )
-    return height, width
+    place = Path(directory)
+    if not place.is_dir():
+        raise ValueError(
+            "Expected a folder of pictures, one folder a class in it, or none. For single files "
+            f"pass [PIL.Image.open(path)]. Received: {str(place)!r}, which is "
+            f"{'a file' if place.exists() else 'not there'}"
+        )
+    return place
 
 
 def _list_classes(directory: Path) -> tuple[list[str] | None, list[Path]]:
     """The class names in Keras's order, empty folders included, and their folders."""
-    if not directory.is_dir():
-        raise ValueError(f"Expected a folder of pictures. Received: {str(directory)!r}")
-    names = [
-        name
-        for name in sorted(os.listdir(directory))
-        if (directory / name).is_dir() and not name.startswith(".")
-    ]
-    if not names:
+    names = [name for name in _names_in(directory) if not name.startswith(".")]
+    folders = [name for name in names if (directory / name).is_dir()]
+    if not folders:
         return None, [directory]
-    return names, [directory / name for name in names]
+    for name in set(names).difference(folders):
+        if (directory / name).is_symlink() and not (directory / name).exists():
+            raise ValueError(
+                "A class folder that is missing would shift the numbers of those after it, and "
+                f"{directory / name} is a link that leads nowhere. Mend or remove it."
+            )
+    if loose := [name for name in names if name not in folders and _is_picture(name)]:
+        warn_user(
+            f"{len(loose)} pictures beside the class folders belong to no class and are left out "
+            f"({', '.join(loose[:3])}): move them into their class. Received: {directory} with the "
+            f"classes {', '.join(folders)}"
+        )
+    return folders, [directory / name for name in folders]
+
+
+def _names_in(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError as error:
+        raise _unreadable(error) from error
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
     """The pictures of one class: sub-folders count, hidden files (macOS's `._*`) do not."""
-    for root, _, files in sorted(os.walk(folder), key=lambda entry: entry[0]):
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(error) from error
+
+    for root, _, files in sorted(os.walk(folder, onerror=refuse), key=lambda entry: entry[0]):
         if any(part.startswith(".") for part in Path(root).relative_to(folder).parts):
             continue
         for name in sorted(files):
-            lower = name.lower()
-            if lower.endswith(_EXTENSIONS) and not lower.endswith(_MASK_ENDING) and name[0] != ".":
+            if _is_picture(name) and name[0] != ".":
                 yield Path(root, name)
+
+
+def _is_picture(name: str) -> bool:
+    lower = name.lower()
+    return lower.endswith(_EXTENSIONS) and not lower.endswith(_MASK_ENDING)
+
+
+def _unreadable(error: OSError) -> ValueError:
+    return ValueError(
+        f"The folder {error.filename} can't be read ({error.strerror}). Mend its permissions."
+    )
 
 
 def _spread(paths: list[Path], count: int | None) -> list[Path]:
@@ -115,47 +161,6 @@ def _spread(paths: list[Path], count: int | None) -> list[Path]:
     if count is None or count >= len(paths):
         return paths
     return [paths[i * len(paths) // count] for i in range(count)]
-
-
-def read_picture(path: Path, color_mode: str) -> Array:
-    """One upright picture as uint8 `(height, width, channels)`; transparency shows white."""
-    try:
-        with Image.open(path) as file:
-            image = _eight_bits(ImageOps.exif_transpose(file))
-            if color_mode != "rgba":
-                image = _opaque(image)
-            array = np.array(image.convert(_PILLOW_MODES[color_mode]))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} can't be read as a picture: {error}. Mend or move it.") from error
-    return array if array.ndim == 3 else array[..., None]
-
-
-def pixels_of(pictures: Sequence[Image.Image]) -> list[Array]:
-    """Opened pictures as `read_picture` reads them, uint8: grey if all of them are, else RGB.
-
-    Pictures of floats, whose range is not known, stay as they are.
-    """
-    grey = all(Image.getmodebase(picture.mode) == "L" for picture in pictures)
-    mode = "L" if grey else "RGB"
-    return [
-        np.array(picture if picture.mode == "F" else _opaque(_eight_bits(picture)).convert(mode))
-        for picture in pictures
-    ]
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """The picture on white, if it has any transparency."""
-    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
-        return image
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits: Pillow would cut it off at 255."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray(np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8))
 
 
 def _read_masks(paths: list[Path], images: list[Array]) -> list[Array] | None:

@@ -54,6 +54,11 @@ def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Arr
             )
         return given, {}, ALONE
     parts = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
+    if not parts:
+        raise ValueError(
+            "`images` must hold the inputs of a model, at least the images. "
+            f"Received: an empty {type(given).__name__}"
+        )
     arrays = {name: as_array(part, f"images[{name!r}]") for name, part in parts.items()}
     shapes = ", ".join(f"{name!r}: {array.shape}" for name, array in arrays.items())
     if image is None:
@@ -65,7 +70,7 @@ def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Arr
                 f"Received: inputs of shapes {{{shapes}}}"
             )
         image = names[0]
-    if image not in arrays:
+    if image not in list(arrays):  # which takes what can't be hashed
         raise ValueError(
             f"`image` must be one of the inputs, {', '.join(map(repr, arrays))}. "
             f"Received: image={image!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -17,26 +17,34 @@ def settle_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | N
     """The class names as a tuple of different strings."""
     if class_names is None:
         return None
-    if isinstance(class_names, str | dict | set | frozenset):
+    unordered = isinstance(class_names, str | bytes | dict | set | frozenset)
+    if unordered or not isinstance(class_names, Iterable):
         raise TypeError(
             "`class_names` must be a list, in the order of the model's outputs. "
             f"Received: class_names={class_names!r}"
         )
     settled = tuple(_text(name) for name in class_names)
-    if len(set(settled)) < len(settled):
-        raise ValueError(f"`class_names` must differ. Received: class_names={settled}")
+    if not settled or len(set(settled)) < len(settled):
+        raise ValueError(
+            "`class_names` must be a name for each class, all of them different, or None. "
+            f"Received: class_names={settled}"
+        )
     return settled
 
 
 def _text(name: Any) -> str:
     """A name that may be bytes, as tensorflow's and h5py's strings are."""
-    return name.decode() if isinstance(name, bytes) else str(name)
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def settle_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> Array | None:
     """int64 classes where the labels can be read as such, else float32 targets."""
     if labels is None:
         return None
+    if isinstance(labels, str | bytes | dict | set):
+        raise TypeError(
+            f"`labels` must be a list or an array, one label per image. Received: labels={labels!r}"
+        )
     array = as_array(labels, "labels")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -129,7 +137,8 @@ def label_text(label: Any, class_names: tuple[str, ...] | None) -> str:
 def settle_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tuple[str, ...]:
     """Safe and unique names, one per probe."""
     count = len(label_texts)
-    if isinstance(names, str) or (names is not None and len(names) != count):
+    wrong = isinstance(names, str) or not isinstance(names, Sized) or len(names) != count
+    if names is not None and wrong:
         raise ValueError(f"`names` must be a list of {count} names. Received: names={names!r}")
     width = max(2, len(str(count - 1)))
     numbers = [f"{index:0{width}d}" for index in range(count)]

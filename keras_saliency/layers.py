@@ -162,6 +162,12 @@ def choose(
     return _place(recording, runs, layout, -1 if number is None else number)
 
 
+def check_choice(choice: Any) -> None:
+    """Refuse what can't name a layer of any model."""
+    if choice is not None:
+        _names_and_run(choice.layer if isinstance(choice, Tokens) else choice)
+
+
 def logits_behind(recording: Recording) -> LogitPlace | None:
     """Find the layer that makes the model's probabilities from logits, if there is one."""
     run = recording.producer(recording.output)
@@ -283,7 +289,7 @@ def _names_and_run(choice: Any) -> tuple[tuple[str, ...], int | None]:
     parts = tuple(choice.split("/")) if isinstance(choice, str) else choice
     if isinstance(parts, tuple) and parts:
         *names, run = parts if isinstance(parts[-1], int) else (*parts, None)
-        if names and all(isinstance(name, str) for name in names):
+        if names and all(isinstance(name, str) for name in names) and any(names):
             return tuple(names), run
     raise TypeError(
         "layer must be a name, a path such as ('mobilenetv2', 'out_relu') with the number of a run "

@@ -59,8 +59,9 @@ def load(name: str, weights: str | None) -> Loaded:
             f"Received: MODEL {name}. Leave --weights out."
         )
     if not Path(name).exists():
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        lower = {each.lower(): each for each in known}
+        near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(lower[each] for each in near)}?" if near else ""
         raise ValueError(
             f"There is no model file {name}, nor a model of keras.applications of that name.{hint} "
             "Give the path of a .keras or .h5 file, or a name such as VGG16."

@@ -1,10 +1,13 @@
 """Masks that nobody had to draw: of boxes, or made by a program from the colours at the border.
 
 A made mask is good enough to swap backgrounds with, and no more: what it misses of an object stays
-in the picture. Masks of the user's own always win.
+in the picture. So there are two of each picture, one that rather covers too much, and a tight one
+that tells where the object is and how large. Masks of the user's own always win.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +21,7 @@ _SMOOTH = 1.5 / 64  # of the distances, so that an object becomes one piece
 _CENTRE = 0.2  # how much less the corners count
 _SIDE = 96  # Larger pictures are shrunk to this shorter side: blurred as they are, none is lost.
 _AREA = (0.10, 0.35)  # the least and the most of the picture that may be object
+_TIGHT_AREA = (0.04, 0.35)  # likewise of a tight mask
 _LAB_NOISE = 2.0  # a difference of colour that means nothing
 # A made mask looks wrong where its largest piece is less than this share of what stands out, or
 # lies on more than this share of the picture's outline.
@@ -25,11 +29,62 @@ _LARGEST_PIECE = 0.6
 _OUTLINE = 0.3
 
 
-def make_masks(display: Array) -> Array:
+class Found(NamedTuple):
+    """Objects that a program found in pictures.
+
+    Attributes:
+        masks: float32 `(batch, height, width)` in [0, 1], 1 on the object, a tenth of the picture
+            at least; all 0 where a picture is of one colour.
+        tight: Likewise, from 4 % of the picture on: of a small object it holds less ground.
+        wrong: bool `(batch,)`: the mask is empty, is one of several pieces that stand out alike, or
+            runs along the picture's edge.
+    """
+
+    masks: Array
+    tight: Array
+    wrong: Array
+
+
+def find_objects(display: Array) -> Found:
     """Guess where the object is: what differs in colour from the picture's border.
 
     The distance (Mahalanobis, in Lab) of each pixel from the colours of the rim is smoothed and
     weighted a little towards the centre; the mask is the largest piece above Otsu's threshold.
+
+    Args:
+        display: uint8 `(batch, height, width, 3)`, RGB.
+
+    Returns:
+        Masks, and which of them are hardly of an object, by what the pictures show.
+
+    Raises:
+        TypeError: If the pictures are not uint8.
+        ValueError: If they are not RGB.
+
+    Example:
+        >>> pictures = np.zeros((2, 32, 48, 3), np.uint8)
+        >>> pictures[0, 10:20, 20:32] = 200
+        >>> find_objects(pictures).wrong.tolist()
+        [False, True]
+    """
+    _check_pictures(display)
+    size = display.shape[2:0:-1]
+    masks, tight, standing_out = [], [], []
+    for picture in display:
+        levels = _levels(picture)
+        pixels = _above_otsu(levels, _AREA)
+        piece = _largest_piece(pixels)
+        core = _largest_piece(_above_otsu(levels, _TIGHT_AREA) * piece)
+        standing_out.append(pixels.mean())
+        masks.append(_resized(piece, size))
+        tight.append(_resized(core if core.any() else piece, size))
+    covering = np.stack(masks)
+    wrong = _look_wrong(covering, np.array(standing_out))
+    return Found(covering, np.stack(tight), wrong)
+
+
+def make_masks(display: Array) -> Array:
+    """Make a mask of each picture's object, as `find_objects` does.
 
     Args:
         display: uint8 `(batch, height, width, 3)`, RGB.
@@ -48,43 +103,7 @@ def make_masks(display: Array) -> Array:
         >>> float(make_masks(pictures)[0, 12, 24])
         1.0
     """
-    _check_pictures(display)
-    size = display.shape[2:0:-1]
-    return np.stack(
-        [
-            cv2.resize(_largest_piece(_stands_out(picture)), size, interpolation=cv2.INTER_LINEAR)
-            for picture in display
-        ]
-    )
-
-
-def look_wrong(display: Array, masks: Array) -> Array:
-    """Tell which made masks are hardly of an object, by what the pictures show.
-
-    Args:
-        display: uint8 `(batch, height, width, 3)`, RGB.
-        masks: What `make_masks` made of them, `(batch, height, width)`.
-
-    Returns:
-        bool `(batch,)`: the mask is empty, is one of several pieces that stand out alike, or runs
-        along the picture's edge.
-
-    Raises:
-        TypeError: If the pictures are not uint8.
-        ValueError: If they are not RGB.
-
-    Example:
-        >>> plain = np.zeros((1, 32, 48, 3), np.uint8)
-        >>> look_wrong(plain, make_masks(plain)).tolist()
-        [True]
-    """
-    _check_pictures(display)
-    on_outline = np.concatenate(
-        [masks[:, 0], masks[:, -1], masks[:, 1:-1, 0], masks[:, 1:-1, -1]], axis=1
-    ).mean(axis=1)
-    area = masks.mean((1, 2))
-    standing_out = np.array([_stands_out(picture).mean() for picture in display])
-    return (area == 0) | (area < _LARGEST_PIECE * standing_out) | (on_outline > _OUTLINE)
+    return find_objects(display).masks
 
 
 def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
@@ -105,6 +124,11 @@ def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
         >>> masks_of_boxes(np.array([[1, 0, 2.5, 1]]), (2, 3)).tolist()
         [[[0.0, 1.0, 0.5], [0.0, 0.0, 0.0]]]
     """
+    if np.ndim(boxes) != 2 or np.shape(boxes)[1] != 4:
+        raise ValueError(
+            "Boxes must be (n, 4): left, top, right and bottom edge in pixels. "
+            f"Received: boxes.shape={np.shape(boxes)}"
+        )
     left, top, right, bottom = np.asarray(boxes, np.float64).T
     rows, columns = _inside(top, bottom, size[0]), _inside(left, right, size[1])
     masks = rows[:, :, None] * columns[:, None, :]
@@ -123,8 +147,17 @@ def dilate(masks: Array) -> Array:
     return np.stack([cv2.dilate(mask, kernel) for mask in masks.astype(np.float32)])
 
 
-def _stands_out(picture: Array) -> Array:
-    """Which pixels are far from the colours of the rim; uint8 0 or 1, shrunk if it is large."""
+def _look_wrong(masks: Array, standing_out: Array) -> Array:
+    """Which masks are hardly of an object, by the share of each picture that stands out."""
+    on_outline = np.concatenate(
+        [masks[:, 0], masks[:, -1], masks[:, 1:-1, 0], masks[:, 1:-1, -1]], axis=1
+    ).mean(axis=1)
+    area = masks.mean((1, 2))
+    return (area == 0) | (area < _LARGEST_PIECE * standing_out) | (on_outline > _OUTLINE)
+
+
+def _levels(picture: Array) -> Array:
+    """How far pixels are from the colours of the rim, uint8, 255 the most; shrunk if large."""
     shrink = min(1, _SIDE / min(picture.shape[:2]))
     height, width = (max(1, round(shrink * length)) for length in picture.shape[:2])
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
@@ -139,7 +172,11 @@ def _stands_out(picture: Array) -> Array:
     off = (lab - border.mean(axis=0)).astype(np.float32)
     squared = (off @ np.linalg.inv(spread).astype(np.float32) * off).sum(axis=-1)
     far = cv2.GaussianBlur(np.sqrt(squared.clip(0)), (0, 0), _SMOOTH * side)
-    return _above_otsu(far * _towards_centre(height, width))
+    far *= _towards_centre(height, width)
+    peak = np.quantile(far, 0.995)  # A few stray pixels must not take up the whole scale.
+    if peak < 1e-3:
+        return np.zeros(far.shape, np.uint8)
+    return np.rint(255 * np.clip(far / peak, 0, 1)).astype(np.uint8)
 
 
 def _towards_centre(height: int, width: int) -> Array:
@@ -149,24 +186,24 @@ def _towards_centre(height: int, width: int) -> Array:
     return np.exp(-_CENTRE * (x**2 + y**2)).astype(np.float32)
 
 
-def _above_otsu(far: Array) -> Array:
-    """Otsu's threshold, moved where it would leave too little or too much."""
-    peak = np.quantile(far, 0.995)  # A few stray pixels must not take up the whole scale.
-    if peak < 1e-3:
-        return np.zeros(far.shape, np.uint8)
-    levels = np.rint(255 * np.clip(far / peak, 0, 1)).astype(np.uint8)
+def _above_otsu(levels: Array, area: tuple[float, float]) -> Array:
+    """Otsu's threshold, moved where it would leave less or more than such shares; uint8 0 or 1."""
     otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_OTSU)
-    least, most = _AREA
+    least, most = area
     threshold = np.clip(otsu, np.quantile(levels, 1 - most), np.quantile(levels, 1 - least))
     return (levels > min(threshold, 254)).astype(np.uint8)
 
 
 def _largest_piece(pixels: Array) -> Array:
-    """The largest connected piece, as a float32 mask."""
+    """The largest connected piece; uint8 0 or 1."""
     count, pieces, statistics, _ = cv2.connectedComponentsWithStats(pixels)
     if count == 1:
-        return np.zeros(pixels.shape, np.float32)
-    return (pieces == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()).astype(np.float32)
+        return np.zeros_like(pixels)
+    return (pieces == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+
+
+def _resized(piece: Array, size: tuple[int, int]) -> Array:
+    return cv2.resize(piece.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
 
 
 def _inside(first: Array, last: Array, count: int) -> Array:
@@ -177,8 +214,9 @@ def _inside(first: Array, last: Array, count: int) -> Array:
 
 
 def _check_pictures(display: Array) -> None:
-    if display.dtype != np.uint8:
-        raise TypeError(f"`display` must be uint8. Received: display.dtype={display.dtype}")
+    kind = f"display.dtype={display.dtype}" if hasattr(display, "dtype") else type(display).__name__
+    if getattr(display, "dtype", None) != np.uint8:
+        raise TypeError(f"`display` must be an array of uint8, 0 to 255. Received: {kind}")
     if display.ndim != 4 or display.shape[-1] != 3:
         raise ValueError(
             "`display` must be RGB, (batch, height, width, 3). "

@@ -11,7 +11,9 @@ from keras_saliency import cards, lettering, render
 from keras_saliency.lettering import FAINT, INK, MARKS, PAPER
 from keras_saliency.snapshot import Snapshot, choose_evenly, title_of, words
 
-_PROBES = 16  # so that the sheet is no longer than TensorBoard shows without a scroll bar
+_PROBES = 16
+_HIGHEST = 1020  # of a sheet as wide as a card; TensorBoard gives what is higher a scroll bar
+_ENOUGH = 0.75  # of the probes that were asked for: more of them would make the maps too small
 _NARROWEST = 52  # a map, so that it can be read
 _PLEASANT = 80  # a map, where there is room
 _LEAST = 104  # a probe with its caption
@@ -25,9 +27,10 @@ _HEADER, _LINE, _FOOTER = 42, 15, 24
 
 
 class Overview:
-    """Draws a sheet of at most 16 probes, chosen evenly by label, and all methods.
+    """Draws a sheet of all methods and of as many probes as fit, 16 at most, evenly by label.
 
-    A sheet is as wide as TensorBoard's cards, 350 pixels, or a multiple where many methods need it.
+    A sheet is as wide as TensorBoard's cards, 350 pixels, or a multiple where many methods need it,
+    and so high that the card needs no scroll bar.
 
     Args:
         names: What each probe is.
@@ -50,9 +53,9 @@ class Overview:
         of: str,
         frames: int = 1,
     ) -> None:
-        self._chosen = choose_evenly(labels, _PROBES)
-        self._titles = [title_of(names[i], labels[i]) for i in self._chosen]
-        self._display = display[self._chosen]
+        self._labels = list(labels)
+        self._titles = [title_of(*both) for both in zip(names, labels, strict=True)]
+        self._display = display
         self._of = of.replace("_", " ")
         self._frames = frames
 
@@ -69,26 +72,29 @@ class Overview:
         methods = snapshot.methods
         has_sign = {m for m, maps in snapshot.maps.items() if m in signed or (maps < 0).any()}
         height, width = self._display.shape[1:3]
-        grid = _Grid(len(methods), len(self._chosen), height / width)
+        grid = _Grid(len(methods), min(_PROBES, len(self._labels)), height / width)
+        chosen = choose_evenly(self._labels, grid.probes)
         image = Image.new("RGB", (grid.width, grid.height), PAPER)
-        self._draw_header(image, snapshot, grid)
-        pictures = [cards.fit_picture(one, *grid.cell) for one in self._display]
-        for k, i in enumerate(self._chosen):
+        self._draw_header(image, snapshot, grid, chosen)
+        for k, i in enumerate(chosen):
             left, top = grid.corner(k)
-            self._draw_caption(image, grid, k, snapshot)
+            self._draw_caption(image, grid, snapshot, i, (left, top))
+            picture = cards.fit_picture(self._display[i], *grid.cell)
             for j, method in enumerate(methods):
                 maps = snapshot.maps.get(method)
                 map_ = None if maps is None else maps[i]
-                cell = cards.cell(pictures[k], map_, signed=method in has_sign, frames=self._frames)
+                cell = cards.cell(picture, map_, signed=method in has_sign, frames=self._frames)
                 indent = (grid.cell[0] - cell.shape[1]) // 2
                 corner = (left + grid.column(j) + indent, top + grid.caption)
                 image.paste(Image.fromarray(cell), corner)
         self._draw_footer(image, grid.scale, bool(has_sign), len(has_sign) < len(methods))
         return np.asarray(image)
 
-    def _draw_header(self, image: Image.Image, snapshot: Snapshot, grid: _Grid) -> None:
+    def _draw_header(
+        self, image: Image.Image, snapshot: Snapshot, grid: _Grid, chosen: Sequence[int]
+    ) -> None:
         draw, scale = ImageDraw.Draw(image), grid.scale
-        known = [snapshot.correct[i] for i in self._chosen if snapshot.correct[i] is not None]
+        known = [snapshot.correct[i] for i in chosen if snapshot.correct[i] is not None]
         right = f"{sum(map(bool, known))} of {len(known)} right" if known else ""
         y, start, end = 13 * scale, grid.margin, grid.width - grid.margin
         font = lettering.font(11 * scale)
@@ -104,10 +110,12 @@ class Overview:
                 place = (left + grid.column(j) + grid.cell[0] / 2, 33 * scale)
                 lettering.line(draw, words(method), place, grid.cell[0], small, FAINT, "mm")
 
-    def _draw_caption(self, image: Image.Image, grid: _Grid, k: int, snapshot: Snapshot) -> None:
+    def _draw_caption(
+        self, image: Image.Image, grid: _Grid, snapshot: Snapshot, i: int, corner: tuple[int, int]
+    ) -> None:
         """Write what a probe is, and what the model says where that is something else."""
         draw, small = ImageDraw.Draw(image), lettering.font(10 * grid.scale)
-        i, (left, top) = self._chosen[k], grid.corner(k)
+        left, top = corner
         correct = snapshot.correct[i]
         mark, colour = MARKS[correct]
         answer = snapshot.answer(i)
@@ -115,13 +123,13 @@ class Overview:
             answer = answer.removeprefix(snapshot.predicted[i]).strip()
         y = top + grid.line / 2
         if grid.caption > grid.line:  # two lines
-            lettering.line(draw, self._titles[k], (left, y), grid.probe, small, INK)
+            lettering.line(draw, self._titles[i], (left, y), grid.probe, small, INK)
             lettering.line(draw, mark + answer, (left, y + grid.line), grid.probe, small, colour)
             return
         place = (left + grid.probe, y)
         used = lettering.line(draw, mark + answer, place, 0.64 * grid.probe, small, colour, "rm")
         room = grid.probe - used - 5 * grid.scale
-        lettering.line(draw, self._titles[k], (left, y), room, small, INK)
+        lettering.line(draw, self._titles[i], (left, y), room, small, INK)
 
     def _draw_footer(self, image: Image.Image, scale: int, with_sign: bool, without: bool) -> None:
         """Draw the colours from zero to each map's own peak."""
@@ -150,17 +158,35 @@ class _Grid:
         self.width = cards.CARD_WIDTH * self.scale
         self.margin, self.line = _MARGIN * self.scale, _LINE * self.scale
         self._between = _BETWEEN * self.scale
-        inside = self.width - 2 * self.margin + self._between
-        least = max(methods * _PLEASANT, _LEAST * self.scale) + self._between
+        self._methods, self._shape = methods, shape
         # Curves and rows of frames are low, and need the whole width.
-        self.across = 1 if shape <= 0.5 else max(1, min(inside // least, probes))
-        self.probe = inside // self.across - self._between
-        side = (self.probe + _GAP) // methods - _GAP
-        self.cell = (side, round(min(side * shape, side * _TALLEST)))
+        least, most = (
+            (1, 1) if shape <= 0.5 else (self._beside(_PLEASANT), self._beside(_NARROWEST))
+        )
+        for across in range(min(least, probes), most + 1):
+            self._lay(across, probes)
+            if self.probes >= _ENOUGH * probes:
+                break
+
+    def _beside(self, map_width: int) -> int:
+        """How many probes fit beside each other where a map is at least so wide."""
+        least = max(self._methods * (map_width + _GAP), _LEAST * self.scale)
+        inside = self.width - 2 * self.margin
+        return max(1, (inside + self._between) // (least + self._between))
+
+    def _lay(self, across: int, probes: int) -> None:
+        """Lay out as many probes as there is room for below each other."""
+        self.across = across
+        inside = self.width - 2 * self.margin
+        self.probe = (inside + self._between) // across - self._between
+        side = (self.probe + _GAP) // self._methods - _GAP
+        self.cell = (side, round(min(side * self._shape, side * _TALLEST)))
         self.caption = self.line * (1 if self.probe >= _ROOMY * self.scale else 2)
-        rows = -(-probes // self.across)
         self._step = self.cell[1] + self.caption + 3 * self.scale
-        self.height = _HEADER * self.scale + rows * self._step + _FOOTER * self.scale
+        around = (_HEADER + _FOOTER) * self.scale
+        rows = min(-(-probes // across), (_HIGHEST * self.scale - around) // self._step)
+        self.probes = min(probes, rows * across)
+        self.height = around + rows * self._step
 
     def corner(self, k: int) -> tuple[int, int]:
         """Where the `k`-th probe begins."""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_saliency.arrays import Array, as_array
+from keras_saliency.datasets import is_dataset
 from keras_saliency.labels import settle_labels
-from keras_saliency.masks import look_wrong, make_masks, masks_of_boxes
+from keras_saliency.masks import find_objects, masks_of_boxes
 from keras_saliency.notices import warn_user
 from keras_saliency.probes import Probes
 from keras_saliency.scaling import Scaling, read_pixels, rgb
@@ -39,6 +40,7 @@ class Pool:
         class_names: The classes in the order of the model's outputs, or `None`.
         origin: int64 `(n,)`, which picture of the source each is.
         label_count: How many labels there are where pictures may have several, or `None`.
+        tight: Like the masks, but of small objects with less ground; or `None`.
     """
 
     pixels: Array
@@ -50,6 +52,7 @@ class Pool:
     class_names: tuple[str, ...] | None
     origin: Array
     label_count: int | None
+    tight: Array | None = None
 
     def take(self, index: Array) -> Pool:
         """Some of the examples: indices, or bool `(n,)`."""
@@ -60,6 +63,7 @@ class Pool:
             labels=self.labels[index],
             origin=self.origin[index],
             masks=None if self.masks is None else self.masks[index],
+            tight=None if self.tight is None else self.tight[index],
         )
 
     def split(self) -> tuple[Pool, Pool]:
@@ -158,7 +162,7 @@ def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | N
         return source, _classes_of(source.labels), masks_from, among
     if isinstance(source, tuple):
         return _read_arrays(source, preprocess, among)
-    if hasattr(source, "__array__") or isinstance(source, list | str):
+    if hasattr(source, "__array__") or isinstance(source, list) or not is_dataset(source):
         raise TypeError(
             "Donors and receivers need labels: pass `(images, labels)`, a dataset, or `Probes`. "
             f"Received: {type(source).__name__}"
@@ -178,6 +182,11 @@ def _read_arrays(
             f"Received: {len(arrays)} entries"
         )
     images, *rest = (_uncopied(array) for array in (arrays[0], *arrays[2:]))
+    if images.ndim == 0 or not len(images):
+        raise ValueError(
+            "Donors and receivers must be images. Received: "
+            f"images.shape={images.shape}, type {type(arrays[0]).__name__}"
+        )
     if np.ndim(arrays[1]) > 2:
         raise ValueError(
             "The verdict compares classes of whole pictures, and these labels are maps "
@@ -300,12 +309,11 @@ def _with_useful_masks(pool: Pool) -> Pool:
 def _with_made_masks(pool: Pool) -> Pool:
     """Make masks, and leave out the examples where they look wrong."""
     display = rgb(pool.pixels)
-    masks = make_masks(display)
-    wrong = look_wrong(display, masks)
+    masks, tight, wrong = find_objects(display)
     if wrong.mean() > 0.5:
         warn_user(
             f"{wrong.mean():.0%} of the masks made by a program look wrong, so nothing that needs "
             "masks is tested. Pass masks or boxes: `(images, labels, masks)`."
         )
         return pool
-    return replace(pool, masks=masks, masks_from="border colours").take(~wrong)
+    return replace(pool, masks=masks, tight=tight, masks_from="border colours").take(~wrong)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_saliency.arrays import Array, as_array, check_finite, check_images, frozen, is_picture
-from keras_saliency.datasets import draw
-from keras_saliency.display import OVERSHOOT, find_range, given_pictures, pictures_of
+from keras_saliency.checks import check_call
+from keras_saliency.datasets import draw, is_dataset
+from keras_saliency.display import OVERSHOOT, find_range, given_pictures, pictures_of, strips
 from keras_saliency.inputs import Form, Kind, apart, image_batch, stacked
 from keras_saliency.labels import label_text, settle_class_names, settle_labels, settle_names
 from keras_saliency.notices import warn_user
@@ -32,6 +33,8 @@ class Probes:
         kind: `"image"`, `"signal"` or `"volume"`.
         display: uint8 `(batch, height, width, 3)`, what a person sees: a signal's curves, and of
             a volume at most eight frames, evenly chosen, side by side.
+        clips: Of volumes all frames as a person sees them, uint8 `(batch, frames, height, width,
+            3)`; else `None`.
         labels: int64 `(batch,)` for classes; float32 `(batch,)` for regression and float32
             `(batch, outputs)` for several labels or targets an image; or `None`.
         masks: float32 in [0, 1], 1 on the object, of the shape of `images` without its channels;
@@ -48,6 +51,7 @@ class Probes:
     kind: Kind
     form: Form
     display: Array
+    clips: Array | None
     labels: Array | None
     masks: Array | None
     names: tuple[str, ...]
@@ -83,7 +87,8 @@ class Probes:
                 counts. Rows that do not sum to one stay a matrix; fractional and negative numbers
                 stay regression targets, except that of two `class_names` 0.9 means the second.
             masks: Where the object is: `(batch, height, width)` or `(batch, height, width, 1)` of
-                the images' size (and number of frames); bool, 0/1, [0, 1] or 0/255.
+                the images' size (and number of frames); bool, 0/1, [0, 1] or 0/255. `"motion"`
+                takes what moves by itself in videos, the camera's own movement left out.
             names: One name per probe; made safe and unique. Default: `"00_penguin"`.
             class_names: The classes in the order of the model's outputs.
             display: What a person sees, where it can't be derived from `images`: greyscale or
@@ -112,6 +117,8 @@ class Probes:
                 "`preprocess` must be a function and not its name: one such as "
                 f"`keras.applications.vgg16.preprocess_input`. Received: preprocess={preprocess!r}"
             )
+        if preprocess is not None:
+            check_call(preprocess, ("images",), "`preprocess`")
         alone, extras, form = apart(images, image)
         self.extras = MappingProxyType(extras)
         given, self.kind, bare = image_batch(alone, "images", kind)
@@ -123,11 +130,14 @@ class Probes:
             shown = pictures_of(raw, self.kind, self.value_range, known)
         else:
             shown = given_pictures(display, self.kind, raw)
-        self.display = frozen(shown)
+        self.clips = shown if self.kind == "volume" else None
+        self.display = frozen(shown if self.clips is None else strips(shown))
         self.preprocess = preprocess
         self.images = frozen(raw if preprocess is None else _model_input(raw, preprocess))
         self.class_names = settle_class_names(class_names)
         self.labels = settle_labels(labels, len(raw), self.class_names)
+        if isinstance(masks, str):
+            masks = _moving(masks, self.clips, raw.shape[2:-1])
         self.masks = _settle_masks(masks, raw.shape[:-1])
         self.names = settle_names(names, self.label_texts())
 
@@ -150,7 +160,8 @@ class Probes:
         `NAME.mask.png` beside every `NAME.jpg` these are the masks.
 
         Args:
-            directory: Holds a folder per class, or pictures (jpg, jpeg, png, bmp, gif, webp).
+            directory: Holds a folder per class, or pictures (jpg, jpeg, png, bmp, gif, webp) of at
+                most 89 million pixels each, or what `PIL.Image.MAX_IMAGE_PIXELS` is set to.
             image_size: `(height, width)`, or a model from whose input it is taken. `None`: all
                 pictures have one size.
             per_class: How many pictures of each class are taken (of all together where there are
@@ -164,6 +175,9 @@ class Probes:
         Raises:
             ValueError: If there are no pictures, or one can't be read, or sizes differ, or some
                 have masks and others have none.
+
+        Warns:
+            UserWarning: If there are pictures beside the class folders, which are left out.
 
         Example:
             >>> import keras, tempfile
@@ -284,6 +298,11 @@ class Probes:
             return cls.from_dataset(value)
         if isinstance(value, list | dict) or hasattr(value, "__array__") or is_picture(value):
             return cls(value)
+        if not is_dataset(value):
+            raise TypeError(
+                "Probes are made of an array of images, `(images, labels)`, a dataset, a folder or "
+                f"`Probes`. Received: {type(value).__name__}"
+            )
         return cls.from_dataset(value)
 
     def __len__(self) -> int:
@@ -337,6 +356,21 @@ def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
     return made
 
 
+def _moving(masks: str, clips: Array | None, size: tuple[int, ...]) -> Array:
+    """Masks of what moves in videos, by the way in which they are asked for."""
+    if masks != "motion" or clips is None:
+        raise ValueError(
+            "`masks` must be an array, as keras_saliency.masks.make_masks(images) makes one, or "
+            "'motion' for videos (batch, frames, height, width, channels). "
+            f"Received: masks={masks!r} for {'images' if clips is None else 'videos'}"
+        )
+    from keras_saliency.focus import average_masks
+    from keras_saliency.motion.movers import masks_of
+
+    found = masks_of(clips)
+    return np.stack([average_masks(mask, (size[0], size[1])) for mask in found])
+
+
 def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
     """float32 masks in [0, 1] of exactly `shape`."""
     if masks is None:
@@ -346,7 +380,10 @@ def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
         masks = [np.asarray(mask) if is_picture(mask) else mask for mask in masks]
     array = as_array(masks, "masks")
     if array.dtype.kind in "OSUMmc":
-        raise TypeError(f"Every probe needs a mask of numbers. Received: masks.dtype={array.dtype}")
+        raise TypeError(
+            "Every probe needs a mask of numbers; `keras_saliency.masks.make_masks(display)` makes "
+            f"some. Received: masks.dtype={array.dtype}"
+        )
     if array.shape == (*shape, 1):
         array = array[..., 0]
     if array.shape != shape:

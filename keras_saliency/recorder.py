@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_saliency import cards
-from keras_saliency.board.events import safe_tag
+from keras_saliency.board.events import new_run, safe_tag
 from keras_saliency.board.run_writer import RunWriter
 from keras_saliency.film_strips import FilmStrips
 from keras_saliency.overview import Overview
@@ -29,6 +29,7 @@ from keras_saliency.verdict import Verdict
 
 if TYPE_CHECKING:
     from keras_saliency.probes import Probes
+    from keras_saliency.tiles.survey import TileMaps
 
 _WAITING = 4  # snapshots with pictures that may wait to be drawn
 _PATIENCE_S = 2.0  # how long training waits for room among them
@@ -56,6 +57,7 @@ class Recorder:
             for all.
         frames: How many frames the volumes have of which `display` shows some.
         tab: What writes the Saliency tab, or None.
+        tile_maps: What draws the slides, where the probes are tiles.
         on_fault: Called with one clause, such as "could not write the numbers (...)", once for each
             kind of fault, in the worker thread. By default it warns.
 
@@ -79,9 +81,10 @@ class Recorder:
         drawn: int = _DRAWN,
         frames: int = 1,
         tab: Tab | None = None,
+        tile_maps: "TileMaps | None" = None,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
-        self._writer, self._tab = writer, tab
+        self._writer, self._tab, self._tile_maps = writer, tab, tile_maps
         self._names, self._labels = list(names), list(labels)
         self._display = display
         self._of = of
@@ -110,29 +113,36 @@ class Recorder:
     def of_probes(
         cls,
         probes: "Probes",
-        run: Path,
+        log_dir: Path,
+        run: str,
         *,
+        resume_at: int | None,
         of: str,
         settings: Mapping[str, str],
-        continued_at: int | None,
+        tile_maps: "TileMaps | None",
         on_fault: Callable[[str], None],
-    ) -> "Recorder":
+    ) -> tuple["Recorder", bool]:
         """Make a recorder for probes, with all that TensorBoard shows of them.
 
         Args:
             probes: The probes.
-            run: The folder of the run, which exists.
+            log_dir: Where TensorBoard looks for runs.
+            run: The name of the run, to which a number is added where it is taken.
+            resume_at: The first step that is written now, where the newest run of this name is
+                continued if there is one; None for a new run.
             of: What is explained.
             settings: What a reader of the Saliency tab should know besides.
-            continued_at: The first step that is written now, where the run is continued.
+            tile_maps: What draws the slides, where the probes are tiles.
             on_fault: As above.
 
         Returns:
-            The recorder.
+            The recorder, and whether it goes on with an older run.
         """
-        writer, labels = RunWriter(run, continued_at), probes.label_texts()
+        folder = new_run(log_dir, run, resume=resume_at is not None)
+        continued = any(folder.iterdir())
+        writer, labels = RunWriter(folder, resume_at if continued else None), probes.label_texts()
         shown = choose_evenly(labels, _DRAWN)
-        return cls(
+        recorder = cls(
             writer,
             probes.names,
             probes.display,
@@ -141,8 +151,10 @@ class Recorder:
             of=of,
             frames=probes.frames,
             tab=Tab(writer, probes, shown, of=of, settings=settings),
+            tile_maps=tile_maps,
             on_fault=on_fault,
         )
+        return recorder, continued
 
     def record(self, snapshot: Snapshot) -> None:
         """Hand over a snapshot, which must not be changed afterwards; this never raises.
@@ -272,6 +284,9 @@ class Recorder:
         with self._guard("draw the overview"):
             sheet = self._overview.draw(snapshot, self._signed)
             self._writer.images({"overview": sheet}, snapshot.step)
+        if self._tile_maps is not None:
+            with self._guard("draw the tile maps"):
+                self._writer.images(self._tile_maps.draw(snapshot), snapshot.step)
         if self._tab is not None:
             with self._guard("write the Saliency tab"):
                 self._tab.add(snapshot, readings.focus, readings.similarity)
@@ -335,7 +350,8 @@ class Recorder:
         )
 
     def _scalars(self, snapshot: Snapshot, readings: Readings) -> dict[str, float]:
-        return scalars(snapshot, readings, self._names, self._drawn)
+        found = scalars(snapshot, readings, self._names, self._drawn)
+        return found if self._tile_maps is None else found | self._tile_maps.numbers(snapshot)
 
     @contextlib.contextmanager
     def _guard(self, task: str) -> Iterator[None]:

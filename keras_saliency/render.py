@@ -10,6 +10,7 @@ import difflib
 import functools
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,15 +62,15 @@ def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarr
     tops = np.rint(np.linspace(0, size[0], rows + 1)).astype(int)
     lefts = np.rint(np.linspace(0, size[1], columns + 1)).astype(int)
     laid = np.zeros(size, np.float32)
-    for i, frame in enumerate(_frames_of(map_, frames)):
+    for i, frame in enumerate(_frames_of(map_, chosen_frames(frames), frames)):
         (top, bottom), (left, right) = tops[i // columns :][:2], lefts[i % columns :][:2]
         laid[top:bottom, left:right] = resize(frame, (bottom - top, right - left))
     return laid
 
 
-def _frames_of(map_: np.ndarray, frames: int) -> np.ndarray:
-    """Take from a map `(f, h, w)`, interpolating, what belongs to the frames that are shown."""
-    places = (chosen_frames(frames) + 0.5) * len(map_) / frames - 0.5
+def _frames_of(map_: np.ndarray, shown: np.ndarray, frames: int) -> np.ndarray:
+    """Take from a map `(f, h, w)`, interpolating, what belongs to some of so many frames."""
+    places = (shown + 0.5) * len(map_) / frames - 0.5
     places = np.clip(places, 0, len(map_) - 1)
     before = np.floor(places).astype(int)
     share = (places - before)[:, None, None].astype(map_.dtype)
@@ -181,13 +182,91 @@ def overlay(
     return cv2.multiply(heat, display, scale=1 / 255)
 
 
-def colour_bar(size: tuple[int, int], signed: bool = False, cmap: str | None = None) -> np.ndarray:
+def overlay_frames(
+    clip: np.ndarray,
+    map_: np.ndarray,
+    *,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+) -> np.ndarray:
+    """Lay a map over all frames of its video, on one scale.
+
+    Args:
+        clip: The frames, uint8 `(frames, height, width, 3)`, RGB.
+        map_: Raw floats `(f, h, w)` of any size and number of frames; between them it is
+            interpolated, and one frame is laid over all.
+        signed: As in `overlay`.
+        cmap: As in `overlay`.
+        opacity: As in `overlay`.
+
+    Returns:
+        uint8 `(frames, height, width, 3)`. A map that is all zero, NaN or Inf leaves them in grey.
+
+    Example:
+        ```python
+        overlay_frames(np.full((16, 90, 120, 3), 200, np.uint8), np.random.rand(4, 7, 7))
+        ```
+    """
+    if fault(map_, signed):
+        return np.stack([grey(frame) for frame in clip])
+    peak = peak_of(map_, signed)
+    each = _frames_of(map_, np.arange(len(clip)), len(clip))
+    palette = _palette(cmap, signed)
+    size = clip.shape[1:3]
+    scaled = (resize(_scaled(one, signed, peak), size).clip(-1, 1) for one in each)
+    return np.stack(
+        [
+            _paint(frame, values, palette, signed, opacity)
+            for frame, values in zip(clip, scaled, strict=True)
+        ]
+    )
+
+
+def lay(
+    picture: np.ndarray,
+    values: np.ndarray,
+    *,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float = 1.0,
+) -> np.ndarray:
+    """Colour the places of a picture whose values are known, and leave the others as they are.
+
+    Args:
+        picture: uint8 `(height, width, 3)`, RGB.
+        values: Floats `(height, width)` in [0, 1], or [-1, 1] where signed; NaN where not known.
+        signed: Whether zero is in the middle of the colour map.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: Of the colours, the same for all values: a zero that is known is seen too.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+
+    Example:
+        ```python
+        lay(np.full((2, 2, 3), 200, np.uint8), np.array([[0, 0.5], [1, np.nan]]))
+        ```
+    """
+    known = np.isfinite(values)
+    clipped = np.where(known, values, 0).clip(-1 if signed else 0, 1)
+    painted = _paint(picture, clipped, _palette(cmap, signed), signed, opacity)
+    return np.where(known[..., None], painted, picture)
+
+
+def colour_bar(
+    size: tuple[int, int],
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+) -> np.ndarray:
     """Draw the colours of `overlay` on white, from zero, or minus the peak, to the peak.
 
     Args:
         size: The bar's `(height, width)` in pixels.
         signed: Whether the bar begins at minus the peak.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: The constant opacity that was drawn with, or None where it follows the magnitude.
 
     Returns:
         uint8 `(height, width, 3)`, with the opacity of the overlay, so that the colours agree.
@@ -200,7 +279,7 @@ def colour_bar(size: tuple[int, int], signed: bool = False, cmap: str | None = N
     height, width = size
     values = np.linspace(-1 if signed else 0, 1, width, dtype=np.float32)
     paper = np.full((height, width, 3), 255, np.uint8)
-    return _paint(paper, np.tile(values, (height, 1)), _palette(cmap, signed), signed, None)
+    return _paint(paper, np.tile(values, (height, 1)), _palette(cmap, signed), signed, opacity)
 
 
 def peak_of(map_: np.ndarray, signed: bool = False) -> float:
@@ -232,12 +311,20 @@ def _paint(
     return cv2.blendLinear(display, colours, 1 - alpha, alpha)
 
 
-@functools.lru_cache(maxsize=32)
 def _palette(cmap: str | None, signed: bool) -> np.ndarray:
     """Return the 256 colours of a matplotlib colour map, uint8 `(256, 1, 3)`."""
+    if cmap is not None and not isinstance(cmap, str):
+        raise TypeError(
+            "cmap must be the name of a matplotlib colour map, such as 'viridis'. "
+            f"Received: cmap={cmap!r}"
+        )
+    return _colours(cmap or (_DIVERGING if signed else _MAGNITUDE))
+
+
+@functools.lru_cache(maxsize=32)
+def _colours(name: str) -> np.ndarray:
     import matplotlib
 
-    name = cmap or (_DIVERGING if signed else _MAGNITUDE)
     if name not in matplotlib.colormaps:
         close = difflib.get_close_matches(name, list(matplotlib.colormaps), n=3)
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "try 'viridis'."
@@ -268,8 +355,11 @@ def _check(map_: np.ndarray, peak: float | None, opacity: float | None, frames: 
         )
     if peak is not None and not 0 < peak < math.inf:
         raise ValueError(f"peak must be a finite number above 0. Received: peak={peak}")
-    if opacity is not None and not 0 <= opacity <= 1:
-        raise ValueError(f"opacity must be from 0 to 1. Received: opacity={opacity}")
+    if opacity is not None and not (isinstance(opacity, Real) and 0 <= opacity <= 1):
+        raise ValueError(
+            "opacity must be a number from 0 to 1, or None to follow the magnitude. "
+            f"Received: opacity={opacity!r}"
+        )
 
 
 def grey(picture: np.ndarray) -> np.ndarray:
@@ -319,6 +409,7 @@ def figure(
             "displays, maps and titles must be equally many. Received: "
             f"{len(displays)} displays, {len(maps)} maps, {len(titles)} titles"
         )
+    _palette(cmap, signed)
     height, width = displays.shape[1:3]
     row = min(max(3.0 * height / width, 0.7), 6.0) + 0.4
     drawing = Figure(figsize=(10, row * len(maps)), layout="constrained")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -342,26 +340,6 @@ def settle(
     return Setting(
         call, recording, head, aim(target, head, labels, len(images)), logits, place, no_place
     )
-
-
-@contextmanager
-def untouched(model: keras.Model) -> Iterator[None]:
-    """Put back, after a pass, what a layer's Python code or its tracing may have moved."""
-    before = [(layer, dict(layer.__dict__)) for layer in model._flatten_layers()]
-    lists = [(v, list(v)) for _, held in before for v in held.values() if isinstance(v, list)]
-    drawn, drawn_numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(drawn)
-        np.random.set_state(drawn_numpy)
-        for layer, attributes in before:
-            for name in layer.__dict__.keys() - attributes.keys():
-                del layer.__dict__[name]
-            layer.__dict__.update(attributes)
-        for value, held in lists:
-            # Past Keras's own lists, which note what is added: nothing in them is new.
-            list.__setitem__(value, slice(None), held)
 
 
 def _uses_float16(model: keras.Model) -> bool:

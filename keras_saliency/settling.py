@@ -13,7 +13,7 @@ class Settling:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._momentum = _fresh_momentum(model)
+        self._momentum = _fresh_momentum(model) if _optimizer(model) else 0.0
         self._begun_at = iterations(model)
 
     def note(self, model: keras.Model) -> str:
@@ -24,8 +24,13 @@ class Settling:
 
 
 def iterations(model: keras.Model) -> int:
-    """Return how many steps a model's optimizer has taken."""
-    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    """Return how many steps a model's optimizer has taken; 0 if it has none, in a loop by hand."""
+    optimizer = _optimizer(model)
+    return int(keras.ops.convert_to_numpy(optimizer.iterations)) if optimizer else 0
+
+
+def _optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None:
+    return getattr(model, "optimizer", None)
 
 
 def _fresh_momentum(model: keras.Model) -> float:

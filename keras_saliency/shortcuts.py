@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from keras_saliency.pools import (
     are_among,
     read_pool,
 )
-from keras_saliency.twins import NUISANCES, Pictures
+from keras_saliency.twins import NUISANCES, Nuisance, Pictures
 
 DEFAULT = ("background", "cast", "texture", "frame", "position", "scale", "mark")
 _CURATED = 0.5  # the share of donors among the probes from which they are taken for hand-picked
@@ -37,7 +37,7 @@ class Shortcuts:
             receivers then stand for one label each that they have, and a donor for one that it has
             or lacks: `label_count + label`.
         class_names: The classes in the order of the model's outputs, or `None`.
-        nuisances: What is tested.
+        nuisances: What is tested, `{name: Nuisance}`.
         not_tested: Why each other nuisance that was asked for is not.
         masks_from: Where the donors' masks are from: `"given"`, `"boxes"`, `"border colours"`
             (made by a program), or `None`.
@@ -52,7 +52,7 @@ class Shortcuts:
         *,
         receivers: Any = None,
         masks: Literal["auto"] | None = "auto",
-        nuisances: Sequence[str] = DEFAULT,
+        nuisances: Sequence[str | Nuisance] = DEFAULT,
         every: int = 1,
         threshold: float = 0.20,
         preprocess: Callable[[Any], Any] | None = None,
@@ -71,7 +71,8 @@ class Shortcuts:
                 donors' source, never used as donors.
             masks: `"auto"` makes masks by a program where none are given; `None` does not.
             nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
-                `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm.
+                `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm. A
+                `Nuisance` is one of your own.
             every: Evaluate after every so many epochs.
             threshold: The gap from which there is an alarm, between 0 and 1.
             preprocess: Makes the model's input of the images, as in `Probes`; if these are
@@ -92,7 +93,8 @@ class Shortcuts:
             >>> len(shortcuts.receivers), shortcuts.masks_from
             (64, 'border colours')
         """
-        _check_options(masks, nuisances, every, threshold)
+        wanted = _settled(nuisances)
+        _check_options(masks, every, threshold)
         pool = read_pool(donors, preprocess, masks == "auto")
         if receivers is None:
             watched, given = pool.split()
@@ -106,9 +108,10 @@ class Shortcuts:
         self.label_count = pool.label_count
         self.classes, self._missing = _enough(pool, given, watched)
         self.obstacle = self._missing
-        self.nuisances, self.not_tested = _testable(nuisances, watched, given)
+        self.nuisances, self.not_tested = _testable(wanted, watched, given)
         self.receivers = _pictures(watched, self.classes)
         self.donors = _pictures(given, self.classes)
+        _try_out(self.nuisances, self.receivers, self.donors)
         self._scaling, self._donor_images = pool.scaling, given.images
         if self.obstacle is not None:
             warn_user(
@@ -235,17 +238,33 @@ class Shortcuts:
             )
 
 
-def _check_options(masks: Any, nuisances: Sequence[str], every: int, threshold: float) -> None:
+def _settled(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
+    """Look up what goes by name."""
+    listed = isinstance(nuisances, Iterable) and not isinstance(nuisances, str)
+    given: list[Any] = list(nuisances) if listed else []
+    found = [NUISANCES.get(one) if isinstance(one, str) else one for one in given]
+    known = [one for one in found if isinstance(one, Nuisance)]
+    if not found or len(known) < len(found):
+        raise ValueError(
+            f"`nuisances` must be a list of some of {tuple(NUISANCES)}, or of `Nuisance`. "
+            f"Received: nuisances={nuisances!r}"
+        )
+    settled = {one.name: one for one in known}
+    if taken := [name for name, one in settled.items() if NUISANCES.get(name, one) is not one]:
+        raise ValueError(
+            "A `Nuisance` must have a name of its own, none of "
+            f"{tuple(NUISANCES)}. Received: name={taken[0]!r}"
+        )
+    return settled
+
+
+def _check_options(masks: Any, every: int, threshold: float) -> None:
     """Refuse options that mean nothing."""
-    if masks not in ("auto", None):
+    if masks is not None and not (isinstance(masks, str) and masks == "auto"):
+        given = repr(masks) if isinstance(masks, str) else type(masks).__name__
         raise ValueError(
             "`masks` must be 'auto' or None; masks or boxes of your own go with the donors, "
-            f"`(images, labels, masks)`. Received: masks={masks!r}"
-        )
-    unknown = [nuisances] if isinstance(nuisances, str) else set(nuisances) - set(NUISANCES)
-    if unknown or not nuisances:
-        raise ValueError(
-            f"`nuisances` must be some of {tuple(NUISANCES)}. Received: nuisances={nuisances!r}"
+            f"`(images, labels, masks)`. Received: masks={given}"
         )
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"`every` must count epochs, from 1. Received: every={every!r}")
@@ -310,8 +329,8 @@ def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | Non
 
 
 def _testable(
-    nuisances: Sequence[str], receivers: Pool, donors: Pool
-) -> tuple[tuple[str, ...], dict[str, str]]:
+    nuisances: dict[str, Nuisance], receivers: Pool, donors: Pool
+) -> tuple[dict[str, Nuisance], dict[str, str]]:
     """The nuisances that can be tested, and why the others can't."""
     missing = {}
     if receivers.masks is None or donors.masks is None:
@@ -321,14 +340,33 @@ def _testable(
     elif not donors.scaling.true_zero:
         missing["colour"] = "it is not known which value is black: pass raw images, `preprocess=`"
     reasons = {
-        name: missing[need] for name in nuisances for need in NUISANCES[name].needs & set(missing)
+        name: missing[need]
+        for name, nuisance in nuisances.items()
+        for need in set(nuisance.needs) & set(missing)
     }
-    if not set(nuisances) - set(reasons):
+    tested = {name: one for name, one in nuisances.items() if name not in reasons}
+    if not tested:
         raise ValueError(f"Nothing can be tested: {reasons}. Pass `(images, labels, masks)`.")
-    return tuple(name for name in dict.fromkeys(nuisances) if name not in reasons), reasons
+    return tested, reasons
+
+
+def _try_out(nuisances: dict[str, Nuisance], receivers: Pictures, donors: Pictures) -> None:
+    """Make one twin with each nuisance of the user's own, so that its faults show now."""
+    own = [one for name, one in nuisances.items() if name not in NUISANCES]
+    for nuisance in own if len(receivers) and len(donors) else ():
+        if "spots" in nuisance.needs:  # They are found when there is a model.
+            continue
+        twins = np.asarray(nuisance.twins(receivers, donors, np.array([0]), np.array([0])))
+        expected = (1, *receivers.pixels.shape[1:])
+        if twins.shape != expected or not np.isfinite(twins).all():
+            raise ValueError(
+                f"The function of nuisance {nuisance.name!r} must return finite twins of shape "
+                f"(pairs, height, width, channels), for one pair {expected}. Received: shape "
+                f"{twins.shape}{'' if twins.shape != expected else ', not all finite'}"
+            )
 
 
 def _pictures(pool: Pool, classes: Array) -> Pictures:
     labels = pool.labels if pool.label_count is None else pool.labels % pool.label_count
     kept = pool.take(np.isin(labels, classes))
-    return Pictures(kept.pixels, kept.labels, kept.masks)
+    return Pictures(kept.pixels, kept.labels, kept.masks, kept.tight)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import FrameType
+from typing import Any
 
 import keras
 
@@ -19,9 +21,14 @@ class Siblings:
         self._callback = callback
         self._listed = _listed_with(callback)
 
-    def have_tensorboard(self) -> bool:
-        """Whether Keras's own `TensorBoard` is among them."""
-        return any(isinstance(one, keras.callbacks.TensorBoard) for one in self._listed)
+    def carried(self, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Take what Keras's own `TensorBoard` would write of an epoch's logs, where there is none.
+
+        The numbers of the verdict have curves of their own.
+        """
+        if any(isinstance(one, keras.callbacks.TensorBoard) for one in self._listed):
+            return {}
+        return {k: float(v) for k, v in logs.items() if not k.startswith("shortcut_")}
 
     def restorers(self) -> list[keras.callbacks.EarlyStopping]:
         """Return each `EarlyStopping` that brings the best weights back when training ends."""

@@ -31,6 +31,7 @@ class Snapshot:
         probability: `(n,)`, the probability of the label's class from 0 to 1, or NaN.
         correct: For each probe whether the model is right, or None.
         logs: The epoch's Keras logs; empty where Keras's own TensorBoard callback writes them.
+        tiles: Where the probes are tiles, `(all tiles, classes)`, their probabilities.
     """
 
     step: int
@@ -43,6 +44,7 @@ class Snapshot:
     probability: np.ndarray
     correct: list[bool | None]
     logs: dict[str, float]
+    tiles: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -60,6 +62,7 @@ class Snapshot:
             probability=said.probability,
             correct=said.correct,
             logs=logs,
+            tiles=look.tiles,
         )
 
     @property

@@ -1,7 +1,7 @@
 """What the Saliency tab shows, made into the blobs that its page reads.
 
 Maps go into the event file as grey pictures and not as overlays: colours, opacity and scale are
-chosen in the browser.
+chosen in the browser. All maps of a method and a step are one picture, one below the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keras_saliency.snapshot import Snapshot
     from keras_saliency.verdict import Verdict
 
-_VERSION = 1
+_VERSION = 2
 _PICTURE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
 
 
@@ -167,22 +167,23 @@ class Tab:
         said["correct"] = [None if right is None else bool(right) for right in correct]
         if maps is None:
             return [_json(said)]
-        pictures = []
+        shades = []
         for place, i in enumerate(self._shown):
-            picture, said["peak"][place] = self._picture(maps[i], signed)
+            grey, said["peak"][place] = self._shades(maps[i], signed)
             said["dead"][place] = not said["peak"][place]
-            pictures.append(picture)
-        return [_json(said), *pictures]
+            shades.append(grey)
+        # One picture, as each blob has its price: in TensorBoard, on the way, in the browser.
+        return [_json(said), _png(np.concatenate(shades))]
 
-    def _picture(self, map_: Array, signed: bool) -> tuple[bytes, float | None]:
-        """Return a map as a PNG and its peak, which is None where the map is NaN or infinite."""
+    def _shades(self, map_: Array, signed: bool) -> tuple[Array, float | None]:
+        """Return a map in shades of grey and its peak, None where it is NaN or infinite."""
         known = bool(np.isfinite(map_).all())
         values = _reduced(self._laid_out(map_ if known else np.zeros_like(map_)), _MAP)
         # That of the picture, so that it has all of the 256 shades.
         peak = float(np.abs(values).max())
         shares = values / (peak or 1.0)
-        png = _png(128 + 127 * shares if signed else 255 * np.abs(shares))
-        return png, _number(peak) if known else None
+        shades = 128 + 127 * shares if signed else 255 * np.abs(shares)
+        return shades, _number(peak) if known else None
 
     def _laid_out(self, map_: Array) -> Array:
         """Lay a map out as its probe's picture: a signal's in a row, a volume's frame by frame."""

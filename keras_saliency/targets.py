@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_saliency.checks import check_call
 from keras_saliency.heads import Head, Of
 
 What = str | int | Sequence[int] | np.ndarray | Callable[..., Any]
@@ -72,6 +73,13 @@ class Target:
                     "target must be one of the names, a class index, one index per image, an array "
                     f"of output weights, or a callable. Received: target={self.what!r}"
                 )
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    "A target's weights must be finite numbers. Received: NaN or infinity in "
+                    f"target of shape {array.shape}"
+                )
+        if callable(self.what):
+            check_call(self.what, ("outputs", "labels"), "A target function")
 
     @classmethod
     def of_any(cls, target: Target | What, of: Of | None = None, default: Of = "logits") -> Target:
@@ -269,10 +277,12 @@ def _where_predicted(head: Head, outputs: Any, logits: Any, weights: Any) -> Any
 def _calling(what: Callable[..., Any], of: Of) -> Callable[..., Any]:
     def score(head: Head, outputs: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
         scores = what(head.quantity(outputs, logits, of), labels)
-        if tuple(scores.shape) != (outputs.shape[0],):
+        shape = getattr(scores, "shape", None)
+        if shape is None or tuple(shape) != (outputs.shape[0],):
+            found = type(scores).__name__ if shape is None else f"shape {tuple(shape)}"
             raise ValueError(
                 "A target function must return one score per image, shape "
-                f"({outputs.shape[0]},). Received: shape {tuple(scores.shape)}"
+                f"({outputs.shape[0]},). Received: {found}"
             )
         return scores, _no_class(outputs)
 

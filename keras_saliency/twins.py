@@ -1,15 +1,16 @@
 """Interventions: the same picture with one thing taken from another picture.
 
 A twin is made of a receiver `i` and a donor `j`. All functions here take pairs of indices and give
-float32 twins in the display's range, 0 to 255. To add a nuisance, write one function here.
+float32 twins in the display's range, 0 to 255. To add a nuisance, write one function here; users
+give theirs as a `Nuisance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -34,14 +35,18 @@ class Pictures:
         pixels: uint8 `(n, height, width, channels)`, as displayed.
         labels: int64 `(n,)`, classes.
         masks: float32 `(n, height, width)` in [0, 1], 1 on the object; or `None`.
+        tight: Likewise, with as little ground as can be: what tells the object's place and size.
         spots: int64 `(n, 2)`, row and column of the spot that decides; set anew as the model
             changes; or `None`.
     """
 
-    def __init__(self, pixels: Array, labels: Array, masks: Array | None) -> None:
+    def __init__(
+        self, pixels: Array, labels: Array, masks: Array | None, tight: Array | None = None
+    ) -> None:
         self.pixels = pixels
         self.labels = labels
         self.masks = masks
+        self.tight = masks if tight is None else tight
         self.spots: Array | None = None
 
     def __len__(self) -> int:
@@ -105,7 +110,7 @@ class Pictures:
         """int64 `(n, 4)`: the object's first and last row, first and last column."""
         size = np.array(self.pixels.shape[1:3])
         boxes = np.tile([0, size[0] - 1, 0, size[1] - 1], (len(self), 1))
-        for index, mask in enumerate(_given(self.masks) > _VISIBLE):
+        for index, mask in enumerate(_given(self.tight) > _VISIBLE):
             if mask.any():
                 rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
                 boxes[index] = rows[0], rows[-1], columns[0], columns[-1]
@@ -126,22 +131,55 @@ Twins = Callable[[Pictures, Pictures, Array, Array], Array]
 
 @dataclass(frozen=True)
 class Nuisance:
-    """One thing that can be swapped.
+    """One thing that can be swapped between pictures, for `Shortcuts(..., nuisances=)`.
 
-    Attributes:
-        name: What it is called in code.
-        words: What it is called in a sentence.
-        twins: `(receivers, donors, i, j) -> twins`, float32 `(pairs, height, width, channels)`
-            from 0 to 255: receiver `i` with this thing of donor `j`.
-        needs: What has to be known or there: masks, three colours, the spots that decide.
+    Args:
+        name: What it is called in code, as in `logs["shortcut_<name>"]`.
+        words: What it is called in a sentence, `"the colour cast"`.
+        twins: `(receivers, donors, i, j) -> twins`, `(pairs, height, width, channels)` from 0 to
+            255: receiver `i[k]` with this thing of donor `j[k]`. Both sides are `Pictures`, whose
+            `pixels`, `masks`, `backgrounds` and the rest are there to be used.
+        needs: What has to be there: `"masks"`, `"colour"` (three channels, and a known black),
+            `"spots"` (where the model decides).
         alarms: Whether its gap may give an alarm; otherwise it is only measured.
+
+    Raises:
+        TypeError: If `twins` can't be called.
+        ValueError: If the name is no word to be used in code, or a need is unknown.
+
+    Example:
+        >>> def swap_left_half(receivers, donors, i, j):
+        ...     twins = receivers.pixels[i].astype("float32")
+        ...     half = twins.shape[2] // 2
+        ...     twins[:, :, :half] = donors.pixels[j][:, :, :half]
+        ...     return twins
+        >>> left = Nuisance("left_half", "the left half", swap_left_half)
+        >>> from keras_saliency.demo import scenes
+        >>> train = scenes(300)
+        >>> list(ks.Shortcuts((train.images, train.labels), nuisances=["frame", left]).nuisances)
+        ['frame', 'left_half']
     """
 
     name: str
     words: str
     twins: Twins
-    needs: frozenset[Need]
-    alarms: bool
+    needs: frozenset[Need] = frozenset()
+    alarms: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ValueError(
+                "`name` is used in logs and tags and must be one word of letters, digits and _. "
+                f"Received: name={self.name!r}"
+            )
+        if not callable(self.twins):
+            raise TypeError(
+                "`twins` must be a function (receivers, donors, i, j) -> twins. "
+                f"Received: twins={self.twins!r}"
+            )
+        known = get_args(Need)
+        if isinstance(self.needs, str) or set(self.needs) - set(known):
+            raise ValueError(f"`needs` must be a set out of {known}. Received: needs={self.needs}")
 
 
 # From the narrowest to the broadest: a swap of the background carries frame and cast along.
@@ -215,7 +253,7 @@ def swap_position(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> 
 @_nuisance("scale", "the object's size", "masks")
 def swap_scale(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The receiver's object resized in its place to the size of the donor's."""
-    areas = _given(donors.masks)[j].sum((1, 2)) / _given(receivers.masks)[i].sum((1, 2))
+    areas = _given(donors.tight)[j].sum((1, 2)) / _given(receivers.tight)[i].sum((1, 2))
     moves = []
     for factor, (y, x) in zip(np.sqrt(areas), receivers.centres[i], strict=True):
         rows = [[factor, 0, x - factor * x], [0, factor, y - factor * y]]
@@ -233,6 +271,12 @@ def swap_object(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Ar
 def swap_background(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The receiver's object on the donor's background."""
     return _blend(receivers.pixels[i], donors.backgrounds[j], _given(receivers.masks)[i])
+
+
+def narrowest_first(names: Iterable[str]) -> list[str]:
+    """Order nuisances; those of the user's own are of one thing, and come before all others."""
+    order = list(NUISANCES)
+    return sorted(names, key=lambda name: order.index(name) if name in order else -1)
 
 
 def find_spots(maps: Array, size: tuple[int, int]) -> Array:
@@ -280,7 +324,7 @@ def _moved_objects(pictures: Pictures, i: Array, moves: list[Array]) -> Array:
     for place, (index, move) in enumerate(zip(i, moves, strict=True)):
         pixels = pictures.pixels[index].astype(np.float32)
         objects[place] = _by_channels(cv2.warpAffine, pixels, move, size)
-        masks[place] = cv2.warpAffine(_given(pictures.masks)[index], move, size)
+        masks[place] = cv2.warpAffine(_given(pictures.tight)[index], move, size)
     return _blend(objects, pictures.backgrounds[i], masks)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras_saliency.arrays import Array
 from keras_saliency.scaling import rgb
 from keras_saliency.shortcuts import Shortcuts
-from keras_saliency.twins import NUISANCES, find_spots
+from keras_saliency.twins import Twins, find_spots, narrowest_first
 
 _DRAWS = 2  # donors of the receiver's class, and as many of others: more cost more and tell little
 _ASKED = 128  # twins the model gets at a time
@@ -155,10 +155,16 @@ class Assessor:
         self._not_tested = dict(shortcuts.not_tested)
         if peaks is None:
             self._not_tested |= {
-                n: "no maps" for n in shortcuts.nuisances if "spots" in NUISANCES[n].needs
+                name: "no maps"
+                for name, nuisance in shortcuts.nuisances.items()
+                if "spots" in nuisance.needs
             }
-        self._tested = [n for n in shortcuts.nuisances if n not in self._not_tested]
-        self._alarming = [n for n in self._tested if NUISANCES[n].alarms]
+        self._tested = {
+            name: nuisance
+            for name, nuisance in shortcuts.nuisances.items()
+            if name not in self._not_tested
+        }
+        self._alarming = [name for name, nuisance in self._tested.items() if nuisance.alarms]
         self._alarm = Alarm(shortcuts.threshold)
 
     def evaluate(self, step: int, when: str | None = None) -> Verdict:
@@ -184,7 +190,7 @@ class Assessor:
         known = self._ask(shortcuts.to_input(donors.pixels), donors.labels)
         confident = _confident(known, donors.labels)
         self._find_spots(confident)
-        trials = {name: self._try(name, confident, rng) for name in self._tested}
+        trials = {name: self._try(n.twins, confident, rng) for name, n in self._tested.items()}
         if not all(np.isfinite(trial.probabilities).all() for trial in trials.values()):
             return Verdict("can't say: the model's outputs are not finite")
         return self._judge(trials, when or f"epoch {step + 1}", float(known.mean()))
@@ -205,7 +211,7 @@ class Assessor:
 
     def _find_spots(self, confident: Array) -> None:
         """Look anew where decisions are made, for those that may take part."""
-        if self._peaks is None or not any("spots" in NUISANCES[n].needs for n in self._tested):
+        if self._peaks is None or not any("spots" in n.needs for n in self._tested.values()):
             return
         everyone = np.arange(len(self._shortcuts.receivers))
         for pictures, index in (
@@ -219,7 +225,7 @@ class Assessor:
             pictures.spots = np.zeros((len(pictures), 2), int)
             pictures.spots[index] = find_spots(maps, size)
 
-    def _try(self, name: str, confident: Array, rng: np.random.Generator) -> _Trial:
+    def _try(self, twins: Twins, confident: Array, rng: np.random.Generator) -> _Trial:
         """Draw pairs, and ask the model about their twins."""
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
         sides = self._shortcuts.compared(receivers.labels, donors.labels[confident])
@@ -228,7 +234,7 @@ class Assessor:
         found = []
         for part in _parts(len(i), _ASKED):
             inputs = [
-                self._shortcuts.to_input(NUISANCES[name].twins(receivers, donors, i[few], j[few]))
+                self._shortcuts.to_input(twins(receivers, donors, i[few], j[few]))
                 for few in _parts(part.stop, _COMPOSED, part.start)
             ]
             found.append(self._ask(np.concatenate(inputs), receivers.labels[i[part]]))
@@ -240,14 +246,14 @@ class Assessor:
         largest = max(self._alarming, key=lambda name: gaps[name][0])
         reliance = gaps[largest][0]
         least = min(_MOST * reliance, reliance)  # The gaps may be below zero.
-        leading = next(n for n in NUISANCES if n in self._alarming and gaps[n][0] >= least)
+        leading = next(n for n in narrowest_first(self._alarming) if gaps[n][0] >= least)
         labels = self._shortcuts.receivers.labels
         per_class = {
             int(label): trials[leading].gap(labels == label)[0] for label in np.unique(labels)
         }
         alarm = self._alarm.is_on
         return Verdict(
-            text=self._words(_measured(leading, largest, gaps), reliance, per_class, known),
+            text=self._words(self._measured(leading, largest, gaps), reliance, per_class, known),
             reliance=reliance,
             gaps=gaps,
             alarm=alarm,
@@ -284,6 +290,15 @@ class Assessor:
             said.append("masks made by a program")
         return "; ".join(said)
 
+    def _measured(self, leading: str, largest: str, gaps: dict[str, tuple[float, float]]) -> str:
+        """The cause and its gap in words; and the broader thing that clearly moves more, if any."""
+        cause, moved = self._tested[leading].words, gaps[leading][0]
+        if moved >= min(_NEARLY_ALL * gaps[largest][0], gaps[largest][0]):
+            return f"{cause} (gap {moved:.2f} +- {gaps[leading][1]:.2f})"
+        gap, error = gaps[largest]
+        whole = self._tested[largest].words
+        return f"{whole} (gap {gap:.2f} +- {error:.2f}), above all {cause} ({moved:.2f})"
+
     def _untested(self) -> str:
         reasons: dict[str, list[str]] = {}
         for name, reason in self._not_tested.items():
@@ -306,9 +321,8 @@ class Assessor:
         for name, trial in trials.items():
             pictures = [originals]
             for side in (0, 1):
-                twins = NUISANCES[name].twins(
-                    receivers, donors, shown, trial.donors[shown, side, 0]
-                )
+                drawn = trial.donors[shown, side, 0]
+                twins = self._tested[name].twins(receivers, donors, shown, drawn)
                 pictures.append(np.rint(twins).astype(np.uint8))
             after = trial.probabilities[shown, :, 0]
             sheets[name] = TwinSheet(
@@ -369,16 +383,6 @@ def _draw(sides: tuple[Array, Array], rng: np.random.Generator) -> Array:
 def _parts(stop: int, length: int, start: int = 0) -> list[slice]:
     """Cut a range into slices of one length, the last one perhaps shorter."""
     return [slice(k, min(k + length, stop)) for k in range(start, stop, length)]
-
-
-def _measured(leading: str, largest: str, gaps: dict[str, tuple[float, float]]) -> str:
-    """The cause and its gap in words; and the broader thing that clearly moves more, if any."""
-    cause, moved = NUISANCES[leading].words, gaps[leading][0]
-    if moved >= min(_NEARLY_ALL * gaps[largest][0], gaps[largest][0]):
-        return f"{cause} (gap {moved:.2f} +- {gaps[leading][1]:.2f})"
-    gap, error = gaps[largest]
-    whole = NUISANCES[largest].words
-    return f"{whole} (gap {gap:.2f} +- {error:.2f}), above all {cause} ({moved:.2f})"
 
 
 def _worst(per_class: dict[str, float]) -> list[str]:

@@ -1,5 +1,6 @@
-"""What several test files share: a quiet TensorFlow, photos, and a small classifier."""
+"""What several test files share: a quiet TensorFlow, what a test needs, photos, a classifier."""
 
+import importlib.util
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -46,3 +47,16 @@ def pytest_configure(config):
     if keras.backend.backend() != "tensorflow":
         # Keras hands its variables to numpy in the way of numpy 1.
         config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        skip_without(**mark.kwargs)
+
+
+def skip_without(*, why, backend=None, package=None):
+    """Skip a test on another backend than those named, or where a package is not installed."""
+    if backend is not None and keras.backend.backend() not in backend.split(" or "):
+        pytest.skip(f"only on {backend}: {why}")
+    if package is not None and importlib.util.find_spec(package) is None:
+        pytest.skip(f"without {package}: {why}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
+from backends import double_precision
 
 from keras_saliency import explain
 
@@ -142,13 +143,14 @@ def logits_with(model, known, images, step):
         layer = next(part for part in parts if part.name == name)
     original, (height, width) = layer.call, known.grid
     factors = np.tile(1 + step * np.linspace(0, 1, width), (height, 1))[..., None]
+    factors = keras.ops.convert_to_tensor(factors, "float64")
 
     def scaled(*args, **kwargs):
         output = original(*args, **kwargs)
         if len(output.shape) == 4:
             return output * factors
         # The class token has no place.
-        patches = output[:, 1:] * factors.reshape(-1, 1)
+        patches = output[:, 1:] * keras.ops.reshape(factors, (-1, 1))
         return keras.ops.concatenate([output[:, :1], patches], axis=1)
 
     layer.__dict__["call"] = scaled
@@ -165,7 +167,8 @@ def doubles():
     keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
-    yield
+    with double_precision():
+        yield
     keras.config.set_dtype_policy(before)
 
 

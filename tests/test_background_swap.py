@@ -150,8 +150,10 @@ def test_a_batch_of_one_stays_as_it_is():
     np.testing.assert_array_equal(swapped(ks.BackgroundSwap(1), images, masks), images)
 
 
+@pytest.mark.needs(package="tensorflow", why="the layer runs in a tf.data.Dataset")
 def test_in_tf_data_each_batch_is_swapped_within():
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     images, masks = pictures()
     swap = ks.BackgroundSwap(1, seed=0)
     batches = tf.data.Dataset.from_tensor_slices((images, masks, np.arange(5))).batch(3)

@@ -66,7 +66,8 @@ def test_score_cam_is_the_paper(classifier, photos, layer):
     model, images = classifier("linear", pooled=False), photos(2)
     found = explain(model, images, "score_cam", target=[3, 1], layer=layer).maps
     wanted = [slow_score_cam(model, images[n], layer, (3, 1)[n]) for n in range(2)]
-    assert_close(found, np.stack(wanted))
+    # A channel that hardly varies magnifies rounding when it is scaled to 0..1.
+    assert_close(found, np.stack(wanted), 5e-5)
 
 
 def test_top_k_takes_the_channels_that_vary_most(classifier, photos):

@@ -13,6 +13,7 @@ import matplotlib
 import matplotlib.cbook
 import numpy as np
 import pytest
+from backends import derivatives
 from keras import layers, ops
 from PIL import Image
 from tensorboard.backend.event_processing import plugin_event_accumulator
@@ -111,16 +112,13 @@ def classic(picture, map_):
 
 
 def grad_cam(model, layer, images):
-    """Grad-CAM of the predicted logit by a second model and a tape."""
-    import tensorflow as tf
-
-    head = model.layers[-1]
-    both = keras.Model(model.input, [model.get_layer(layer).output, head.input])
-    with tf.GradientTape() as tape:
-        features, before = both(images)
-        score = tf.reduce_max(before @ head.kernel + head.bias, axis=-1)
-    weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
-    return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))[0].numpy()
+    """Grad-CAM of the predicted logit by two models, before the layer and after it."""
+    head, seen = model.layers[-1], model.get_layer(layer).output
+    features = keras.Model(model.input, seen)(images)
+    after = keras.Model(seen, head.input)
+    (slope,) = derivatives(lambda a: ops.max(after(a) @ head.kernel + head.bias), features)
+    weights = ops.mean(slope, axis=(1, 2), keepdims=True)
+    return ops.convert_to_numpy(ops.relu(ops.sum(weights * features, axis=-1)))[0]
 
 
 def test_vgg16_gives_the_classic_overlay_at_the_photos_own_size(cli, hopper, folder):

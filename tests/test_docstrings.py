@@ -15,7 +15,7 @@ from keras_saliency import progress
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(ks.__path__, "keras_saliency.")
-    if not name.endswith(".cli")
+    if not name.endswith((".cli", ".tf_data"))  # which needs TensorFlow
 ]
 FINDER = doctest.DocTestFinder(exclude_empty=True)
 
@@ -26,7 +26,14 @@ def examples():
         for test in FINDER.find(module, name, module=module, globs={"np": np, "ks": ks}):
             if test.examples:
                 test.globs.update(vars(module))
-                yield pytest.param(test, id=test.name)
+                yield pytest.param(test, id=test.name, marks=marks_of(test))
+
+
+def marks_of(test):
+    """Say what an example needs besides the backend in use."""
+    shown = "".join(one.source for one in test.examples)
+    why = "the example shows a tf.data.Dataset"
+    return pytest.mark.needs(package="tensorflow", why=why) if "tensorflow" in shown else ()
 
 
 @pytest.mark.parametrize("example", list(examples()))

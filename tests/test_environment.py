@@ -1,8 +1,23 @@
-"""What is said where a requirement is missing, shown with a broken one on the path."""
+"""What is imported where, and what is said where a requirement is missing."""
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+import keras_saliency
+
+# Which modules of ours import a backend: `autodiff` the one in use, `tf_data` where it is given one
+# of its datasets.
+BACKENDS = {
+    "tensorflow": {"autodiff.py", "tf_data.py"},
+    "jax": {"autodiff.py"},
+    "torch": {"autodiff.py"},
+    "tf_data": {"datasets.py"},
+}
 
 
 def run(code, folder):
@@ -49,3 +64,45 @@ def test_importing_the_package_is_quick(tmp_path):
         "assert not heavy, heavy"
     )
     assert run(code, tmp_path).returncode == 0
+
+
+def imported_by(path):
+    """Name what a file imports: the first part, and the last where it is ours."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            yield rest if first == "keras_saliency" else first
+
+
+def test_only_one_module_imports_a_backend_and_one_reads_tf_data():
+    folder = Path(keras_saliency.__file__).parent
+    found = {name: set() for name in BACKENDS}
+    for path in folder.rglob("*.py"):
+        for name in BACKENDS.keys() & set(imported_by(path)):
+            found[name].add(str(path.relative_to(folder)))
+    assert found == BACKENDS
+
+
+def test_backends_are_imported_only_when_they_are_in_use():
+    tree = ast.parse(Path(keras_saliency.__file__).with_name("autodiff.py").read_text())
+    assert not {"tensorflow", "jax", "torch"} & {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    }
+
+
+@pytest.mark.needs(backend="jax or torch", why="TensorFlow can't be done without there")
+def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('tensorflow')")
+    script = Path(__file__).with_name("everything.py")
+    found = run(
+        f"import runpy, sys; sys.argv[1:] = [{str(tmp_path)!r}]; runpy.run_path({str(script)!r})",
+        tmp_path,
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert found.stdout.endswith("without TensorFlow\n")

@@ -191,3 +191,17 @@ def test_transfer_learning_is_one_run(example, tmp_path):
     assert len(probe_tags(steps)) == 16
     assert all(steps[tag] == [-1, 0, 1] for tag in probe_tags(steps))
     assert steps["epoch_val_accuracy"] == [0, 1]
+
+
+def test_tiles_show_the_pen(example, tmp_path):
+    options = ["--slides", 2, "--size", 12, 16, "--epochs", 6]
+    said = example("tiles", *options)
+    with_pen, without = (
+        float(re.search(rf"{where} +called tumour with p = ([\d.]+)", said)[1])
+        for where in ("with pen", "without")
+    )
+    assert with_pen > without + 0.3
+    steps, last = read(tmp_path / "logs" / "saliency")
+    for tag in ("tile-map/00_slide-to-be-read", "tile-mosaic/00_slide-to-be-read_grad-cam"):
+        assert (steps[tag][0], steps[tag][-1]) == (-1, 5)
+    assert last["tiles-accuracy/00_slide-to-be-read"] < 0.95

@@ -19,9 +19,8 @@ from keras_saliency.faithfulness import (
 )
 from keras_saliency.faithfulness.removal import filled_in
 
-ON_TENSORFLOW = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="guided backpropagation is written with tf.custom_gradient",
+ON_TENSORFLOW = pytest.mark.needs(
+    backend="tensorflow", why="guided backpropagation is written with tf.custom_gradient"
 )
 GRID = (5, 7)
 

@@ -11,7 +11,6 @@ from keras import ops
 import keras_saliency as ks
 from keras_saliency import faithfulness
 
-BACKEND = keras.backend.backend()
 METHODS = ["saliency", "grad_cam", "layer_cam", "occlusion", "ablation_cam"]
 rng = np.random.default_rng(0)
 META = rng.normal(size=(3, 2)).astype("float32")

@@ -30,7 +30,19 @@ def test_an_object_of_another_colour_is_found_wherever_it_is():
     assert made.dtype == np.float32
     assert set(np.unique(made)) == {0, 1}
     assert overlap(made, true).min() > 0.8
-    assert not masks.look_wrong(pictures, made).any()
+    assert not masks.find_objects(pictures).wrong.any()
+
+
+def test_a_small_object_has_a_tight_mask_and_one_that_covers_it():
+    rng = np.random.default_rng(0)
+    true = cv2.circle(np.zeros((48, 80), np.uint8), (30, 20), 8, 1, -1)  # 5 % of the picture
+    plain = np.where(true[..., None], (180, 60, 40), (60, 110, 60))
+    picture = (plain + rng.normal(0, 12, plain.shape)).clip(0, 255).astype(np.uint8)[None]
+    found = masks.find_objects(picture)
+    assert found.tight.sum() == pytest.approx(true.sum(), rel=0.25)
+    assert overlap(found.tight, true[None]).item() > 0.8
+    assert found.masks.mean() == pytest.approx(0.1, abs=0.01)
+    assert (found.masks >= np.maximum(found.tight, true)).all()
 
 
 def test_masks_grow_with_the_picture():
@@ -55,7 +67,7 @@ def test_pictures_without_an_object_look_wrong():
     for x in (14, 40, 66):
         cv2.circle(several, (x, 24), 6, (200, 60, 40), -1)
     pictures = np.stack([plain, slope, several])
-    assert masks.look_wrong(pictures, masks.make_masks(pictures)).all()
+    assert masks.find_objects(pictures).wrong.all()
 
 
 def test_boxes_cover_fractions_of_pixels_and_end_at_the_picture():
@@ -77,7 +89,7 @@ def test_dilation_is_two_pixels_of_64():
     assert masks.dilate(mask).sum() == 0.5 * 25
 
 
-@pytest.mark.parametrize("make", [masks.make_masks, lambda x: masks.look_wrong(x, x[..., 0])])
+@pytest.mark.parametrize("make", [masks.make_masks, masks.find_objects])
 def test_pictures_must_be_uint8_rgb(make):
     with pytest.raises(TypeError, match="float64"):
         make(np.zeros((1, 8, 9, 3)))

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from backends import derivatives
 from keras import layers as kl
 from keras import ops
 
 import keras_saliency as ks
 
-BACKEND = keras.backend.backend()
 SIZE = (11, 16, 3)
 
 
@@ -40,25 +40,6 @@ class Row:
         return np.floor(drawn * 255).astype("float32") if self.scale > 1 else drawn
 
 
-def derivative(function, at):
-    """Differentiate a scalar function by the backend's own means."""
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(at)
-            value = function(at)
-        return tape.gradient(value, at)
-    if BACKEND == "jax":
-        import jax
-
-        return jax.grad(function)(at)
-    import torch
-
-    at = at.detach().requires_grad_()
-    return torch.autograd.grad(function(at), at)[0]
-
-
 def reference(row, images, labels):
     """Work out scores, |gradient| at the images, and A dS/dA of the picked layer.
 
@@ -76,8 +57,8 @@ def reference(row, images, labels):
         return ops.sum(scores_of(logits))
 
     features = row.front(images)
-    gradients = derivative(lambda at: total(row.back(at, images)), features)
-    pixels = derivative(lambda at: total(row.back(row.front(at), at)), images)
+    (gradients,) = derivatives(lambda at: total(row.back(at, images)), features)
+    (pixels,) = derivatives(lambda at: total(row.back(row.front(at), at)), images)
     scores = scores_of(row.back(features, images))
     evidence = ops.sum(ops.cast(features, "float32") * ops.cast(gradients, "float32"), -1)
     found = {"evidence": evidence, "saliency": ops.max(ops.abs(pixels), -1), "scores": scores}

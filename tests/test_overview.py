@@ -57,9 +57,10 @@ def has(picture, part):
 @pytest.mark.parametrize("size", [(39, 52), (90, 31), (30, 150), (1, 9)])
 def test_a_sheet_is_as_wide_as_the_cards_or_a_multiple(count, size):
     methods = [f"method_{i}" for i in range(count)]
-    height, width, _ = sheet(3, methods, size=size).shape
-    assert width == 350 * (1 if count <= 6 else 2 if count <= 12 else 3)
-    assert height < 1024 * width / 350  # there is no scroll bar
+    for probes in (3, 16, 40):
+        height, width, _ = sheet(probes, methods, size=size).shape
+        assert width == 350 * (1 if count <= 6 else 2 if count <= 12 else 3)
+        assert height < 1024 * width / 350  # there is no scroll bar
 
 
 def test_sixteen_probes_with_two_methods_need_no_scroll_bar_and_little_room():
@@ -83,6 +84,25 @@ def test_sixteen_probes_are_chosen_evenly_by_label():
     whole = sheet(40, ["cam"], labels, maps={"cam": np.zeros((40, 3, 3))})
     shown = [i for i in range(40) if has(whole, photos(40, 6, 6)[i])]
     assert shown == [*range(8), *range(30, 38)]
+
+
+@pytest.mark.parametrize(
+    ("methods", "size", "count"),
+    [
+        (3, (64, 64), 16),  # two beside each other: 7 would fit below each other
+        (3, (33, 64), 12),  # below each other: 16 beside each other would be half as wide
+        (4, (64, 64), 9),  # two beside each other would be narrower than can be read
+        (2, (80, 64), 14),
+        (1, (32, 64), 5),  # low pictures need the whole width
+    ],
+)
+def test_as_many_probes_as_fit_are_chosen_evenly(methods, size, count):
+    names = [f"method_{i}" for i in range(methods)]
+    none = {name: np.zeros((40, 3, 3)) for name in names}  # the pictures stand in grey
+    whole = sheet(40, names, ["cat", "dog"] * 20, size, maps=none)
+    shown = [i for i in range(40) if has(whole, photos(40, 6, 6)[i])]
+    assert len(shown) == count
+    assert abs(sum(i % 2 for i in shown) - count / 2) <= 0.5
 
 
 def test_what_can_not_be_drawn_is_in_grey_and_a_sign_has_a_bar_of_its_own():

@@ -102,7 +102,7 @@ def test_maps_shrink_as_opencv_shrinks_them():
 
 
 @needs_node
-@pytest.mark.parametrize("size", [(1, 1), (7, 5), (80, 112)])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (700, 112)])
 def test_maps_are_read_as_opencv_writes_them(size):
     values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     values[: size[0] // 2] = np.arange(size[1])  # smooth rows are filtered otherwise than noise
@@ -110,6 +110,28 @@ def test_maps_are_read_as_opencv_writes_them(size):
     found = evaluated(code, bytes=list(cv2.imencode(".png", values)[1].tobytes()))
     assert (found["height"], found["width"]) == size
     np.testing.assert_array_equal(np.reshape(list(found["values"].values()), size), values)
+
+
+def luminance(colour):
+    """Return the relative luminance of WCAG 2.2 of a colour such as #1f5fd0."""
+    shares = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("theme", [":root", ".dark"])
+def test_texts_stand_out_from_what_is_behind_them(theme):
+    rules = re.search(rf"^{theme} {{(.*?)}}", (STATIC / "style.css").read_text(), re.M | re.S)[1]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", rules))
+    lines = [name for name in colours if name.startswith("line-")]
+    assert len(lines) == 8
+    texts = ["ink", "faint", "accent", "right", "wrong", *lines]
+    behind = {"card": texts, "paper": ["ink", "faint"], "accent": ["on-accent"]}
+    behind |= {"warn": ["ink", "faint", "accent", "warn-ink", *lines], "tint": ["ink", "accent"]}
+    for ground, names in behind.items():
+        for name in names:
+            dark, light = sorted(luminance(colours[one]) for one in (ground, name))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -126,7 +148,15 @@ def test_nothing_comes_from_elsewhere(path):
     assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, which nobody fetches
 
 
+def imported(path):
+    return re.findall(r"(?:from|import) '([^']+)'", path.read_text())
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_imported_modules_are_beside_it(path):
-    imported = re.findall(r"from '([^']+)'", path.read_text())
-    assert all((STATIC / name).is_file() for name in imported)
+    assert all((STATIC / name).is_file() for name in imported(path))
+
+
+def test_the_first_module_names_all_others():
+    names = imported(STATIC / "index.js")
+    assert sorted([*names, "./index.js"]) == [f"./{path.name}" for path in SCRIPTS]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 from PIL import Image
 
 from keras_saliency.probes import Probes
@@ -131,8 +132,6 @@ def test_preprocess_of_keras_gives_caffe_bgr():
 
 
 def test_preprocess_may_return_a_tensor_and_gets_floats():
-    from keras import ops
-
     probes = Probes(colours(51), preprocess=lambda images: ops.convert_to_tensor(images) / 255)
     np.testing.assert_allclose(probes.images, np.full((1, 5, 7, 3), 0.2), rtol=1e-6)
 
@@ -145,18 +144,25 @@ def test_preprocess_that_changes_the_size_or_makes_nan_is_refused():
 
 
 def test_tensors_and_lists_are_taken_as_arrays():
+    images = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
+    for given in (ops.convert_to_tensor(images), list(images)):
+        np.testing.assert_array_equal(Probes(given).images, images)
+
+
+@pytest.mark.needs(package="tensorflow", why="these are its tensors")
+def test_tensors_of_tensorflow_are_taken_whatever_the_backend():
     import tensorflow as tf
 
     images = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
-    np.testing.assert_array_equal(Probes(tf.constant(images)).images, images)
-    np.testing.assert_array_equal(Probes(list(images)).images, images)
-    assert Probes(
-        images, tf.constant(["penguin", "elephant"]), class_names=NAMES
-    ).labels.tolist() == [1, 0]
+    probes = Probes(tf.constant(images), tf.constant(["penguin", "elephant"]), class_names=NAMES)
+    np.testing.assert_array_equal(probes.images, images)
+    assert probes.labels.tolist() == [1, 0]
 
 
+@pytest.mark.needs(package="torch", why="these are its tensors")
 def test_torch_tensors_are_taken_whatever_the_backend():
-    torch = pytest.importorskip("torch")
+    import torch
+
     images = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
     tensor = torch.tensor(images, requires_grad=True)
     labels = torch.tensor([1, 0])
@@ -231,6 +237,7 @@ def test_images_of_several_sizes_are_told_by_their_shapes():
             Probes(given)
 
 
+@pytest.mark.needs(package="tensorflow", why="ragged tensors are its own")
 def test_a_ragged_tensor_is_refused_and_not_filled_up_with_zeros():
     import tensorflow as tf
 

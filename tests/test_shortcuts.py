@@ -4,6 +4,7 @@ import pytest
 from keras_saliency.demo import scenes
 from keras_saliency.probes import Probes
 from keras_saliency.shortcuts import Shortcuts
+from keras_saliency.twins import Nuisance
 
 SIZE = (24, 32)
 
@@ -165,7 +166,7 @@ def test_masks_are_made_unless_given_or_declined(drawn):
     none = Shortcuts((drawn.images, drawn.labels), masks=None)
     assert none.donors.masks is None
     assert none.not_tested == dict.fromkeys(("background", "position", "scale"), "no masks")
-    assert none.nuisances == ("cast", "texture", "frame", "mark")
+    assert tuple(none.nuisances) == ("cast", "texture", "frame", "mark")
 
 
 def test_boxes_become_masks():
@@ -354,6 +355,12 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
         ((IMAGES, LABELS), {"nuisances": ("tint",)}, ValueError, r"\('tint',\)"),
         ((IMAGES, LABELS), {"nuisances": "cast"}, ValueError, "'cast'"),
         ((IMAGES, LABELS), {"nuisances": ()}, ValueError, r"nuisances=\(\)"),
+        (
+            (IMAGES, LABELS),
+            {"nuisances": (Nuisance("cast", "the cast", max),)},
+            ValueError,
+            "name of its own.*name='cast'",
+        ),
         ((IMAGES, LABELS), {"every": 0}, ValueError, "every=0"),
         ((IMAGES, LABELS), {"threshold": 20}, ValueError, "threshold=20"),
         ((IMAGES, LABELS), {"threshold": np.nan}, ValueError, "threshold=nan"),

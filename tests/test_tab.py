@@ -72,12 +72,18 @@ def decoded(blob, kind="PNG"):
     return np.asarray(image)
 
 
+def apart(picture, count):
+    """Return the maps that stand below each other in a picture."""
+    values = decoded(picture)
+    return list(values.reshape(count, -1, values.shape[1]))
+
+
 def one(maps, folder, method="grad_cam", probes_=None, **changes):
     """Write one set and return what was said of it and its pictures."""
     board = Board(folder, probes_ or probes(len(maps)))
     board.tab.add(snapshot({method: maps}, **changes), {}, {})
-    _, (_, _, said, pictures, _) = board.read()
-    return said, [decoded(picture) for picture in pictures]
+    _, (_, _, said, (picture,), _) = board.read()
+    return said, apart(picture, len(maps))
 
 
 def test_the_events_are_blob_sequences_of_the_plugin(tmp_path):
@@ -101,7 +107,7 @@ def test_probes_are_described_and_pictured(tmp_path):
     board.tab.add(snapshot({}, errors={"grad_cam": "no layer"}), {}, {})
     _, _, said, blobs, _ = board.read()[0]
     assert said == {
-        "version": 1,
+        "version": 2,
         "names": list(given.names),
         "labels": ["cat", "dog", "cat"],
         "classes": ["cat", "dog"],
@@ -208,16 +214,17 @@ def test_a_method_that_failed_says_why_and_has_no_maps(tmp_path):
 def test_only_the_chosen_probes_are_shown_each_with_its_own_numbers(tmp_path):
     given = probes(masks=masks() * np.array([1, 0.5, 0.2])[:, None, None])
     maps = np.array([1.0, 2.0, 3.0])[:, None, None] * np.ones((3, 2, 3))
+    maps[2, :, 0] = 0
     board = Board(tmp_path, given, shown=[0, 2])
     board.tab.add(snapshot({"a": maps}), {"a": np.array([7.0, 8.0, 9.0])}, {})
-    (_, _, about, blobs, _), (_, _, said, pictures, _) = board.read()
+    (_, _, about, blobs, _), (_, _, said, (picture,), _) = board.read()
     assert about["names"] == [given.names[0], given.names[2]]
     assert about["labels"] == ["cat", "cat"]
     assert [decoded(blob, "JPEG")[0, 0, 2] > 60 for blob in blobs[:2]] == [False, True]
     assert [decoded(blob).max() for blob in blobs[2:]] == [255, 51]
     assert (said["peak"], said["focus"], said["score"]) == ([1, 3], [7, 9], [0, 2])
     assert said["correct"] == [True, False]
-    assert len(pictures) == 2
+    assert [map_.tolist() for map_ in apart(picture, 2)] == [[[255] * 3] * 2, [[0, 255, 255]] * 2]
 
 
 def test_a_signal_is_a_row_as_long_as_its_map(tmp_path):
@@ -228,8 +235,8 @@ def test_a_signal_is_a_row_as_long_as_its_map(tmp_path):
     board = Board(tmp_path, given)
     maps = np.array([[0.0, 1, 2, 4]] * 2)
     board.tab.add(snapshot({"a": maps}), {}, {})
-    (_, _, _, blobs, _), (_, _, _, (map_, _), _) = board.read()
-    assert decoded(map_).tolist() == [[0, 64, 128, 255]]
+    (_, _, _, blobs, _), (_, _, _, (picture,), _) = board.read()
+    assert decoded(picture).tolist() == [[0, 64, 128, 255]] * 2
     assert decoded(blobs[2]).tolist() == [[255] * 30 + [0] * 60]
 
 
@@ -271,7 +278,7 @@ def test_a_verdict_with_its_twins(tmp_path):
     (tag, step, said, (picture,), _), (_, _, unsure, pictures, _) = board.read()
     assert (tag, step) == ("verdict", 2)
     assert said == {
-        "version": 1,
+        "version": 2,
         "when": "epoch 3",
         "step": 2,
         "text": "relies on the <background>",

@@ -99,6 +99,23 @@ def test_scale_gives_the_donors_area_in_the_receivers_place(pair):
     assert centre == pytest.approx((12.5, 16.5), abs=0.3)
 
 
+@pytest.mark.parametrize("name", ["scale", "position"])
+def test_place_and_size_are_those_of_the_tight_masks(name, pair):
+    exact = twin(name, *pair)
+    loose = [
+        Pictures(
+            side.pixels,
+            side.labels,
+            np.stack([cv2.dilate(m, np.ones((7, 7))) for m in side.masks]),
+            side.masks,
+        )
+        for side in pair
+    ]
+    np.testing.assert_allclose(twin(name, *loose), exact, atol=TELEA)
+    loose[1].tight = loose[1].masks
+    assert np.abs(twin("scale", *loose) - twin("scale", *pair)).max() > 50
+
+
 def test_cast_of_flat_pictures_is_the_ratio_of_their_colours():
     receivers = boxed([(8, 18, 10, 24)], [(40, 40, 40)], [(60, 60, 60)])
     donors = boxed([(8, 18, 10, 24)], [(255, 0, 0)], [(50, 100, 80)])

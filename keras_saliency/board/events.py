@@ -21,6 +21,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 
 from keras_saliency.board import PLUGIN_NAME
 from keras_saliency.board.records import frame
+from keras_saliency.checks import local_folder
 
 JPEG_QUALITY = 90
 _LONGEST_SIDE = 65_500  # what OpenCV writes as a JPEG
@@ -70,12 +71,7 @@ def new_run(
         run = new_run("logs")  # logs/saliency, the next time logs/saliency_2
         ```
     """
-    if "://" in str(log_dir):
-        raise ValueError(
-            "log_dir must be a folder of this machine. Write to a local folder and copy it, or "
-            f"mount the storage. Received: log_dir={str(log_dir)!r}"
-        )
-    root = pathlib.Path(log_dir)
+    root = local_folder(log_dir)
     try:
         root.mkdir(parents=True, exist_ok=True)
         runs = _numbered_runs(root, name)

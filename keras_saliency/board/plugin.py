@@ -8,10 +8,8 @@ trusts nothing that stands in an event file: a name is a text, and what can't be
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,10 +31,9 @@ _IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"
 _KEPT_STEPS = 1000  # of a tag; TensorBoard keeps ten of what it doesn't know
 _ALL = 10**6  # steps: which of them are kept is settled when they are loaded
 _MOST_BLOBS = 10**4  # in one step: a broken length must not be taken for a number of blobs
-_MOST_TEXT = 4 * 2**20  # of the keys of a step, whose text is handed out packed
 _AT_ONCE = 8  # blobs to read: one after the other, the fast loader waits 40 ms before each
 _DAY_S = 86_400
-_VERSION = 1
+_VERSION = 2
 _MAPS, _PROBES, _VERDICT = "maps/", "probes", "verdict"
 
 # What a data provider raises on a key that nobody gave out, or on a broken tensor.
@@ -100,7 +97,6 @@ class SaliencyPlugin(base_plugin.TBPlugin):
             "/maps": _answer_maps,
             "/verdicts": _answer_verdicts,
             "/blob": _answer_blob,
-            "/step": _answer_step,
         }
         apps = {route: self._app(answer) for route, answer in answers.items()}
         names = {path.name for path in _STATIC.glob("*") if path.suffix in _STATIC_TYPES}
@@ -169,11 +165,6 @@ class _Asked:
             raise errors.NotFoundError("what the key leads to is no blob; take one from an index.")
         return blob
 
-    def blobs(self, keys: Sequence[str]) -> list[bytes]:
-        """Return the bytes of several blobs."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(self.blob, keys))
-
     def contents(self, datum: provider.BlobSequenceDatum) -> Data | None:
         """Return the JSON of a step, or `None` where it is not of ours."""
         if not datum.values:
@@ -237,7 +228,7 @@ def _answer_maps(asked: _Asked) -> wrappers.Response:
     since = _step(asked.request.args.get("since"))
     later = [datum for datum in asked.steps(run, _MAPS + method) if datum.step > since]
     steps = [
-        said | {"step": datum.step, "key": _step_key(datum), "wall_time": datum.wall_time}
+        said | {"step": datum.step, "key": _maps_key(datum), "wall_time": datum.wall_time}
         for datum, said in asked.read(later)
     ]
     return asked.answered({"steps": steps})
@@ -259,17 +250,6 @@ def _answer_blob(asked: _Asked) -> wrappers.Response:
     return http_util.Respond(asked.request, blob, _image_type(blob), expires=_DAY_S)
 
 
-def _answer_step(asked: _Asked) -> wrappers.Response:
-    """Hand out all maps of a step, each after its length in four bytes, the highest first."""
-    _, _, packed = asked.parameter("key").partition(".")
-    parts = []
-    for blob in asked.blobs(_unpacked(packed)):
-        _image_type(blob)
-        parts += [len(blob).to_bytes(4, "big"), blob]
-    answer = b"".join(parts)
-    return http_util.Respond(asked.request, answer, "application/octet-stream", expires=_DAY_S)
-
-
 def _image_type(blob: bytes) -> str:
     """Return the content type of a picture; nothing else is handed out."""
     for magic, content_type in _IMAGE_TYPES.items():
@@ -283,28 +263,9 @@ def _keys(datum: provider.BlobSequenceDatum) -> list[str]:
     return [_stamped(datum, reference.blob_key) for reference in datum.values[1:]]
 
 
-def _step_key(datum: provider.BlobSequenceDatum) -> str | None:
-    """Return one key for all maps of a step, `None` where it has none.
-
-    It holds TensorBoard's keys, so that nothing needs to be looked up: they are alike, and packed
-    they are shorter than six of them.
-    """
-    if len(datum.values) < 2:
-        return None
-    text = json.dumps([reference.blob_key for reference in datum.values[1:]])
-    return _stamped(datum, base64.urlsafe_b64encode(zlib.compress(text.encode())).decode())
-
-
-def _unpacked(packed: str) -> list[str]:
-    """Return TensorBoard's keys that a step's key holds."""
-    try:
-        text = zlib.decompressobj().decompress(base64.urlsafe_b64decode(packed), _MOST_TEXT)
-        keys = json.loads(text)
-    except (zlib.error, ValueError, RecursionError):
-        keys = None
-    if isinstance(keys, list) and keys and all(isinstance(key, str) for key in keys):
-        return keys
-    raise errors.NotFoundError("there is no such step; take a key from an index.")
+def _maps_key(datum: provider.BlobSequenceDatum) -> str | None:
+    """Return the key of the one picture that holds all maps of a step, `None` where it has none."""
+    return next(iter(_keys(datum)), None)
 
 
 def _stamped(datum: provider.BlobSequenceDatum, key: str) -> str:

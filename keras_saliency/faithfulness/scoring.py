@@ -16,8 +16,9 @@ from keras_saliency.explainer import explain
 from keras_saliency.heads import Of
 from keras_saliency.methods._grids import resized
 from keras_saliency.probes import Probes
-from keras_saliency.scored_model import ScoredModel, settle, untouched
+from keras_saliency.scored_model import ScoredModel, settle
 from keras_saliency.targets import Target, What
+from keras_saliency.untouched import untouched
 
 Scores = Callable[[Any], Any]
 

@@ -99,7 +99,7 @@ class Tab:
         """Return TensorBoard's address, of the frame around the tab."""
         return self.browser.execute_script("return parent.location.hash")
 
-    def wait(self, question, seconds=30):
+    def wait(self, question, seconds=60):
         deadline = time.monotonic() + seconds
         while not (found := question()):
             assert time.monotonic() < deadline, self.browser.get_log("browser")
@@ -149,7 +149,7 @@ def address(request, logdir, tmp_path_factory):
     command += ["--path_prefix=/some/where"] if request.param.endswith("false") else []
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := re.search(r"at (http://127\S+)", log.read_text())):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()

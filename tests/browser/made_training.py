@@ -51,7 +51,7 @@ class Training:
             said |= {"score": [float(step)] * n, "predicted": ["owl"] * n, "probability": [0.5] * n}
             said |= {"confidence": [0.75] * n, "correct": [label == "owl" for label in LABELS]}
             said |= {"focus": [focus_of(probe, step) for probe in range(n)]}
-            self._write(f"maps/{method}", said, map(png, maps), step)
+            self._write(f"maps/{method}", said, [png(maps.reshape(-1, CELLS[1]))], step)
         if step % 10 == 9:
             gap = step / 100
             said = {"when": f"epoch {step + 1}", "step": step, "text": f"Relies on <b>{step}</b>."}
@@ -62,7 +62,7 @@ class Training:
         self.writer.flush()
 
     def _write(self, tag, said, blobs, step):
-        self.writer.blobs(tag, [json.dumps({"version": 1} | said).encode(), *blobs], step)
+        self.writer.blobs(tag, [json.dumps({"version": 2} | said).encode(), *blobs], step)
 
 
 def png(values):

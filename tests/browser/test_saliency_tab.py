@@ -126,6 +126,10 @@ def test_a_tile_opens_large_by_keyboard_alone(tab):
     assert len([plot for plot in tab.find_all("dialog .plot") if plot.is_displayed()]) == 3
     tab.press(Keys.ARROW_RIGHT)
     assert dialog.find_element(By.CLASS_NAME, "when").text == "epoch 12"
+    inside = "return document.querySelector('dialog').contains(document.activeElement)"
+    for key in [Keys.TAB] * 9 + [Keys.SHIFT + Keys.TAB] * 9:  # there are seven controls
+        tab.browser.switch_to.active_element.send_keys(key)
+        assert tab.browser.execute_script(inside)
     assert f"{focus_of(2, 11):g} × chance" in dialog.text
     tab.press(Keys.ESCAPE)
     assert not tab.find_all("dialog[open]")
@@ -151,12 +155,20 @@ def test_a_link_leads_to_what_was_seen(tab):
     assert tab.find("dialog h2").text == HOSTILE
     assert tab.find("dialog .when").text == "epoch 13"
     assert Select(tab.field("Method")).first_selected_option.text == "gradient-x-input"
+    assert not tab.find(".notice").is_displayed()
     tab.press(Keys.ESCAPE)
     tab.go_to(20)
     tab.wait(lambda: "p.keras_saliency.step=20" in tab.hash())
     assert "probe" not in tab.hash()
     tab.browser.execute_script("parent.location.hash = arguments[0]", tab.hash().replace("20", "5"))
     tab.wait(lambda: tab.when() == "epoch 6")
+
+
+def test_a_link_to_what_is_not_there_says_so(tab):
+    tab.open(step=12, probe=HOSTILE * 2)
+    assert tab.find(".notice").text == f"There is no picture “{HOSTILE * 2}” in this run."
+    assert not tab.find_all("dialog[open]")
+    tab.wait(lambda: "probe" not in tab.hash())
 
 
 def test_over_time_shows_steps_beside_each_other(tab):
@@ -208,8 +220,9 @@ def test_the_verdict_comes_with_its_evidence(tab):
     tab.find(".verdict summary").click()
     gaps, focus = tab.find_all(".verdict .plot")
     assert "background 0.29" in gaps.find_element(By.CLASS_NAME, "key").text
-    mean = f"{np.mean([focus_of(probe, 35) for probe in range(len(NAMES))]):g}"
-    assert focus.find_element(By.CLASS_NAME, "value").text == f"grad-cam {mean}"
+    mean = f"{np.mean([focus_of(probe, 35) for probe in range(len(NAMES))]):.2f}"
+    assert focus.find_element(By.CLASS_NAME, "value").text == mean
+    assert "chance" in [one.text for one in focus.find_elements(By.TAG_NAME, "text")]
     Select(tab.field("Beside it")).select_by_visible_text("gradient-x-input")
     words = [f"grad-cam {mean}", f"gradient-x-input {mean}"]
     tab.wait(

@@ -18,6 +18,13 @@ test('ticks are round and hold all values', () => {
   assert.deepEqual(niceTicks(0, 90000), [0, 50000, 100000]);
 });
 
+test('a line may run a little beyond the ticks, so that noise below zero needs no tick', () => {
+  assert.deepEqual(niceTicks(-0.04, 1.04), [0, 0.5, 1]);
+  assert.deepEqual(niceTicks(-0.06, 1.06), [-0.5, 0, 0.5, 1, 1.5]);
+  const [{ line }] = layChart([{ points: [[0, -0.04], [1, 1]] }], SIZE).lines;
+  assert.equal(line, 'M40 112L140 8');
+});
+
 test('a line runs from the first step to the last, larger values above', () => {
   const chart = layChart(
     [
@@ -78,12 +85,13 @@ test('a band is as wide as the error on both sides', () => {
   );
 });
 
-test('a floor is always seen', () => {
+test('values that are held are always seen', () => {
   const points = [
     [0, 5],
     [1, 6],
   ];
-  assert.equal(layChart([{ points }], { ...SIZE, floor: 0 }).ticks[0], 0);
+  assert.equal(layChart([{ points }], { ...SIZE, held: [0] }).ticks[0], 0);
+  assert.equal(layChart([{ points }], { ...SIZE, held: [11] }).ticks.at(-1), 12);
   assert.ok(layChart([{ points }], SIZE).ticks[0] >= 4);
 });
 

@@ -6,7 +6,7 @@ import { soundStep } from '../../keras_saliency/board/static/source.js';
 import { greyPng } from './made_png.mjs';
 
 const settled = () => new Promise((done) => setTimeout(done, 5));
-const map = (bytes) => ({ width: bytes, height: 1, values: new Uint8Array(bytes) });
+const picture = (bytes) => ({ width: bytes, height: 1, values: new Uint8Array(bytes) });
 
 test('addresses are below the base and hold any key', () => {
   const client = new Client(new URL('http://host/prefix/data/plugin/keras_saliency/'));
@@ -15,37 +15,20 @@ test('addresses are below the base and hold any key', () => {
   assert.equal(address.searchParams.get('key'), 'a&b=/%');
 });
 
-/** Ask a client for maps where the server gives this answer. */
-async function asked(body, type) {
+test('an answer is read as a picture, and what is none is refused', async () => {
   const server = globalThis.fetch;
-  globalThis.fetch = async () => new Response(body, { headers: { 'Content-Type': type } });
+  const client = new Client(new URL('http://host/'));
   try {
-    return await new Client(new URL('http://host/')).maps('http://host/step');
+    globalThis.fetch = async () => new Response(greyPng(1, 2, [[0, 0], [0, 255]]));
+    const { width, height, values } = await client.shades('http://host/blob');
+    assert.deepEqual([width, height, ...values], [1, 2, 0, 255]);
+    globalThis.fetch = async () => new Response('there is no such blob.', { status: 404 });
+    await assert.rejects(client.shades('http://host/blob'), /no such blob/);
+    globalThis.fetch = async () => new Response(Uint8Array.from([1, 2, 3]));
+    await assert.rejects(client.shades('http://host/blob'), /not a PNG/);
   } finally {
     globalThis.fetch = server;
   }
-}
-
-const after = (file) => [0, 0, file.length >> 8, file.length & 255, ...file];
-
-test('the maps of a step are read in order, and a broken one stands for itself', async () => {
-  const files = [greyPng(1, 1, [[0, 77]]), [1, 2, 3], greyPng(2, 1, [[0, 5, 6]])];
-  const body = Uint8Array.from(files.flatMap((file) => after([...file])));
-  const [first, broken, last] = await asked(body, 'application/octet-stream');
-  assert.deepEqual([...first.values], [77]);
-  assert.equal(broken, null);
-  assert.deepEqual([last.width, ...last.values], [2, 5, 6]);
-  assert.deepEqual(await asked(new Uint8Array(), 'application/octet-stream'), []);
-});
-
-test('an answer that ends too early is refused', async () => {
-  const body = Uint8Array.from([0, 0, 1]);
-  await assert.rejects(asked(body, 'application/octet-stream'));
-});
-
-test('a picture alone is one map', async () => {
-  const [mask] = await asked(greyPng(1, 2, [[0, 0], [0, 255]]), 'image/png');
-  assert.deepEqual([mask.height, ...mask.values], [2, 0, 255]);
 });
 
 test('what is wished for is read once, in order, a few at a time', async () => {
@@ -54,7 +37,7 @@ test('what is wished for is read once, in order, a few at a time', async () => {
   const maps = new MapCache(
     (key) => {
       asked.push(key);
-      return new Promise((done) => pending.push(() => done([map(1)])));
+      return new Promise((done) => pending.push(() => done(picture(1))));
     },
     () => {},
   );
@@ -69,7 +52,7 @@ test('what is wished for is read once, in order, a few at a time', async () => {
 test('an arrival is told, and what is here is not read again', async () => {
   let [arrivals, reads] = [0, 0];
   const maps = new MapCache(
-    async () => [map(++reads)],
+    async () => picture(++reads),
     () => arrivals++,
   );
   maps.wish(['a']);
@@ -77,13 +60,13 @@ test('an arrival is told, and what is here is not read again', async () => {
   await settled();
   maps.wish(['a']);
   await settled();
-  assert.equal(maps.get('a')[0].width, 1);
+  assert.equal(maps.get('a').width, 1);
   assert.deepEqual([arrivals, reads], [1, 1]);
 });
 
 test('beyond the limit what was used longest ago goes', async () => {
   const maps = new MapCache(
-    async () => [map(20), null, map(20)],
+    async () => picture(40),
     () => {},
     100,
   );
@@ -104,7 +87,7 @@ test('what cannot be read is a fault until it is forgiven', async () => {
   let broken = true;
   const load = async () => {
     if (broken) throw new Error('gone');
-    return [map(1)];
+    return picture(1);
   };
   const maps = new MapCache(load, () => {});
   maps.wish(['a']);
@@ -114,7 +97,7 @@ test('what cannot be read is a fault until it is forgiven', async () => {
   maps.forgive();
   maps.wish(['a']);
   await settled();
-  assert.equal(maps.get('a')[0].width, 1);
+  assert.equal(maps.get('a').width, 1);
 });
 
 test('a step of another make becomes an error', () => {

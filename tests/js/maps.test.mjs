@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
+  canvasSize,
   faultOf,
   fit,
   heatOf,
   largestPeaks,
   outline,
   paint,
+  partOf,
   resize,
   scalePeak,
   sharesOf,
@@ -48,6 +50,15 @@ const read = ({ when }, probe) => ({
 test('bytes become shares of the peak', () => {
   near(sharesOf({ values: [0, 51, 255] }, false), [0, 0.2, 1]);
   near(sharesOf({ values: [1, 128, 255, 64.5] }, true), [-1, 0, 1, -0.5]);
+});
+
+test('maps that stand below each other are taken apart', () => {
+  const all = { width: 2, height: 6, values: Uint8Array.from({ length: 12 }, (_, i) => i) };
+  const middle = partOf(all, 1, 3);
+  assert.deepEqual([middle.width, middle.height, ...middle.values], [2, 2, 4, 5, 6, 7]);
+  assert.deepEqual([...partOf(all, 5, 6).values], [10, 11]);
+  assert.equal(partOf(all, 0, 4), null);
+  assert.equal(partOf(all, 0, 0), null);
 });
 
 test('the scale is the peak of a map, of its probe at all steps, or of all', () => {
@@ -164,6 +175,14 @@ test('below the threshold nothing is seen, and what is solid is opaque above it'
 test('a canvas has the shape of its picture', () => {
   assert.deepEqual(fit([90, 120], 160), [120, 160]);
   assert.deepEqual(fit([1000, 2], 68), [68, 1]);
+});
+
+test('a map that is nearly as fine as the canvas is drawn cell by cell', () => {
+  const map = (height, width) => ({ height, width });
+  assert.deepEqual(canvasSize(map(7, 7), [120, 160]), [120, 160]);
+  assert.deepEqual(canvasSize(map(112, 112), [160, 160]), [112, 112]);
+  assert.deepEqual(canvasSize(map(80, 59), [160, 120]), [80, 120]);
+  assert.deepEqual(canvasSize(map(400, 300), [160, 120]), [160, 120]);
 });
 
 test('an outline runs between what is inside and what is not', () => {

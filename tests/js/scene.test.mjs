@@ -19,14 +19,14 @@ function source(name, steps, names = ['owl', 'fox']) {
   return { probes, steps: made, peaks: largestPeaks(made) };
 }
 
-const map = { width: 1, height: 1, values: [255] };
+const below = (...values) => ({ width: 1, height: values.length, values: new Uint8Array(values) });
 
-function scene({ present = [], state = {}, ...rest } = {}) {
+function scene({ present = {}, state = {}, ...rest } = {}) {
   return new Scene({
     maps: {
-      get: (address) => (present.includes(address) ? [map, null] : undefined),
+      get: (address) => present[address],
     },
-    client: { step: ({ key }) => key, picture: (key) => `picture ${key}` },
+    client: { picture: (key) => `at ${key}` },
     state: { step: 2, since: null, scale: 'map', order: 'given', filter: '', ...state },
     source: source('a', [0, 1, 2, 3]),
     other: null,
@@ -37,30 +37,31 @@ function scene({ present = [], state = {}, ...rest } = {}) {
 }
 
 test('what is missed is read first, then the next steps', () => {
-  const found = scene({ present: ['a 2'] });
+  const found = scene({ present: { 'at a 2': below(255, 51), 'at a 3': below(1, 2, 3) } });
   assert.deepEqual([...found.heat(found.source, 2, 0).values], [1]);
-  assert.match(found.heat(found.source, 2, 1).fault, /could not be read/);
+  assert.deepEqual([...found.heat(found.source, 2, 1).values], [Math.fround(0.2)]);
+  assert.match(found.heat(found.source, 3, 1).fault, /could not be read/); // 3 rows for 2 maps
   assert.equal(found.heat(found.source, 0, 1), null);
-  assert.deepEqual(found.addresses(), ['a 0', 'a 2', 'a 3', 'a 1', 'a 0']);
+  assert.deepEqual(found.addresses(), ['at a 0', 'at a 2', 'at a 3', 'at a 1', 'at a 0']);
 });
 
 test('both sources are read ahead alike, but for steps that have no maps', () => {
   const found = scene({ other: source('b', [0, 2, 4]) });
   found.source.steps[3].error = 'no layer';
-  assert.deepEqual(found.addresses(), ['a 2', 'b 2', 'b 4', 'a 1', 'b 0', 'a 0']);
+  assert.deepEqual(found.addresses(), ['at a 2', 'at b 2', 'at b 4', 'at a 1', 'at b 0', 'at a 0']);
 });
 
 test('what the slider stands at is read ahead, though the pictures are still behind', () => {
-  const found = scene({ present: ['a 0'], shown: 0 });
+  const found = scene({ present: { 'at a 0': below(255, 51) }, shown: 0 });
   found.heat(found.source, found.index, 0);
   assert.deepEqual([found.index, found.aim], [0, 2]);
-  assert.deepEqual(found.addresses().slice(0, 2), ['a 2', 'a 3']);
+  assert.deepEqual(found.addresses().slice(0, 2), ['at a 2', 'at a 3']);
 });
 
 test('a mask is read like a map, and where there is none nothing is missed', () => {
   const found = scene();
   assert.equal(found.mask(found.source, 1), undefined);
-  assert.deepEqual(found.wishes, ['picture m1']);
+  assert.deepEqual(found.wishes, ['at m1']);
   found.source.probes.mask_pictures = null;
   assert.equal(found.mask(found.source, 1), null);
 });

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   describe,
   focusing,
+  hundredths,
   number,
   percent,
   saying,
@@ -18,7 +19,12 @@ const step = {
 
 test('numbers have three digits', () => {
   const found = [0, 1, -0.4915, 12.345, 1234.5, 99999, 1e-5, null, undefined].map(number);
-  assert.deepEqual(found, ['0', '1', '−0.491', '12.3', '1230', '1.0e+5', '1.0e-5', '–', '–']);
+  assert.deepEqual(found, ['0', '1', '−0.491', '12.3', '1230', '1.0e+5', '1.0e−5', '–', '–']);
+});
+
+test('means over a few pictures have two decimals, and zero has no sign', () => {
+  const found = [0.9187, -0.25, -0.0013, 12, null, undefined].map(hundredths);
+  assert.deepEqual(found, ['0.92', '−0.25', '0.00', '12.00', '–', '–']);
 });
 
 test('what is less than certain is never called 100 %', () => {

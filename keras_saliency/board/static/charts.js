@@ -4,15 +4,14 @@ export const MARGIN = { top: 8, right: 12, bottom: 22, left: 40 };
 
 /**
  * Lay out lines `{points: [[x, y, error]]}`; `y` may be null, where the line breaks, and `error`
- * undefined. Gives `x(step)`, `y(value)`, `step(x)`, the `ticks` of y, and of each line its `line`
+ * undefined. Values that are `held` are in sight whatever the lines are. Gives `x(step)`, `y(value)`, `step(x)`, the `ticks` of y, and of each line its `line`
  * and `band` as paths, and its `dots`: points without neighbours, which no line would show.
  */
-export function layChart(lines, { width, height, floor = null }) {
+export function layChart(lines, { width, height, held = [] }) {
   const all = lines.flatMap(({ points }) => points);
   const known = all.filter(([, y]) => y !== null);
   const xs = all.map(([x]) => x);
-  const ys = known.flatMap(([, y, error = 0]) => [y - error, y + error]);
-  if (floor !== null) ys.push(floor);
+  const ys = [...known.flatMap(([, y, error = 0]) => [y - error, y + error]), ...held];
   const ticks = niceTicks(
     least(ys, 0),
     -least(
@@ -82,12 +81,14 @@ export function focusLines(sources) {
 const mean = (values) =>
   values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 
-/** Three to six round numbers, evenly spaced, that hold `low` and `high` between them. */
+const BEYOND = 0.1; // of the gap between ticks: so far lines may run past the outermost ones
+
+/** Two to six round numbers, evenly spaced, that hold `low` and `high` nearly between them. */
 export function niceTicks(low, high) {
   const span = high - low || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(span / 3));
   const gap = [1, 2, 5, 10].map((one) => one * power).find((one) => span / one <= 4);
-  const [first, last] = [Math.floor(low / gap + 1e-9), Math.ceil(high / gap - 1e-9)];
+  const [first, last] = [Math.floor(low / gap + BEYOND), Math.ceil(high / gap - BEYOND)];
   const end = Math.max(last, first + 1);
   return Array.from({ length: end - first + 1 }, (_, i) =>
     Number(((first + i) * gap).toPrecision(12)),

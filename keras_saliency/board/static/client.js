@@ -25,18 +25,10 @@ export class Client {
     return (await this.#answer(this.url(route, parameters))).json();
   }
 
-  /** Where the maps of a step are. */
-  step({ key }) {
-    return this.url('step', { key });
-  }
-
-  /** The maps at the address of a step, or of one picture; null where one is no grey PNG. */
-  async maps(address) {
+  /** The grey picture of an address, a mask's or that of all maps of a step. */
+  async shades(address) {
     const answer = await this.#answer(address);
-    const bytes = new Uint8Array(await answer.arrayBuffer());
-    const single = answer.headers.get('Content-Type').startsWith('image/');
-    const files = single ? [bytes] : unpack(bytes);
-    return Promise.all(files.map((file) => decodeGrey(file).catch(() => null)));
+    return decodeGrey(new Uint8Array(await answer.arrayBuffer()));
   }
 
   async #answer(address) {
@@ -46,20 +38,8 @@ export class Client {
   }
 }
 
-/** The files in the answer to a step: each stands after its length in four bytes. */
-function unpack(bytes) {
-  const view = new DataView(bytes.buffer);
-  const files = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 4 + view.getUint32(at);
-    files.push(bytes.subarray(at + 4, end));
-    at = end;
-  }
-  return files;
-}
-
 /**
- * Lists of maps by address, most of them the maps of a step. What is wished for is read in that
+ * Grey pictures by address, most of them the maps of a step. What is wished for is read in that
  * order; what was used longest ago is dropped.
  */
 export class MapCache {
@@ -68,21 +48,21 @@ export class MapCache {
   #reading = new Set();
   #wishes = [];
 
-  /** `load(address)` promises maps; `arrived()` is called after each. */
+  /** `load(address)` promises a picture; `arrived()` is called after each. */
   constructor(load, arrived, limit = KEPT) {
     this.load = load;
     this.arrived = arrived;
     this.limit = limit;
   }
 
-  /** The maps of an address: undefined where they aren't here yet, null if they can't be read. */
+  /** The picture of an address: undefined where it isn't here yet, null if it can't be read. */
   get(address) {
-    const maps = this.#maps.get(address);
-    if (maps) {
+    const picture = this.#maps.get(address);
+    if (picture) {
       this.#maps.delete(address);
-      this.#maps.set(address, maps);
+      this.#maps.set(address, picture);
     }
-    return maps;
+    return picture;
   }
 
   /** Read these addresses next, in this order, in place of whatever was wished for before. */
@@ -110,9 +90,9 @@ export class MapCache {
     this.#readOn();
   }
 
-  #keep(address, maps) {
-    this.#maps.set(address, maps);
-    this.#bytes += sizeOf(maps);
+  #keep(address, picture) {
+    this.#maps.set(address, picture);
+    this.#bytes += sizeOf(picture);
     for (const [old, dropped] of this.#maps) {
       if (this.#bytes <= this.limit || old === address) break;
       this.#maps.delete(old);
@@ -122,8 +102,8 @@ export class MapCache {
 
   /** Forget what could not be read, so that it is tried again. */
   forgive() {
-    for (const [address, maps] of this.#maps) if (maps === null) this.#maps.delete(address);
+    for (const [address, one] of this.#maps) if (one === null) this.#maps.delete(address);
   }
 }
 
-const sizeOf = (maps) => (maps ?? []).reduce((sum, map) => sum + (map?.values.length ?? 0), 0);
+const sizeOf = (picture) => picture?.values.length ?? 0;

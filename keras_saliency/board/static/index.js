@@ -4,6 +4,26 @@ import { Client } from './client.js';
 import { writeLink } from './link.js';
 import { Page } from './page.js';
 
+// What those import: named here as well, the browser asks for all at once and not chain by chain.
+import './charts.js';
+import './colours.js';
+import './dom.js';
+import './grid.js';
+import './header.js';
+import './large.js';
+import './maps.js';
+import './matrix.js';
+import './picture.js';
+import './plot.js';
+import './png.js';
+import './rows.js';
+import './scene.js';
+import './scrubber.js';
+import './sidebar.js';
+import './source.js';
+import './verdict.js';
+import './words.js';
+
 /** Build the page; TensorBoard calls this once, in a frame of its own. */
 export async function render() {
   const base = new URL('.', import.meta.url);

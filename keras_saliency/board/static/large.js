@@ -3,7 +3,7 @@
 import { element, write } from './dom.js';
 import { faultOf } from './maps.js';
 import { Picture } from './picture.js';
-import { Plot } from './plot.js';
+import { CHANCE, Plot } from './plot.js';
 import { Scrubber } from './scrubber.js';
 import { describe, focusing, number, percent, saying } from './words.js';
 
@@ -14,9 +14,9 @@ const PARTS = [
   ['overlay', 'Overlay'],
 ];
 const CURVES = [
-  ['Focus on the object, times chance', (step, probe) => step.focus?.[probe], 0],
-  ['Probability of its class', (step, probe) => step.probability?.[probe], 0],
-  ['Score that is explained', (step, probe) => step.score?.[probe], null],
+  ['Focus on the object, × chance', 'focus', { held: [0], landmark: CHANCE }],
+  ['Probability of its class', 'probability', { held: [0, 1] }],
+  ['Score that is explained', 'score', {}],
 ];
 
 export class Large {
@@ -39,6 +39,7 @@ export class Large {
         'aria-labelledby': 'large-title',
         onclose: () => page.set({ probe: null }),
         onclick: (event) => event.target === this.element && this.element.close(),
+        onkeydown: (event) => event.key === 'Tab' && this.#wrap(event),
       },
       element(
         'div',
@@ -82,9 +83,9 @@ export class Large {
       );
     }
     const whenOf = (at) => source.steps.find((one) => one.step === at)?.when ?? String(at);
-    CURVES.forEach(([, valueOf, floor], i) => {
-      const points = source.steps.map((one) => [one.step, valueOf(one, probe) ?? null]);
-      this.plots[i].draw([{ name: '', points }], step?.step, { floor, whenOf });
+    CURVES.forEach(([, quantity, look], i) => {
+      const points = source.steps.map((one) => [one.step, one[quantity]?.[probe] ?? null]);
+      this.plots[i].draw([{ name: '', points }], step?.step, { ...look, whenOf });
     });
   }
 
@@ -110,6 +111,16 @@ export class Large {
           element('div', {}, element('dt', {}, name), element('dd', {}, value)),
         ),
     );
+  }
+
+  /** Go from the last control to the first: the browser would go on to the page around ours. */
+  #wrap(event) {
+    const controls = [...this.element.querySelectorAll('button, input')];
+    const seen = controls.filter(({ offsetParent }) => offsetParent);
+    const [end, begin] = event.shiftKey ? [seen[0], seen.at(-1)] : [seen.at(-1), seen[0]];
+    if (document.activeElement !== end) return;
+    event.preventDefault();
+    begin.focus();
   }
 
   #turn(by) {

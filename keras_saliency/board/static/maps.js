@@ -4,11 +4,19 @@
  * picture stays clean.
  */
 
-/** A map's values as shares of its peak, -1 to 1, from its bytes. */
-export function sharesOf(map, signed) {
-  return signed
-    ? Float32Array.from(map.values, (value) => (value - 128) / 127)
-    : Float32Array.from(map.values, (value) => value / 255);
+/** One of `count` maps of the same size that stand below each other; null where they don't. */
+export function partOf({ width, height, values }, at, count) {
+  const rows = height / count;
+  if (!Number.isInteger(rows)) return null;
+  return { width, height: rows, values: values.subarray(at * rows * width, (at + 1) * rows * width) };
+}
+
+/** A map's values from its bytes, -1 to 1 times `factor`. */
+export function sharesOf({ values }, signed, factor = 1) {
+  const [zero, one] = signed ? [128, 127 / factor] : [0, 255 / factor];
+  const shares = new Float32Array(values.length);
+  for (let i = 0; i < shares.length; i++) shares[i] = (values[i] - zero) / one;
+  return shares;
 }
 
 /** The largest peaks over steps: `{probes: [one of each probe], all}`. */
@@ -55,7 +63,7 @@ function scaledMap(source, index, probe, scale, read) {
   if (map === null) return { fault: 'this map could not be read' };
   if (!map) return null;
   const factor = step.peak[probe] / scalePeak(source, index, probe, scale);
-  const values = sharesOf(map, step.signed).map((share) => share * factor);
+  const values = sharesOf(map, step.signed, factor);
   return { width: map.width, height: map.height, values, signed: step.signed };
 }
 
@@ -72,6 +80,7 @@ export function faultOf(step, probe) {
  * grows, by the average of what falls into a cell where it shrinks.
  */
 export function resize(map, width, height) {
+  if (map.width === width && map.height === height) return map;
   const columns = weightsOf(map.width, width);
   const rows = weightsOf(map.height, height);
   const narrow = new Float32Array(map.height * width);
@@ -127,31 +136,48 @@ function interpolating(cell, from, to) {
   return { first, weights: from > 1 ? [1 - (place - first), place - first] : [1] };
 }
 
+const LEVELS = 1020; // of magnitude: a multiple of 255, and more than eyes can tell apart
+
 /**
  * Colour values: bytes `width * height * 4`, red, green, blue and opacity.
  *
  * `opacity` is that of the peak, falling with the magnitude, and 0 below the `threshold`; `solid`
  * colours everything above the threshold alike.
  */
-export function paint({ values, signed }, colours, { opacity, threshold, solid = false }) {
-  const painted = new Uint8ClampedArray(values.length * 4);
+export function paint({ values, signed }, colours, look) {
+  const lowest = signed ? -LEVELS : 0;
+  const table = paints(lowest, colours, look);
+  const painted = new Uint32Array(values.length);
   for (let i = 0; i < values.length; i++) {
-    const value = Math.min(1, Math.max(signed ? -1 : 0, values[i]));
-    const magnitude = Math.abs(value);
-    const colour = 3 * Math.round(signed ? (value + 1) * 127.5 : value * 255);
-    painted[4 * i] = colours[colour];
-    painted[4 * i + 1] = colours[colour + 1];
-    painted[4 * i + 2] = colours[colour + 2];
-    if (magnitude < threshold) continue;
-    painted[4 * i + 3] = 255 * (solid ? 1 : opacity * (1 - (1 - magnitude) ** 3));
+    const level = Math.round(values[i] * LEVELS);
+    painted[i] = table[(level < lowest ? lowest : level > LEVELS ? LEVELS : level) - lowest];
   }
-  return painted;
+  return new Uint8ClampedArray(painted.buffer);
+}
+
+/** The four bytes of each level from the lowest on, as one number. */
+function paints(lowest, colours, { opacity, threshold, solid = false }) {
+  const bytes = new Uint8ClampedArray(4 * (LEVELS - lowest + 1));
+  for (let level = lowest; level <= LEVELS; level++) {
+    const colour = 3 * Math.round((255 * (level - lowest)) / (LEVELS - lowest));
+    const magnitude = Math.abs(level) / LEVELS;
+    const share = solid ? 1 : opacity * (1 - (1 - magnitude) ** 3);
+    const shown = magnitude < threshold ? 0 : 255 * share;
+    bytes.set([...colours.subarray(colour, colour + 3), shown], 4 * (level - lowest));
+  }
+  return new Uint32Array(bytes.buffer);
 }
 
 /** The size of a canvas with the shape of a picture and a given longest side. */
 export function fit([height, width], longest) {
   const scale = longest / Math.max(height, width);
   return [Math.max(1, Math.round(height * scale)), Math.max(1, Math.round(width * scale))];
+}
+
+/** What a canvas needs at most: a map that is nearly as fine is drawn cell by cell. */
+export function canvasSize(map, [height, width]) {
+  const enough = (cells, pixels) => (2 * cells < pixels ? pixels : Math.min(cells, pixels));
+  return [enough(map.height, height), enough(map.width, width)];
 }
 
 /** The border of a mask as the path of an SVG, in pixels of the mask. */

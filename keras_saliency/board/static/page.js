@@ -60,7 +60,7 @@ export class Page {
     this.client = client;
     this.hash = hash;
     this.maps = new MapCache(
-      (address) => client.maps(address),
+      (address) => client.shades(address),
       () => this.redraw(),
     );
     this.state = { ...START };
@@ -231,11 +231,19 @@ export class Page {
     } catch (error) {
       notices.push(error.message);
     }
+    if (this.source && !this.#hasProbe()) {
+      notices.push(`There is no picture “${this.state.probe}” in this run.`);
+      this.state.probe = null;
+    }
     write(this.notice, notices.join(' '));
     if (!this.source) return;
     if (this.#follows) this.state.step = this.source.steps.at(-1)?.step ?? Infinity;
     if (!this.scene) this.#orderedBy = this.source.steps.length - 1;
     this.redraw();
+  }
+
+  #hasProbe() {
+    return this.state.probe === null || this.source.probes.names.includes(this.state.probe);
   }
 
   async #opened(present, run, method) {

@@ -2,7 +2,7 @@
 
 import { DIVERGING, palette } from './colours.js';
 import { element, svg } from './dom.js';
-import { fit, outline, paint, resize } from './maps.js';
+import { canvasSize, fit, outline, paint, resize } from './maps.js';
 
 export class Picture {
   #drawn = '';
@@ -51,7 +51,7 @@ export class Picture {
       return;
     }
     const solid = show === 'map';
-    const [height, width] = fit(size, this.sharpness);
+    const [height, width] = canvasSize(heat, fit(size, this.sharpness));
     const values = resize(heat, width, height);
     const map = palette(heat.signed ? DIVERGING : colours);
     const painted = paint(values, map, { opacity, threshold, solid });

@@ -5,6 +5,8 @@ import { element, svg } from './dom.js';
 import { number } from './words.js';
 
 const SIZE = { width: 320, height: 140 };
+export const CHANCE = [1, 'chance']; // a landmark of focus
+const COLOURS = 8; // that the style sheet has for lines
 
 export class Plot {
   #shown = '';
@@ -20,29 +22,33 @@ export class Plot {
     this.element = element('figure', { className: 'plot' }, caption, this.drawing, this.key);
   }
 
-  /** `lines` are `{name, points: [[step, value or null, error]]}`, at most as many as colours. */
-  draw(lines, step, { floor = null, whenOf = String } = {}) {
+  /**
+   * Draw lines `{name, points: [[step, value or null, error]]}` and a step among them. `held` are
+   * values to keep in sight; at a `landmark`, `[value, words]`, there is a line across.
+   */
+  draw(lines, step, { held = [], landmark = null, whenOf = String, say = number } = {}) {
     const shown = JSON.stringify([lines, step]);
     this.element.hidden = !lines.some(({ points }) => points.some(([, value]) => value !== null));
     if (shown === this.#shown || this.element.hidden) return;
     this.#shown = shown;
-    this.chart = layChart(lines, { ...SIZE, floor });
+    this.chart = layChart(lines, { ...SIZE, held: landmark ? [...held, landmark[0]] : held });
     const { x, y, ticks } = this.chart;
     const now = lines.map(({ name, points }) => {
       const value = points.find(([at]) => at === step)?.[1] ?? null;
-      return name ? `${name} ${number(value)}` : number(value);
+      return name ? `${name} ${say(value)}` : say(value);
     });
     this.value.textContent = lines.length === 1 ? now[0] : '';
     this.drawing.setAttribute('aria-label', `${this.title} at ${whenOf(step)}: ${now.join(', ')}`);
     this.drawing.replaceChildren(
       ...ticks.flatMap((tick) => grid(tick, y(tick))),
+      ...(landmark ? across(landmark[1], y(landmark[0])) : []),
       ...ends(lines, x, whenOf),
       svg('line', { class: 'now', x1: x(step), x2: x(step), y1: MARGIN.top, y2: y(ticks[0]) }),
       ...this.chart.lines.flatMap((line, i) => trace(line, i)),
     );
     this.key.replaceChildren(
       ...(lines.length > 1
-        ? now.map((words, i) => element('span', { className: `line-${i}` }, words))
+        ? now.map((words, i) => element('span', { className: `line-${i % COLOURS}` }, words))
         : []),
     );
   }
@@ -68,6 +74,13 @@ function grid(tick, y) {
   ];
 }
 
+function across(words, y) {
+  const [x1, x2] = [MARGIN.left, SIZE.width - MARGIN.right];
+  const text = svg('text', { x: x1 + 4, y: y < 20 ? y + 11 : y - 3 }); // within the picture
+  text.append(words);
+  return [svg('line', { class: 'landmark', x1, x2, y1: y, y2: y }), text];
+}
+
 function ends(lines, x, whenOf) {
   const steps = lines[0].points.map(([step]) => step);
   const named = steps.length > 1 ? [steps[0], steps.at(-1)] : [steps[0]];
@@ -80,9 +93,10 @@ function ends(lines, x, whenOf) {
 }
 
 function trace({ line, band, dots }, i) {
+  const colour = `line-${i % COLOURS}`;
   return [
-    svg('path', { class: `band line-${i}`, d: band }),
-    svg('path', { class: `line line-${i}`, d: line }),
-    ...dots.map(([cx, cy]) => svg('circle', { class: `dot line-${i}`, cx, cy, r: 2.5 })),
+    svg('path', { class: `band ${colour}`, d: band }),
+    svg('path', { class: `line ${colour}`, d: line }),
+    ...dots.map(([cx, cy]) => svg('circle', { class: `dot ${colour}`, cx, cy, r: 2.5 })),
   ];
 }

@@ -19,12 +19,12 @@ export async function decodeGrey(bytes) {
   return { width, height, values: unfilter(rows, width, height) };
 }
 
-/** Unpack parts into as many bytes as there must be: ten times faster than by way of a `Blob`. */
-async function inflate(parts, length) {
+/** Unpack into as many bytes as there must be: ten times faster than by way of a `Blob`. */
+async function inflate(packed, length) {
   const { readable, writable } = new DecompressionStream('deflate');
   const [writer, reader] = [writable.getWriter(), readable.getReader()];
   const feed = async () => {
-    for (const part of parts) await writer.write(part);
+    await writer.write(packed);
     await writer.close();
   };
   const rows = new Uint8Array(length);
@@ -50,41 +50,54 @@ function readChunks(bytes) {
     if (type === 'IDAT') data.push(body);
   }
   if (!header || !data.length) throw new Error('The PNG file is not complete.');
-  return { header, data };
+  return { header, data: joined(data) };
+}
+
+/** All parts in one, which is unpacked several times as fast as one after the other. */
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** Undo the filter that stands before each row: each byte is a difference to its neighbours. */
 function unfilter(rows, width, height) {
   const values = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
-    const filter = rows[y * (width + 1)];
-    for (let x = 0; x < width; x++) {
-      const at = y * width + x;
-      const left = x ? values[at - 1] : 0;
-      const above = y ? values[at - width] : 0;
-      const corner = x && y ? values[at - width - 1] : 0;
-      values[at] = rows[y * (width + 1) + 1 + x] + predict(filter, left, above, corner);
-    }
+    const from = y * (width + 1);
+    const undo = UNDO[rows[from]];
+    if (!undo) throw new Error('The PNG file has rows of an unknown filter.');
+    const above = y ? values.subarray((y - 1) * width, y * width) : new Uint8Array(width);
+    undo(rows.subarray(from + 1, from + 1 + width), above, values.subarray(y * width));
   }
   return values;
 }
 
-function predict(filter, left, above, corner) {
-  switch (filter) {
-    case 0:
-      return 0;
-    case 1:
-      return left;
-    case 2:
-      return above;
-    case 3:
-      return (left + above) >> 1;
-    case 4:
-      return nearest(left, above, corner);
-    default:
-      throw new Error('The PNG file has rows of an unknown filter.');
-  }
-}
+// By their numbers in the file: how a row follows from its differences and the row above.
+const UNDO = [
+  (row, above, out) => out.set(row),
+  (row, above, out) => {
+    for (let x = 0, left = 0; x < row.length; x++) left = out[x] = (row[x] + left) & 255;
+  },
+  (row, above, out) => {
+    for (let x = 0; x < row.length; x++) out[x] = row[x] + above[x];
+  },
+  (row, above, out) => {
+    for (let x = 0, left = 0; x < row.length; x++) {
+      left = out[x] = (row[x] + ((left + above[x]) >> 1)) & 255;
+    }
+  },
+  (row, above, out) => {
+    for (let x = 0, left = 0, corner = 0; x < row.length; x++) {
+      left = out[x] = (row[x] + nearest(left, above[x], corner)) & 255;
+      corner = above[x];
+    }
+  },
+];
 
 /** The neighbour that is nearest to `left + above - corner`. */
 function nearest(left, above, corner) {

@@ -1,6 +1,6 @@
 /** All that one drawing of the page needs to know; it notes which maps it found missing. */
 
-import { heatOf } from './maps.js';
+import { heatOf, partOf } from './maps.js';
 import { around, groupRows, indexAt } from './rows.js';
 
 const REACH = 12; // steps before and after the present one that are read ahead: all can be kept
@@ -32,9 +32,10 @@ export class Scene {
   heat(source, index, probe) {
     const { scale, since } = this.state;
     const from = { scale, since: this.indexIn(source, since) };
-    return heatOf(source, index, probe, from, (step, at) =>
-      this.#read(this.client.step(step), at),
-    );
+    return heatOf(source, index, probe, from, (step, at) => {
+      const all = this.#read(step.key);
+      return all && partOf(all, at, step.peak.length);
+    });
   }
 
   /** What decides how a map looks, in one text. */
@@ -48,7 +49,7 @@ export class Scene {
 
   mask(source, probe) {
     const key = source.probes.mask_pictures?.[probe];
-    return key ? this.#read(this.client.picture(key), 0) : null;
+    return key ? this.#read(key) : null;
   }
 
   /** Addresses to read: what is missed first, then what will probably be asked for. */
@@ -59,12 +60,13 @@ export class Scene {
     });
     const mixed = Array.from({ length: 2 * REACH + 1 }, (_, i) => ahead.map((steps) => steps[i]));
     const steps = mixed.flat().filter((step) => step && !step.error);
-    return [...this.wishes, ...steps.map((step) => this.client.step(step))];
+    return [...this.wishes, ...steps.map(({ key }) => this.client.picture(key))];
   }
 
-  #read(address, at) {
-    const maps = this.maps.get(address);
-    if (maps === undefined) this.wishes.push(address);
-    return maps && (maps[at] ?? null);
+  #read(key) {
+    const address = this.client.picture(key);
+    const picture = this.maps.get(address);
+    if (picture === undefined) this.wishes.push(address);
+    return picture;
   }
 }

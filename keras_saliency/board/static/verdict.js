@@ -2,9 +2,9 @@
 
 import { focusLines } from './charts.js';
 import { element, write } from './dom.js';
-import { Plot } from './plot.js';
+import { CHANCE, Plot } from './plot.js';
 import { indexAt } from './rows.js';
-import { number } from './words.js';
+import { hundredths } from './words.js';
 
 const ASK =
   'No verdict: pass shortcuts=... to SaliencyCallback, and the model is tested for shortcuts.';
@@ -16,7 +16,7 @@ export class Verdict {
     this.text = element('span', { className: 'text' });
     this.mark = element('span', { className: 'mark', 'aria-hidden': 'true' });
     this.plot = new Plot('Probability lost when a thing is swapped', (step) => page.goToStep(step));
-    this.focus = new Plot('Mean focus on the object, times chance', (step) => page.goToStep(step));
+    this.focus = new Plot('Mean focus on the object, × chance', (step) => page.goToStep(step));
     this.classes = element('p', { className: 'note' });
     this.how = element('p', { className: 'note' });
     this.sheets = element('div', { className: 'sheets' });
@@ -61,9 +61,9 @@ export class Verdict {
       points: verdicts.map(({ step, gaps }) => [step, ...(gaps?.[name] ?? [null])]),
     }));
     const whenOf = (at) => verdicts.find(({ step }) => step === at)?.when ?? String(at);
-    this.plot.draw(lines, found.step, { floor: 0, whenOf });
+    this.plot.draw(lines, found.step, { held: [0], whenOf, say: hundredths });
     const classes = Object.entries(found.per_class ?? {}).map(
-      ([name, gap]) => `${name} ${number(gap)}`,
+      ([name, gap]) => `${name} ${hundredths(gap)}`,
     );
     write(this.classes, classes.length ? `By class: ${classes.join(', ')}.` : '');
     write(this.how, found.masks_from ? `Where the objects are: ${found.masks_from}.` : '');
@@ -72,9 +72,12 @@ export class Verdict {
   /** Of the method that is shown, and of the one beside it where that is of the same run. */
   #drawFocus(source, other, step) {
     const shown = [source, other].filter((one) => one?.run === source.run);
-    const lines = focusLines(shown.map(({ method, steps }) => ({ name: method, steps })));
+    const nameOf = (method) => (shown.length > 1 ? method : '');
+    const lines = focusLines(
+      shown.map(({ method, steps }) => ({ name: nameOf(method), steps })),
+    );
     const whenOf = (at) => source.steps.find((one) => one.step === at)?.when ?? String(at);
-    this.focus.draw(lines, step?.step, { floor: 0, whenOf });
+    this.focus.draw(lines, step?.step, { held: [0], landmark: CHANCE, whenOf, say: hundredths });
   }
 
   #drawSheets(client, { when, sheets, sheet_keys: keys }) {

@@ -4,8 +4,16 @@
 export function number(value) {
   if (value === null || value === undefined) return '–';
   const size = Math.abs(value);
-  if (value !== 0 && (size >= 10000 || size < 0.001)) return value.toExponential(1);
-  return String(Number(value.toPrecision(3))).replace('-', '−');
+  const short = value !== 0 && (size >= 10000 || size < 0.001);
+  const text = short ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  return text.replaceAll('-', '−');
+}
+
+/** A number in two decimals, which is all that is known of a mean over a few pictures. */
+export function hundredths(value) {
+  if (value === null || value === undefined) return '–';
+  const text = value.toFixed(2).replace('-', '−');
+  return text === '−0.00' ? '0.00' : text;
 }
 
 /** A share in per cent, never "100 %" of what is less. */

@@ -1,0 +1,61 @@
+"""Checks that several doors share, so that what is wrong is said before anything runs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def check_count(value: Any, name: str, least: int = 1) -> None:
+    """Refuse what is no whole number from `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"`{name}` must be a whole number from {least}. Received: {name}={value!r}"
+        )
+
+
+def check_switch(value: Any, name: str) -> None:
+    """Refuse what is neither True nor False: "no" would count as yes."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+
+
+def check_call(function: Callable[..., Any], arguments: tuple[str, ...], what: str) -> None:
+    """Refuse a function that can't be called with such arguments, as far as its signature tells."""
+    wanted = f"{what} is called as function({', '.join(arguments)})"
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        if isinstance(function, functools.partial):  # of an option that the function does not have
+            raise TypeError(f"{wanted}. Received: {error}") from error
+        return  # built-in, and nothing is known
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(f"{wanted}. Received: {name}{signature}, {error}") from error
+
+
+def local_folder(log_dir: Any) -> Path:
+    """The folder of this machine that was meant; addresses of remote storage are refused."""
+    if not isinstance(log_dir, str | os.PathLike):
+        raise TypeError(
+            "log_dir must be a folder; labels go with their images, as in "
+            "SaliencyCallback((images, labels), log_dir). "
+            f"Received: log_dir of type {type(log_dir).__name__}"
+        )
+    text = os.fspath(log_dir)
+    # A Path has made one slash of two. A single letter before the colon is a drive of Windows.
+    if not text or "\0" in text or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise ValueError(
+            "log_dir must be a folder of this machine, such as 'logs'. Write to a local folder and "
+            f"copy it, or mount the storage. Received: log_dir={text!r}"
+        )
+    return Path(text)

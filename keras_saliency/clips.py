@@ -1,0 +1,68 @@
+"""Videos that play, with maps over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_saliency import cards, render
+from keras_saliency.arrays import Array
+from keras_saliency.gifs import gif, with_one_palette
+
+_SMALLEST = 240  # of the longer side of a file: what is smaller is enlarged
+_FASTEST = 50  # frames a second: browsers slow down what is faster
+
+
+def save_gif(
+    path: str | Path,
+    clip: Array,
+    map_: Array,
+    *,
+    fps: float = 10,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+) -> None:
+    """Write a video with its map over it as an animated GIF.
+
+    Args:
+        path: Where to, ending in `.gif`.
+        clip: The frames, uint8 `(frames, height, width, 3)`; small ones are enlarged.
+        map_: Raw floats `(f, h, w)`.
+        fps: Frames a second, up to 50.
+        signed: Whether the sign is drawn.
+        cmap: A matplotlib colour map.
+        opacity: A constant opacity from 0 to 1; None lets it follow the magnitude.
+
+    Raises:
+        ValueError: If the path does not end in `.gif`, or the speed is out of its range.
+        OSError: If the disk does not take it.
+    """
+    check_place(path)
+    if not 0 < fps <= _FASTEST:
+        raise ValueError(f"`fps` must be above 0, up to {_FASTEST}. Received: fps={fps!r}")
+    side = max(_SMALLEST, *clip.shape[1:3])
+    large = cards.thumbnails(clip, side)
+    drawn = render.overlay_frames(large, map_, signed=signed, cmap=cmap, opacity=opacity)
+    frames = with_one_palette([Image.fromarray(frame) for frame in drawn])
+    Path(path).write_bytes(gif(frames, pauses(len(frames), fps)))
+
+
+def check_place(path: str | Path) -> None:
+    """Refuse a path where no GIF can be written.
+
+    Raises:
+        ValueError: If it does not end in `.gif`, or its folder is missing.
+    """
+    if Path(path).suffix.lower() != ".gif":
+        raise ValueError(f"A video is written as an animated GIF, *.gif. Received: {path}")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"There is no folder {Path(path).parent} to write {path} in. Create it.")
+
+
+def pauses(count: int, fps: float) -> list[int]:
+    """How long to show each of so many frames, in milliseconds: in steps of 10, as GIFs have."""
+    ends = np.rint(np.arange(count + 1) * (100 / fps)).astype(int)
+    return [10 * int(one) for one in np.maximum(np.diff(ends), 1)]

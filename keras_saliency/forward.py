@@ -1,0 +1,49 @@
+"""Forward passes and nothing else: what a model says of images that are not explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from keras import ops
+
+from keras_saliency import autodiff
+from keras_saliency.passes import Setting
+from keras_saliency.untouched import untouched
+
+_AT_ONCE = 128
+
+
+class Forward:
+    """A model asked for probabilities alone, with its weights of now, leaving no trace in it.
+
+    Args:
+        setting: What was settled for the model: one of classes, that takes images alone.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._outputs = autodiff.compiled(setting.call, setting.model)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Compute the probability of each class.
+
+        Args:
+            images: Model inputs, `(n, height, width, channels)`.
+
+        Returns:
+            `(n, classes)` in [0, 1].
+        """
+        found = []
+        with untouched(self._setting.model):
+            for rows in chunks(len(images), _AT_ONCE):
+                outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
+                found.append(ops.convert_to_numpy(outputs))
+        outputs = np.concatenate(found)[: len(images)]
+        return np.asarray(self._setting.head.probabilities(outputs))
+
+
+def chunks(count: int, size: int) -> Iterator[np.ndarray]:
+    """Yield rows in chunks of one size, the last filled up, so that one trace serves all."""
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1)

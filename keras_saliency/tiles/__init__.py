@@ -1,0 +1,18 @@
+"""Models trained on tiles of large pictures: pathology slides, satellite scenes, maps.
+
+Tiles with a slide, a place and a label are given to the callback as probes. At each look it draws,
+slide by slide, the labels, the predicted probabilities and their difference at the tiles' places,
+and the tiles' own attribution maps as a mosaic:
+
+    tiles = ks.tiles.Tiles.from_csv("tiles.csv", class_names=["normal", "tumour"])
+    model.fit(train, epochs=20, callbacks=[ks.SaliencyCallback(tiles)])
+
+Without a callback, `tile_map`, `tile_sheet` and `tile_mosaic` draw the same of arrays.
+"""
+
+from __future__ import annotations
+
+from keras_saliency.tiles.drawing import Thumbnail, tile_map, tile_mosaic, tile_sheet
+from keras_saliency.tiles.table import Tiles
+
+__all__ = ["Thumbnail", "Tiles", "tile_map", "tile_mosaic", "tile_sheet"]

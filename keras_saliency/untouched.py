@@ -1,0 +1,83 @@
+"""Leaving no trace: what a pass may have moved outside of Keras's variables is put back."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_saliency import autodiff
+
+_LARGE = 2**24  # bytes; a larger array is taken for a constant
+_HOLDS = (dict, list, set, deque, tuple, np.ndarray)
+
+
+@contextmanager
+def untouched(model: keras.Model) -> Iterator[None]:
+    """Put back, after a pass, what a layer's Python code or its tracing may have moved.
+
+    Args:
+        model: The model. Put back is every attribute of its layers; what dicts, lists, sets and
+            arrays among them held; and the random streams of the process.
+    """
+    undone: list[Callable[[], None]] = []
+    met: set[int] = set()
+    for part in autodiff.parts(model):
+        _note(vars(part), undone, met)
+    drawn, drawn_numpy = random.getstate(), np.random.get_state()
+    with autodiff.state_kept(model):
+        try:
+            yield
+        finally:
+            random.setstate(drawn)
+            np.random.set_state(drawn_numpy)
+            for undo in undone:
+                undo()
+
+
+def _note(value: Any, undone: list[Callable[[], None]], met: set[int]) -> None:
+    """Note how to put back what a value holds, and what is held by what it holds."""
+    if id(value) in met:
+        return
+    met.add(id(value))
+    if isinstance(value, np.ndarray):
+        if value.flags.writeable and value.nbytes <= _LARGE:
+            undone.append(partial(np.copyto, value, value.copy()))
+        return
+    # Past Keras's own lists and dicts, which note what is added: nothing in them is new.
+    if isinstance(value, dict):
+        undone.append(partial(_put_back, value, dict(value)))
+    elif isinstance(value, list):
+        undone.append(partial(list.__setitem__, value, slice(None), list(value)))
+    elif isinstance(value, set):
+        undone.append(partial(_put_back_set, value, set(value)))
+    elif isinstance(value, deque):
+        undone.append(partial(_put_back_deque, value, list(value)))
+    for each in list(value.values() if isinstance(value, dict) else value):
+        if isinstance(each, _HOLDS):
+            _note(each, undone, met)
+
+
+def _put_back(value: dict[Any, Any], held: dict[Any, Any]) -> None:
+    kind = OrderedDict if isinstance(value, OrderedDict) else dict
+    for key in value.keys() - held.keys():
+        kind.__delitem__(value, key)
+    for key, one in held.items():
+        if key not in value or value[key] is not one:
+            kind.__setitem__(value, key, one)
+
+
+def _put_back_set(value: set[Any], held: set[Any]) -> None:
+    set.intersection_update(value, held)
+    set.update(value, held)
+
+
+def _put_back_deque(value: deque[Any], held: list[Any]) -> None:
+    value.clear()
+    value.extend(held)

@@ -1,0 +1,215 @@
+"""The training does not notice the callback, to the bit: with any method, also where one fails."""
+
+import contextlib
+import functools
+import signal
+
+import keras
+import numpy as np
+import observed
+import pytest
+from observed import BACKEND, KINDS, Trips, Witness, after, compiled, data_of, same, trained
+
+import keras_saliency as ks
+
+ONE_PASS = ("saliency", "gradient_x_input", "cam", "grad_cam", "grad_cam_plus_plus")
+ONE_PASS += ("hires_cam", "layer_cam", "xgrad_cam")
+COVER = [  # together they are of every kind
+    (
+        "dropout and batch norm",
+        "augmentation",
+        "draws at inference",
+        "counts its calls",
+        "activity regulariser",
+        "reshuffling pipeline",
+        "EMA",
+    ),
+    ("nested backbone", "mixed precision"),
+    ("subclassed", "gradient accumulation"),
+]
+SMALL = ("dropout and batch norm", "counts its calls")
+PROBES = observed.pictures(2, seed=2)
+
+pytestmark = pytest.mark.slow
+
+
+@functools.cache
+def alone(traits, eager=False, ends=None):
+    """What a training leaves behind that nobody watches."""
+    model, data = compiled(traits, run_eagerly=eager), data_of(traits)
+    history = trained(model, data, [] if ends is None else [Ends(ends)])
+    if ends is not None:
+        trained(model, data)
+    return after(model, history)
+
+
+class Ends(keras.callbacks.Callback):
+    """Ends a training where the callback would look: before it, or in its second epoch."""
+
+    def __init__(self, error, before_training=False):
+        super().__init__()
+        self.error, self.before_training = error, before_training
+
+    def on_train_begin(self, logs=None):
+        if self.before_training:
+            raise self.error()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise self.error()
+
+
+def watched(traits, methods, folder, probes=PROBES, **options):
+    """What the same training leaves behind with the callback, whose hooks have left no trace."""
+    model, data = compiled(traits), data_of(traits)
+    first = Witness()
+    second = Witness(first)
+    given = data if probes is None else probes
+    watch = ks.SaliencyCallback(given, folder, methods, batch_size=8, strict=True, **options)
+    history = trained(model, data, [first, watch, second])
+    assert second.hooks[-1] == "on_train_end"
+    assert list(folder.glob("saliency*/events*"))
+    return after(model, history)
+
+
+def test_no_kind_is_forgotten():
+    assert sorted(sum(COVER, ())) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("traits", COVER)
+def test_the_training_is_the_same(traits, tmp_path):
+    options = {"every": "2 batches"} if "subclassed" in traits else {}
+    probes = None if "reshuffling pipeline" in traits else PROBES
+    same(alone(traits), watched(traits, ONE_PASS, tmp_path, probes, **options))
+
+
+def every_method():
+    return [observed.method(name) for name in ks.methods.available()]
+
+
+def test_the_training_is_the_same_under_every_method(tmp_path):
+    same(alone(SMALL), watched(SMALL, every_method(), tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_training_is_the_same_for_every_kind_under_every_method(kind, tmp_path):
+    same(alone((kind,)), watched((kind,), every_method(), tmp_path))
+
+
+class Interrupted:
+    """A method that raises half way, after its second question, once `armed`."""
+
+    armed = None
+
+    def __init__(self, name):
+        self._method = observed.method(name)
+        self.__name__ = name
+
+    def __call__(self, model, images):
+        if Interrupted.armed is None:
+            return self._method(model, images)
+        self._method(_Asked(model), images)
+        return Interrupted.armed()  # it had but one question
+
+
+class _Asked:
+    """A model that is asked twice, and not again."""
+
+    def __init__(self, model, left=2):
+        self._model, self._left = model, left
+
+    def __getattr__(self, name):
+        if self._left == 0:
+            Interrupted.armed()
+        if name not in ("batch_size", "of"):
+            self._left -= 1
+        return getattr(self._model, name)
+
+
+def fails():
+    np.random.random()
+    raise RuntimeError("half way")
+
+
+def is_interrupted():
+    signal.raise_signal(signal.SIGINT)  # as Ctrl+C does
+
+
+class Arms(keras.callbacks.Callback):
+    """Lets methods, or a layer, fail from the second epoch on."""
+
+    def __init__(self, place, how):
+        super().__init__()
+        self.place, self.how = place, how
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            self.place.armed = self.how
+
+    def on_train_end(self, logs=None):
+        self.place.armed = None
+
+
+@pytest.fixture(autouse=True)
+def disarmed():
+    yield
+    Interrupted.armed = Trips.armed = None
+
+
+def looked_at(traits, folder, arms, methods, eager=False):
+    """Train with a look that goes wrong in the second epoch; after an interruption, go on."""
+    model, data = compiled(traits, run_eagerly=eager), data_of(traits)
+    before = Witness()
+    behind = Witness(before)
+    watch = ks.SaliencyCallback(PROBES, folder, methods, batch_size=8)
+    history = trained(model, data, [arms, before, watch, behind])
+    arms.place.armed = None
+    if arms.how is is_interrupted or isinstance(arms.how, KeyboardInterrupt):
+        assert behind.hooks[-1] == "on_epoch_begin 1"
+        behind.look("the look that was interrupted")
+        trained(model, data)
+    return after(model, history)
+
+
+def test_methods_that_fail_half_way_leave_no_trace(tmp_path):
+    names = ks.methods.available()
+    methods = [Interrupted(name) for name in names]
+    with pytest.warns(UserWarning, match="half way") as told:
+        found = looked_at(SMALL, tmp_path, Arms(Interrupted, fails), methods)
+    same(alone(SMALL), found)
+    said = " ".join(str(one.message) for one in told)
+    assert [name for name in names if f"{name!r} could not be computed" not in said] == []
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "rise"])
+def test_an_interrupted_look_leaves_no_trace(name, tmp_path):
+    found = looked_at(SMALL, tmp_path, Arms(Interrupted, is_interrupted), [Interrupted(name)])
+    same(alone(SMALL, ends=KeyboardInterrupt), found)
+
+
+EAGER = (*SMALL, "trips")
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="there is no Python in a pass of JAX")
+@pytest.mark.parametrize("error", [RuntimeError("in a layer"), KeyboardInterrupt()])
+def test_a_layer_that_raises_in_the_midst_of_a_pass_leaves_no_trace(error, tmp_path):
+    ends = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else None
+    told = contextlib.nullcontext() if ends else pytest.warns(UserWarning, match="in a layer")
+    with told:
+        found = looked_at(EAGER, tmp_path, Arms(Trips, error), ["saliency", "grad_cam"], eager=True)
+    same(alone(EAGER, eager=True, ends=ends), found)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_is_raised_before_training_leaves_no_trace(error, tmp_path):
+    def begun(callbacks):
+        model, data = compiled(EAGER), data_of(EAGER)
+        with contextlib.suppress(RuntimeError, KeyboardInterrupt):
+            model.fit(data, verbose=0, callbacks=callbacks)
+        Trips.armed = None
+        return after(model, trained(model, data))
+
+    quiet = begun([Ends(error, before_training=True)])
+    Trips.armed = error("in a layer")
+    same(quiet, begun([ks.SaliencyCallback(PROBES, tmp_path)]))
