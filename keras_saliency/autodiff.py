@@ -1,4 +1,4 @@
-"""The one file that knows the backend: compiling, gradients, and looking without computing."""
+"""The one file that knows the backend: compiling, gradients, looking without computing, ranks."""
 
 from __future__ import annotations
 
@@ -127,6 +127,31 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
 def parts(model: keras.Model) -> list[Any]:
     """List a model's layers; with torch all modules, also those that a layer only wraps."""
     return list(model.modules() if keras.backend.backend() == "torch" else model._flatten_layers())
+
+
+def is_chief(model: keras.Model) -> bool:
+    """Tell whether this is the process that writes, as the only one does and one of several.
+
+    Args:
+        model: The model, whose TensorFlow strategy it knows itself.
+
+    Example:
+        >>> is_chief(keras.Sequential())
+        True
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return bool(model.distribute_strategy.extended.should_save_summary)
+    if backend == "jax":
+        import jax
+
+        return jax.process_index() == 0
+    if backend == "torch":
+        from torch import distributed
+
+        together = distributed.is_available() and distributed.is_initialized()
+        return not together or distributed.get_rank() == 0
+    return True
 
 
 @contextmanager

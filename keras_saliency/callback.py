@@ -13,10 +13,11 @@ import keras
 
 from keras_saliency.about import about
 from keras_saliency.assessed_model import AssessedModel
+from keras_saliency.autodiff import is_chief
 from keras_saliency.cards import mask_sheet
 from keras_saliency.checks import check_count, check_switch, local_folder
 from keras_saliency.costs import Stopwatch, dear_methods
-from keras_saliency.distribution import Unheard, is_chief
+from keras_saliency.distribution import Unheard
 from keras_saliency.explainer import Explainer, Look, name_methods
 from keras_saliency.folders import check_folder
 from keras_saliency.layers import LayerChoice, check_choice
@@ -100,10 +101,10 @@ class SaliencyCallback(keras.callbacks.Callback):
         strict: bool = False,
     ) -> None:
         super().__init__()
+        self._log_dir = local_folder(log_dir)
         self._methods = list(name_methods(methods).values())
         is_folder = isinstance(probes, (str, Path))
         self._given = check_folder(probes) if is_folder else Probes.of(probes)
-        self._log_dir = local_folder(log_dir)
         check_choice(layer)
         self._layer = layer
         self._target = Target.of_any(target)

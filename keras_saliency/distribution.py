@@ -9,33 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
-
-def is_chief(model: keras.Model) -> bool:
-    """Tell whether this is the process that writes, as the only one does and one of several.
-
-    Args:
-        model: The model, whose TensorFlow strategy it knows itself.
-
-    Example:
-        >>> is_chief(keras.Sequential())
-        True
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return bool(model.distribute_strategy.extended.should_save_summary)
-    if backend == "jax":
-        import jax
-
-        return jax.process_index() == 0
-    if backend == "torch":
-        from torch import distributed
-
-        together = distributed.is_available() and distributed.is_initialized()
-        return not together or distributed.get_rank() == 0
-    return True
-
 
 class Unheard:
     """The recorder of a process that does not write: whatever it is handed, it lets go of."""

@@ -581,6 +581,7 @@ ENVIRONMENT = {
 
 
 @pytest.mark.parametrize("case", ENVIRONMENT)
+@pytest.mark.needs(why="Keras's backend of NumPy imports it", package="jax")
 def test_what_is_wrong_around_the_program_is_said(case):
     variables, code, parts = ENVIRONMENT[case]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | variables
