@@ -3,6 +3,7 @@
 # make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
+# make bench      what looking costs a training, against targets: a table, figures and a plot
 # make bench-shortcuts    24 trainings with shortcuts and without, against the committed figures
 # make docs    the documentation as a site, in build/site
 # make package    wheel and sdist in dist/, checked as an index would
@@ -40,7 +41,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/held_thread.py
+	$(BIN)/python benchmarks/speed/run.py --plot docs/speed.png
 
 bench-shortcuts: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/shortcuts/run.py --short

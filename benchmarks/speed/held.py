@@ -1,0 +1,30 @@
+"""How long the training thread is held at an epoch's end, everything logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from networks import SEVEN, limit, subject, watching
+from timing import interleaved, ratio
+
+
+def measure(model: str, rounds: int) -> dict[str, dict[str, Any]]:
+    given = subject(model)
+    with watching(given) as two, watching(given, SEVEN) as seven:
+
+        def finish_drawing() -> None:
+            two.finish_drawing()
+            seven.finish_drawing()
+
+        actions = {
+            "two": two.look,
+            "limit": limit(given),
+            "seven": seven.look,
+            "step": given.train,
+        }
+        times = interleaved(actions, rounds, finish_drawing)
+    return {
+        "limit": ratio(times["two"], times["limit"]),
+        "step": ratio(times["two"], times["step"]),
+        "seven": ratio(times["seven"], times["limit"]),
+    }

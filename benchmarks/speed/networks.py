@@ -1,0 +1,112 @@
+"""The networks that are looked at, their probes, and the least that a look must compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+from targets import SMALL
+
+import keras_saliency as ks
+from keras_saliency.demo.training import small_cnn
+
+PROBES, CLASSES = 16, 10
+LAYERS = {"MobileNetV2": "out_relu", "ResNet50": "conv5_block3_out"}
+TWO = ("saliency", "grad_cam")
+SEVEN = (
+    *TWO,
+    "gradient_x_input",
+    "hires_cam",
+    "layer_cam",
+    "grad_cam_plus_plus",
+    "xgrad_cam",
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and its probes.
+
+    Attributes:
+        model: The network, compiled; it ends in a softmax.
+        layer: The name of its last feature map, which is what CAM methods look at by default.
+        images: float32 (n, height, width, 3), in the range that the network takes.
+        labels: (n,) classes.
+    """
+
+    model: keras.Model
+    layer: str
+    images: np.ndarray
+    labels: np.ndarray
+
+    def train(self) -> None:
+        """Do one training step on the probes."""
+        self.model.train_on_batch(self.images, self.labels)
+
+
+def subject(name: str, probes: int = PROBES) -> Subject:
+    """Build a network with weights of chance; how long it takes does not depend on them."""
+    keras.utils.set_random_seed(0)
+    if name == SMALL:
+        model, side = small_cnn((64, 64), CLASSES), 64
+        layer = [one.name for one in model.layers if isinstance(one, keras.layers.Conv2D)][-1]
+    else:
+        options = {"weights": None, "classes": CLASSES, "input_shape": (224, 224, 3)}
+        model, side, layer = getattr(keras.applications, name)(**options), 224, LAYERS[name]
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    images = np.random.default_rng(0).uniform(0, 255, (probes, side, side, 3)).astype("float32")
+    return Subject(model, layer, images, np.arange(probes) % CLASSES)
+
+
+def limit(given: Subject) -> Callable[[], list[np.ndarray]]:
+    """Write by hand one compiled forward and backward pass, to the images and to the layer."""
+    import tensorflow as tf
+
+    head = given.model.layers[-1]
+    both = keras.Model(given.model.inputs, [given.model.get_layer(given.layer).output, head.input])
+    batch, classes = tf.constant(given.images), tf.constant(given.labels)
+
+    @tf.function
+    def run() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            features, pooled = both(batch, training=False)
+            logits = tf.gather(pooled @ head.kernel + head.bias, classes, batch_dims=1)
+        return tape.gradient(logits, [batch, features])
+
+    return lambda: [found.numpy() for found in run()]
+
+
+class Watch:
+    """The callback, within a training that stands still."""
+
+    def __init__(self, callback: ks.SaliencyCallback) -> None:
+        self._callback, self._epoch = callback, 0
+
+    def look(self) -> None:
+        """Do what the training thread does at an epoch's end."""
+        self._callback.on_epoch_end(self._epoch, {})
+        self._epoch += 1
+
+    def finish_drawing(self) -> None:
+        """Wait for the worker thread."""
+        self._callback._recorder.flush(120)
+
+
+@contextmanager
+def watching(given: Subject, methods: Sequence[str] = TWO, batch_size: int = 32) -> Iterator[Watch]:
+    """Begin a training with the callback, everything logged."""
+    with TemporaryDirectory() as logs:
+        callback = ks.SaliencyCallback(
+            (given.images, given.labels), logs, methods, batch_size=batch_size
+        )
+        callback.set_model(given.model)
+        callback.set_params({"verbose": 0})
+        callback.on_train_begin()
+        callback.on_epoch_begin(0)
+        yield Watch(callback)
+        callback.on_train_end()
