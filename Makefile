@@ -1,13 +1,15 @@
 # make demo    trains two elephant and penguin models and puts their verdicts beside each other
 # make test    lint, types and tests
-# make test-core BACKEND=jax    the core of the tests on another backend: jax or torch
+# make test BACKEND=jax    the same on another backend: jax or torch
+# make test-core BACKEND=jax    the core of the tests on another backend
+# make test-without-tensorflow    on JAX and torch in environments that have no TensorFlow
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make bench      what looking costs a training, against targets: a table, figures and a plot
 # make bench-shortcuts    24 trainings with shortcuts and without, against the committed figures
 # make docs    the documentation as a site, in build/site
 # make package    wheel and sdist in dist/, checked as an index would
-# make ci-full    tests, comparisons, benchmarks and what takes long, KerasHub's models among it
+# make ci-full    tests on all three backends, comparisons, benchmarks and what takes long
 # All create the environment in .venv if need be.
 
 PYTHON ?= python3
@@ -15,19 +17,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-CORE := tests/test_methods.py tests/test_targets.py tests/test_layers.py tests/test_callback.py
-BACKEND ?= torch
+CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff callback verdict_in_fit events)
+BACKEND ?= tensorflow
+PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-core test-reference test-browser lint bench bench-shortcuts docs package ci-full clean
+.PHONY: demo test test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
 
-test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint $(VENV)/installed-$(BACKEND)
+	$(PYTEST) -n 2 --dist loadfile
 
 test-core: $(VENV)/installed-$(BACKEND)
-	KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest $(CORE) -n 2 --dist loadfile
+	$(PYTEST) $(CORE) -n 2 --dist loadfile
+
+test-without-tensorflow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/test_without_tensorflow.py -m slow
 
 test-reference: $(VENV)/installed-reference
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference -n 2 --dist loadfile
@@ -56,6 +62,7 @@ package: $(VENV)/installed-dev
 
 ci-full: test test-reference bench docs package $(VENV)/installed-hub
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference and not browser" -n 2 --dist loadfile
+	for backend in jax torch; do $(MAKE) test BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/background_heat.py
 
 $(VENV)/bin/python:
@@ -68,6 +75,9 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --progress-bar off -e ".[dev]"
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-tensorflow: $(VENV)/installed-dev
+	@touch $@
 
 $(VENV)/installed-jax: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --progress-bar off "jax>=0.4.38"

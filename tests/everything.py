@@ -4,6 +4,7 @@ python tests/everything.py FOLDER
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ from keras_saliency.cli import main
 from keras_saliency.demo import CLASS_NAMES, scenes
 
 place = Path(sys.argv[1])
+keras.config.disable_interactive_logging()
 
 
 class Cured(keras.utils.PyDataset):
@@ -62,8 +64,17 @@ events.Reload()
 tags = events.Tags()["tensors"]
 wanted = {"grad-cam/00_elephant", "film-strip/saliency", "shortcut/background", "about"}
 assert wanted <= set(tags), tags
+inputs = keras.Input((32, 40, 3))
+tokens = keras.layers.Reshape((20, 6))(keras.layers.Conv2D(6, 8, strides=8)(inputs))
+tokens = keras.layers.Add()([tokens, keras.layers.MultiHeadAttention(2, 3)(tokens, tokens)])
+pooled = keras.layers.GlobalAveragePooling1D()(tokens)
+transformer = keras.Model(inputs, keras.layers.Dense(2)(pooled))
+for name in ks.methods.available():
+    asked = transformer if name == "attention_rollout" else model
+    method = partial(ks.methods.get(name), samples=20) if name == "rise" else name
+    found = ks.explain(asked, probes, method, target="label")
+    assert found.maps.any(), name
 found = ks.explain(model, probes, "grad_cam", target="label")
-assert found.maps.any()
 found.plot().savefig(place / "panels.png")
 faithfulness.deletion(
     faithfulness.scorer(model, probes.images, target=0), probes.images, found.maps

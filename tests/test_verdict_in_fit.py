@@ -229,7 +229,16 @@ def test_a_model_of_several_labels_has_a_verdict(tmp_path):
 
 @pytest.mark.parametrize(
     ("units", "activation", "loss"),
-    [(3, "sigmoid", "binary_crossentropy"), (2, "softmax", "categorical_crossentropy")],
+    [
+        pytest.param(
+            *(3, "sigmoid", "binary_crossentropy"),
+            marks=pytest.mark.needs(
+                backend="tensorflow or torch",
+                why="with JAX Keras tries the loss before any callback, and says it first",
+            ),
+        ),
+        (2, "softmax", "categorical_crossentropy"),
+    ],
 )
 def test_several_labels_need_as_many_sigmoids(units, activation, loss, tmp_path):
     model, images, rows, masks = several_labels(units, activation, loss)
