@@ -269,9 +269,10 @@ def _place(recording: Recording, runs: list[Run], layout: Layout, number: int) -
     last, frames = runs[-1], 1
     if layout.frames is not None:
         frames = layout.frames
+    if (wrapper := over_frames(last)) is not None:
         runs = [run for run in runs if run.within == last.within]
         # Where the wrapper itself runs more than once, its last run counts.
-        runs = runs[-(len(runs) // len(recording.runs_of(over_frames(last)))) :]
+        runs = runs[-(len(runs) // len(recording.runs_of(wrapper))) :]
     times = len(runs) // frames
     if not -times <= number < times:
         raise ValueError(

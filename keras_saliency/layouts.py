@@ -62,7 +62,8 @@ class Layout:
     Attributes:
         channels_first: Whether its channels are on axis 1.
         tokens: The grid that its tokens form, those before them left out; None for no tokens.
-        frames: How many runs of the layer, one a frame, are stacked; None for a single run.
+        frames: How many runs of the layer, one a frame, are stacked; 1 where a layer of a video's
+            model gives one grid for all frames; None for a single run.
     """
 
     channels_first: bool = False
@@ -126,6 +127,8 @@ def layout_of(recording: Recording, run: Run, grid: tuple[int, ...] | None = Non
     if grid is None and len(run.shape) == len(size) + 2:
         first = _channels_first(recording, run)
         return None if first is None else Layout(first, frames=frames)
+    if grid is None and len(size) == 3 and len(run.shape) == 4:
+        return _of_one_picture(recording, run, size[1:])
     if len(run.shape) != 3:
         return None
     grid = grid or _grid_of_tokens(recording, run, size)
@@ -157,6 +160,23 @@ def over_frames(run: Run) -> keras.layers.Layer | None:
 def attends(layer: keras.layers.Layer) -> bool:
     """Tell whether a layer is one of attention."""
     return "Attention" in type(layer).__name__
+
+
+def _of_one_picture(recording: Recording, run: Run, size: tuple[int, ...]) -> Layout | None:
+    """Find the layout of a run that gives one grid for a whole video, as a ConvLSTM2D does.
+
+    There must have been a convolution of such a rank. Frames that were put into the batch, which is
+    of one video in a recording, are not one picture.
+    """
+    met = (r.layer for r in recording.until(run) if len(r.shape) == 4 and over_frames(r) is None)
+    if not any(map(is_convolution, met)) or run.shape[0] != recording.input_shape[0]:
+        return None
+    first = _channels_first(recording, run)
+    if first is None:
+        return None
+    layout = Layout(first, frames=1)
+    grid = layout.map_shape(run.shape)[2:-1]
+    return layout if all(own <= whole for own, whole in zip(grid, size, strict=True)) else None
 
 
 def _channels_first(recording: Recording, run: Run) -> bool | None:
