@@ -1,4 +1,4 @@
-"""The command line: `keras-saliency demo`, `explain MODEL IMAGE...`, `motion` and `tensorboard`.
+"""The command line: `keras-saliency demo`, `explain`, `motion`, `check` and `tensorboard`.
 
 Keras is imported by the commands themselves, so that `--help` and a mistyped option are instant.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from keras_saliency import __version__, motion_command
 from keras_saliency.options import as_count, as_seed, as_share, as_target
+from keras_saliency.report import command as report_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments, without the program's name; those of the process if None.
 
     Returns:
-        The exit status: 0, or 2 after one line on the standard error that says what is wrong.
+        The exit status: 0, 1 where `check` fails, or 2 after one line on the standard error that
+        says what is wrong.
 
     Raises:
         SystemExit: With the same status, where the arguments can't be parsed or ask for help.
@@ -45,11 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (OSError, TypeError, ValueError) as error:
         sys.stderr.write(f"keras-saliency {args.command}: {_one_line(error)}\n")
         return 2
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_explain(commands)
     motion_command.add_to(commands)
+    report_command.add_to(commands)
     _add_tensorboard(commands)
     return parser
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_saliency.arrays import Array
+from keras_saliency.board.contents import MAPS, PROBES, VERDICT, VERSION
 from keras_saliency.board.events import EventWriter, encode_jpeg, safe_tag
 from keras_saliency.opencv import cv2
 from keras_saliency.render import mosaic_of, resize, spread
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from keras_saliency.snapshot import Snapshot
     from keras_saliency.verdict import Verdict
 
-_VERSION = 2
 _PICTURE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
 
 
@@ -77,7 +77,7 @@ class Tab:
             ValueError: If the writer is closed.
         """
         if not self._has_probes:
-            self._writer.blobs("probes", self._probe_blobs(), snapshot.step)
+            self._writer.blobs(PROBES, self._probe_blobs(), snapshot.step)
             self._has_probes = True
         unknown = np.full(len(self._probes), np.nan)
         for method in [*snapshot.maps, *snapshot.errors]:
@@ -86,7 +86,7 @@ class Tab:
                 "similarity": similarity.get(method, unknown),
             }
             blobs = self._map_blobs(method, snapshot, numbers)
-            self._writer.blobs(f"maps/{safe_tag(method)}", blobs, snapshot.step)
+            self._writer.blobs(MAPS + safe_tag(method), blobs, snapshot.step)
 
     def add_verdict(
         self, verdict: Verdict, sheets: Mapping[str, Array], when: str, step: int
@@ -118,9 +118,10 @@ class Tab:
                 for label, gap in verdict.per_class.items()
             },
             "masks_from": verdict.masks_from,
+            "threshold": _number(verdict.threshold),
             "sheets": list(sheets),
         }
-        self._writer.blobs("verdict", [_json(said), *map(encode_jpeg, sheets.values())], step)
+        self._writer.blobs(VERDICT, [_json(said), *map(encode_jpeg, sheets.values())], step)
 
     def _probe_blobs(self) -> list[bytes]:
         probes, labels = self._probes, self._probes.label_texts()
@@ -220,7 +221,7 @@ def _png(values: Array) -> bytes:
 
 
 def _json(said: Mapping[str, Any]) -> bytes:
-    text = json.dumps({"version": _VERSION, **said}, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({"version": VERSION, **said}, ensure_ascii=False, allow_nan=False)
     return text.encode(errors="replace")
 
 

@@ -58,6 +58,7 @@ class Verdict:
         per_class: `{label: gap}` of the cause, over the receivers of each class.
         masks_from: Where the masks are from: `"given"`, `"boxes"`, `"border colours"` or `None`.
         sheets: `{nuisance: TwinSheet}`.
+        threshold: The gap above which there may be an alarm; `nan` where there is no verdict.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Verdict:
     per_class: dict[int, float] = field(default_factory=dict)
     masks_from: str | None = None
     sheets: dict[str, TwinSheet] = field(default_factory=dict)
+    threshold: float = float("nan")
 
 
 class Alarm:
@@ -262,6 +264,7 @@ class Assessor:
             per_class=per_class,
             masks_from=self._shortcuts.masks_from,
             sheets=self._sheets(trials),
+            threshold=self._alarm.threshold,
         )
 
     def _words(

@@ -452,5 +452,6 @@ def test_the_entry_point_imports_nothing_that_could_stop_tensorboard():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    ours = ["keras_saliency", "keras_saliency.board", "keras_saliency.board.plugin"]
+    names = ("board", "board.contents", "board.plugin")
+    ours = ["keras_saliency", *(f"keras_saliency.{name}" for name in names)]
     assert found.stdout.split() == ours

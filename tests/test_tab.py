@@ -271,6 +271,7 @@ def test_a_verdict_with_its_twins(tmp_path):
         since="epoch 2",
         per_class={0: 0.3, 1: float("nan")},
         masks_from="given",
+        threshold=0.25,
     )
     board = Board(tmp_path, probes())
     board.tab.add_verdict(verdict, {"background": sheet}, "epoch 3", 2)
@@ -289,6 +290,7 @@ def test_a_verdict_with_its_twins(tmp_path):
         "since": "epoch 2",
         "per_class": {"cat": 0.3, "dog": None},
         "masks_from": "given",
+        "threshold": 0.25,
         "sheets": ["background"],
     }
     reds = decoded(picture, "JPEG").astype(int)

@@ -23,24 +23,21 @@ from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
 from keras_saliency.board import PLUGIN_NAME
+from keras_saliency.board.contents import MAPS, PROBES, VERDICT, Data, decoded, image_type
 
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 _KEPT_STEPS = 1000  # of a tag; TensorBoard keeps ten of what it doesn't know
 _ALL = 10**6  # steps: which of them are kept is settled when they are loaded
 _MOST_BLOBS = 10**4  # in one step: a broken length must not be taken for a number of blobs
 _AT_ONCE = 8  # blobs to read: one after the other, the fast loader waits 40 ms before each
 _DAY_S = 86_400
-_VERSION = 2
-_MAPS, _PROBES, _VERDICT = "maps/", "probes", "verdict"
 
 # What a data provider raises on a key that nobody gave out, or on a broken tensor.
 _UNREADABLE = (errors.PublicError, grpc.RpcError, LookupError, TypeError, ValueError)
 
 Answer = Callable[["_Asked"], wrappers.Response]
-Data = dict[str, Any]
 Sequences = dict[str, dict[str, list[provider.BlobSequenceDatum]]]
 
 
@@ -170,15 +167,9 @@ class _Asked:
         if not datum.values:
             return None
         try:
-            found = json.loads(
-                self.blob(datum.values[0].blob_key),
-                parse_constant=lambda _: None,
-                parse_float=_finite,
-            )
-        except (errors.NotFoundError, ValueError, RecursionError):
+            return decoded(self.blob(datum.values[0].blob_key))
+        except errors.NotFoundError:
             return None
-        ours = isinstance(found, dict) and found.get("version") == _VERSION
-        return found if ours else None
 
     def read(
         self, data: Sequence[provider.BlobSequenceDatum]
@@ -200,8 +191,8 @@ def _answer_runs(asked: _Asked) -> wrappers.Response:
     runs = {}
     for run, tags in sorted(asked.sequences().items()):
         steps = {tag: [datum.step for datum in found] for tag, found in sorted(tags.items())}
-        methods = {tag[len(_MAPS) :]: steps[tag] for tag in steps if tag.startswith(_MAPS)}
-        verdict = steps.get(_VERDICT, [])
+        methods = {tag[len(MAPS) :]: steps[tag] for tag in steps if tag.startswith(MAPS)}
+        verdict = steps.get(VERDICT, [])
         if methods or verdict:
             runs[run] = {"methods": methods, "verdict": verdict}
     return asked.answered({"runs": runs})
@@ -210,7 +201,7 @@ def _answer_runs(asked: _Asked) -> wrappers.Response:
 def _answer_probes(asked: _Asked) -> wrappers.Response:
     """Say what a run's probes are."""
     run = asked.parameter("run")
-    for datum in reversed(asked.steps(run, _PROBES)):
+    for datum in reversed(asked.steps(run, PROBES)):
         found = asked.contents(datum)
         if found is None or not isinstance(found.get("names"), list):
             continue
@@ -226,7 +217,7 @@ def _answer_maps(asked: _Asked) -> wrappers.Response:
     """Say what a method showed at each step."""
     run, method = asked.parameter("run"), asked.parameter("method")
     since = _step(asked.request.args.get("since"))
-    later = [datum for datum in asked.steps(run, _MAPS + method) if datum.step > since]
+    later = [datum for datum in asked.steps(run, MAPS + method) if datum.step > since]
     steps = [
         said | {"step": datum.step, "key": _maps_key(datum), "wall_time": datum.wall_time}
         for datum, said in asked.read(later)
@@ -236,7 +227,7 @@ def _answer_maps(asked: _Asked) -> wrappers.Response:
 
 def _answer_verdicts(asked: _Asked) -> wrappers.Response:
     """Say what was found out about shortcuts at each evaluation."""
-    found = asked.steps(asked.parameter("run"), _VERDICT)
+    found = asked.steps(asked.parameter("run"), VERDICT)
     steps = [
         said | {"step": datum.step, "sheet_keys": _keys(datum)} for datum, said in asked.read(found)
     ]
@@ -247,15 +238,16 @@ def _answer_blob(asked: _Asked) -> wrappers.Response:
     """Hand out a picture."""
     _, _, key = asked.parameter("key").partition(".")
     blob = asked.blob(key)
-    return http_util.Respond(asked.request, blob, _image_type(blob), expires=_DAY_S)
+    return http_util.Respond(asked.request, blob, _picture_type(blob), expires=_DAY_S)
 
 
-def _image_type(blob: bytes) -> str:
+def _picture_type(blob: bytes) -> str:
     """Return the content type of a picture; nothing else is handed out."""
-    for magic, content_type in _IMAGE_TYPES.items():
-        if blob.startswith(magic):
-            return content_type
-    raise errors.InvalidArgumentError("the key leads to no picture; only pictures are handed out.")
+    if (found := image_type(blob)) is None:
+        raise errors.InvalidArgumentError(
+            "the key leads to no picture; only pictures are handed out."
+        )
+    return found
 
 
 def _keys(datum: provider.BlobSequenceDatum) -> list[str]:
@@ -291,11 +283,6 @@ def _step(text: str | None) -> float:
         raise errors.InvalidArgumentError(
             "since must be a whole number, the last step that is known; correct the address."
         ) from None
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
 
 
 def _static_app(name: str) -> Any:
