@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from keras_saliency.probes import Probes
     from keras_saliency.tiles.survey import TileMaps
 
-_WAITING = 4  # snapshots with pictures that may wait to be drawn
-_PATIENCE_S = 2.0  # how long training waits for room among them
+_WAITING = 2  # snapshots with pictures that may wait, or are drawn: what a kill can cost
+_PATIENCE_S = 2.0  # how long training waits for room among them, until there is room again
 _CLOSING_S = 120.0
 _DRAWN = 64  # probes at most
 
@@ -58,8 +58,8 @@ class Recorder:
         frames: How many frames the volumes have of which `display` shows some.
         tab: What writes the Saliency tab, or None.
         tile_maps: What draws the slides, where the probes are tiles.
-        on_fault: Called with one clause, such as "could not write the numbers (...)", once for each
-            kind of fault, in the worker thread. By default it warns.
+        on_fault: Called with one clause, such as "could not draw the maps of cam (...)", once for
+            each kind of fault, in the worker thread. By default it warns.
 
     Example:
         ```python
@@ -103,7 +103,9 @@ class Recorder:
         self._signed: set[str] = set()
         self._on_fault = on_fault
         self._told: set[str] = set()
+        self._when = "the beginning"  # of what is written now
         self._room = threading.Semaphore(_WAITING)
+        self._is_behind = False
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
@@ -160,20 +162,21 @@ class Recorder:
         """Hand over a snapshot, which must not be changed afterwards; this never raises.
 
         Args:
-            snapshot: What was seen. Where too many wait to be drawn, its pictures are dropped and
-                its numbers are kept.
+            snapshot: What was seen. Where two wait to be drawn, this waits for up to 2 s; then its
+                pictures are left out and its numbers kept, as of those that follow, with no more
+                waiting, until there is room again.
         """
         with self._guard("record a snapshot"):
             if self._closed:
                 raise RuntimeError("the recorder is closed")
-            if self._thread is None:
-                self._start()
-            if self._room.acquire(timeout=_PATIENCE_S):
+            self._see_to_the_worker()
+            self._is_behind = not self._room.acquire(timeout=0 if self._is_behind else _PATIENCE_S)
+            if not self._is_behind:
                 self._queue.put(lambda: self._write(snapshot))
                 return
             self._tell(
                 "slow",
-                f"the pictures of {snapshot.when} are left out, as drawing cannot keep up; look "
+                f"the pictures of {snapshot.moment} are left out, as drawing cannot keep up; look "
                 "less often or at fewer probes",
             )
             # Computed here, since the maps must not wait as well. What is compared with the set
@@ -214,6 +217,7 @@ class Recorder:
         """
         if self._thread is None or self._closed:
             return True
+        self._see_to_the_worker()
         reached = threading.Event()
         self._queue.put(reached.set)
         return reached.wait(timeout)
@@ -226,6 +230,8 @@ class Recorder:
         self._closed = True
         if self._thread is not None:
             atexit.unregister(self.close)
+            with self._guard("finish the run"):
+                self._see_to_the_worker()
             self._queue.put(self._finish_strips)
             self._queue.put(self._animate_strips)
             self._queue.put(None)
@@ -243,8 +249,7 @@ class Recorder:
                 self._writer.flush()
 
         with self._guard(f"hand over {what}"):
-            if self._thread is None:
-                self._start()
+            self._see_to_the_worker()
             self._queue.put(guarded)
 
     def _write_verdict(self, verdict: Verdict, when: str, step: int) -> None:
@@ -263,17 +268,34 @@ class Recorder:
         if self._tab is not None:
             self._tab.add_verdict(verdict, sheets, when, step)
 
-    def _start(self) -> None:
+    def _see_to_the_worker(self) -> None:
+        """Start the thread with the first job, and again if something has ended it."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._thread is None:
+            # A daemon is cut off when the interpreter exits, and would lose what still waits.
+            atexit.register(self.close)
+        else:
+            self._tell(
+                "worker",
+                f"the thread that draws has ended, and part of {self._when} may be missing; "
+                "another one goes on with what follows",
+            )
         self._thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)
         self._thread.start()
-        # A daemon is cut off when the interpreter exits, and would lose what still waits.
-        atexit.register(self.close)
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             job()
 
     def _write(self, snapshot: Snapshot) -> None:
+        self._when = snapshot.moment
+        try:
+            self._write_all(snapshot)
+        finally:
+            self._room.release()
+
+    def _write_all(self, snapshot: Snapshot) -> None:
         readings = Readings()
         with self._guard("write the numbers"):
             readings = self._reader.read(snapshot.maps)
@@ -293,7 +315,6 @@ class Recorder:
         with self._guard("write the event file"):
             self._writer.flush()
             self._strips.store()
-        self._room.release()
 
     def _write_numbers(self, numbers: dict[str, float], step: int) -> None:
         with self._guard("write the numbers"):
@@ -358,6 +379,11 @@ class Recorder:
         """Turn any exception into one line for the user, so that training goes on."""
         try:
             yield
+        except OSError as error:  # which all that is written meets alike
+            self._tell(
+                f"disk {type(error).__name__} {error.errno}",
+                f"the run {self._writer.path.parent} is incomplete since {self._when} ({error})",
+            )
         except Exception as error:
             kind = type(error).__name__
             self._tell(f"{task} {kind}", f"could not {task} ({kind}: {error})")

@@ -70,6 +70,11 @@ class Snapshot:
         """The methods that were asked, those that failed last."""
         return [*self.maps, *self.errors]
 
+    @property
+    def moment(self) -> str:
+        """When it was, without what is noted besides: "epoch 4" of "epoch 4 (not settled)"."""
+        return self.when.partition(" (")[0]
+
     def answer(self, i: int) -> str:
         """Say what the model says of a probe, and how surely: "elephant 98 %"."""
         predicted = self.predicted[i]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Tab:
         self._shown = list(shown)
         self._of, self._settings = of, dict(settings or {})
         self._signed: set[str] = set()
-        self._has_probes = False
+        self._probes_are_in: Path | None = None
 
     def add(
         self, snapshot: Snapshot, focus: Mapping[str, Array], similarity: Mapping[str, Array]
@@ -76,9 +77,9 @@ class Tab:
             OSError: If the disk does not take it.
             ValueError: If the writer is closed.
         """
-        if not self._has_probes:
+        if self._probes_are_in != self._writer.path:  # also where it had to begin another file
             self._writer.blobs(PROBES, self._probe_blobs(), snapshot.step)
-            self._has_probes = True
+            self._probes_are_in = self._writer.path
         unknown = np.full(len(self._probes), np.nan)
         for method in [*snapshot.maps, *snapshot.errors]:
             numbers = {

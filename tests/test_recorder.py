@@ -395,10 +395,10 @@ def test_when_drawing_cannot_keep_up_pictures_are_dropped_and_numbers_kept(tmp_p
     assert board.recorder.flush(30)
     board.recorder.record(snapshot(7))
     board.recorder.close()
-    assert list(board.images("grad-cam/00_cat")) == [0, 1, 2, 3, 7]
+    assert list(board.images("grad-cam/00_cat")) == [0, 1, 7]
     assert list(board.scalar("grad-cam/peak")) == list(range(8))
     (message,) = board.faults
-    assert "pictures of epoch 5 are left out" in message
+    assert "pictures of epoch 3 are left out" in message
 
 
 def test_a_fault_is_told_once_and_the_rest_goes_on(tmp_path):
@@ -417,8 +417,9 @@ def test_a_deleted_folder_is_told_once_and_never_raises(tmp_path):
     assert board.recorder.flush(30)
     shutil.rmtree(board.run)
     board.write(snapshot(1), snapshot(2))
-    assert [m for m in board.faults if "deleted" in m] == board.faults
-    assert 1 <= len(board.faults) <= 2  # the numbers and the pictures
+    (message,) = board.faults
+    assert "is incomplete since epoch 2" in message
+    assert "deleted" in message
 
 
 def test_a_fault_that_cannot_be_told_does_not_end_the_worker(tmp_path, caplog):

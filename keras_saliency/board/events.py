@@ -4,6 +4,7 @@ A run of our own and a writer of our own: a second live writer in the folder of 
 would freeze the user's loss curve, and `tf.summary` obeys switches that Keras leaves behind.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -149,7 +150,9 @@ class EventWriter:
     """Write pictures, numbers and texts to one new event file of a run.
 
     Every tracker that shows something in TensorBoard goes through this class. It may be used from
-    several threads. Nothing is sure to be on disk before `flush`.
+    several threads. Each event is handed to the operating system at once, whole or not at all: what
+    was written stays readable, and writing goes on once a full disk has room again. Where something
+    else cuts the file short, an `OSError` says so and writing goes on in a second file.
 
     Args:
         run_dir: The folder of the run, which exists.
@@ -170,16 +173,11 @@ class EventWriter:
     """
 
     def __init__(self, run_dir: str | os.PathLike[str], continued_at: int | None = None) -> None:
-        # TensorBoard reads the files of a run in the order of their names.
-        host = re.sub(r"[^\w.-]", "-", socket.gethostname())
-        stamp = f"{int(time.time()):010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
-        self.path = pathlib.Path(run_dir) / f"events.out.tfevents.{stamp}.v2"
+        self._run_dir = pathlib.Path(run_dir)
         self._lock = threading.Lock()
-        self._file = open(self.path, "xb")  # noqa: SIM115 (closed in close)
-        self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._begin_file()
         if continued_at is not None:
             self._restart_at(continued_at)
-        self.flush()
 
     def images(self, images: Mapping[str, np.ndarray], step: int) -> None:
         """Write pictures, all in one event.
@@ -271,14 +269,11 @@ class EventWriter:
         )
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system.
+        """Make sure that what was written so far is there.
 
         Raises:
-            OSError: If the disk does not take it, or the event file has been deleted.
-            ValueError: If the writer is closed.
+            FileNotFoundError: If the event file has been deleted.
         """
-        with self._lock:
-            self._file.flush()
         # A deleted file can still be written to, and everything in it is lost without a word.
         if not self.path.exists():
             raise FileNotFoundError(
@@ -287,13 +282,19 @@ class EventWriter:
             )
 
     def close(self) -> None:
-        """Write what is left and close the file; a second call does nothing.
-
-        Raises:
-            OSError: If the disk does not take it.
-        """
+        """Close the file; a second call does nothing."""
         with self._lock:
             self._file.close()
+
+    def _begin_file(self) -> None:
+        # TensorBoard reads the files of a run in the order of their names.
+        host = re.sub(r"[^\w.-]", "-", socket.gethostname())
+        stamp = f"{int(time.time()):010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
+        self.path = self._run_dir / f"events.out.tfevents.{stamp}.v2"
+        self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
+        self._size = 0
+        version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
+        self._append(frame(version.SerializeToString()))
 
     def _restart_at(self, step: int) -> None:
         """Let TensorBoard's Python loader forget what the run holds from a step on.
@@ -329,7 +330,30 @@ class EventWriter:
     def _write(self, event: event_pb2.Event) -> None:
         record = frame(event.SerializeToString())
         with self._lock:
-            self._file.write(record)
+            cut = os.fstat(self._file.fileno()).st_size < self._size
+            if cut:  # going on in it would leave a gap that no reader comes across
+                cut_file, held = self.path.name, self._size
+                self._file.close()
+                self._begin_file()
+            self._append(record)
+        if cut:
+            raise OSError(
+                f"something else cut the event file {cut_file} short, so part of its {held:,} "
+                f"bytes is lost; what follows is in {self.path.name}"
+            )
+
+    def _append(self, record: bytes) -> None:
+        """Write a record, whole or not at all: a part of one would hide what comes after it."""
+        done = 0
+        self._file.seek(self._size)
+        try:
+            while done < len(record):
+                done += self._file.write(memoryview(record)[done:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            raise
+        self._size += done
 
 
 def _picture_tensor(data: bytes, size: tuple[int, ...]) -> tensor_pb2.TensorProto:
