@@ -21,7 +21,11 @@ _HEADER, _NAME = 36, 13
 
 
 def animation(
-    names: Sequence[str], columns: Sequence[tuple[str, np.ndarray]], *, title: str
+    names: Sequence[str],
+    columns: Sequence[tuple[str, np.ndarray]],
+    *,
+    title: str,
+    pauses: tuple[int, int] = (_PAUSE_MS, _END_MS),
 ) -> Animation:
     """Animate the columns of a film strip.
 
@@ -29,6 +33,7 @@ def animation(
         names: What each probe is.
         columns: For each moment its label and its pictures, uint8 `(n, height, width, 3)`.
         title: What is drawn, above everything.
+        pauses: How long each frame is shown, and the last one, in milliseconds.
 
     Returns:
         A GIF that repeats for ever, 350 pixels wide, of at most 40 frames and, unless two frames
@@ -50,7 +55,10 @@ def animation(
     ]
     size = (frames[0].width, frames[0].height)
     small = with_one_palette(frames)
-    while len(found := gif(small, _pauses(small))) > _BYTES and len(small) > 2:
+    while (
+        len(found := gif(small, [*[pauses[0]] * (len(small) - 1), pauses[1]])) > _BYTES
+        and len(small) > 2
+    ):
         small = _thinned(small)
     return Animation(found, size)
 
@@ -58,10 +66,6 @@ def animation(
 def _thinned(items: list) -> list:
     """Leave out every other item, but not the last one."""
     return items[::-2][::-1]
-
-
-def _pauses(frames: list[Image.Image]) -> list[int]:
-    return [_PAUSE_MS] * (len(frames) - 1) + [_END_MS]
 
 
 def _frame(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from keras_saliency import cards, render
+from keras_saliency.animations import animation
 from keras_saliency.arrays import Array
+from keras_saliency.board.run_writer import Animation
 from keras_saliency.gifs import gif, with_one_palette
 
 _SMALLEST = 240  # of the longer side of a file: what is smaller is enlarged
 _FASTEST = 50  # frames a second: browsers slow down what is faster
+_ALONE, _BESIDE = 340, 168  # pixels of a video that has TensorBoard's card to itself, or half of it
+_PLAYED_MS, _LEAST_MS = 2500, 80  # all frames together, and one: what is short plays slowly
 
 
 def save_gif(
@@ -66,3 +71,33 @@ def pauses(count: int, fps: float) -> list[int]:
     """How long to show each of so many frames, in milliseconds: in steps of 10, as GIFs have."""
     ends = np.rint(np.arange(count + 1) * (100 / fps)).astype(int)
     return [10 * int(one) for one in np.maximum(np.diff(ends), 1)]
+
+
+def played(
+    names: Sequence[str], clips: Array, maps: Array, *, title: str, signed: bool = False
+) -> Animation:
+    """Let videos play beside each other for TensorBoard, each with its map over it.
+
+    Args:
+        names: What each video is.
+        clips: uint8 `(n, frames, height, width, 3)`.
+        maps: Raw floats `(n, f, h, w)`, each drawn on one scale for all frames.
+        title: What is drawn, above everything.
+        signed: Whether the sign is drawn.
+
+    Returns:
+        A GIF of 350 pixels width that repeats for ever; a map that can't be drawn leaves its video
+        in grey, and the name says so.
+    """
+    drawn, said = [], []
+    for name, clip, map_ in zip(names, clips, maps, strict=True):
+        small = cards.thumbnails(clip, _ALONE if len(clips) == 1 else _BESIDE)
+        drawn.append(render.overlay_frames(small, map_, signed=signed))
+        said.append(f"{name} · no heat" if render.fault(map_, signed) else name)
+    count = clips.shape[1]
+    moments = [
+        (f"frame {t + 1} of {count}", np.stack([frames[t] for frames in drawn]))
+        for t in range(count)
+    ]
+    pause = max(_LEAST_MS, round(_PLAYED_MS / count, -1))
+    return animation(said, moments, title=title, pauses=(pause, 3 * pause))

@@ -20,6 +20,7 @@ import numpy as np
 from keras_saliency import cards
 from keras_saliency.board.events import new_run, safe_tag
 from keras_saliency.board.run_writer import RunWriter
+from keras_saliency.clips import played
 from keras_saliency.film_strips import FilmStrips
 from keras_saliency.overview import Overview
 from keras_saliency.readings import Reader, Readings, scalars
@@ -35,6 +36,7 @@ _WAITING = 2  # snapshots with pictures that may wait, or are drawn: what a kill
 _PATIENCE_S = 2.0  # how long training waits for room among them, until there is room again
 _CLOSING_S = 120.0
 _DRAWN = 64  # probes at most
+_PLAYED = 8  # videos in one animation
 
 
 def _warn(message: str) -> None:
@@ -56,6 +58,7 @@ class Recorder:
         drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
             for all.
         frames: How many frames the volumes have of which `display` shows some.
+        clips: Of volumes all frames, uint8 `(n, frames, height, width, 3)`, or None.
         tab: What writes the Saliency tab, or None.
         tile_maps: What draws the slides, where the probes are tiles.
         on_fault: Called with one clause, such as "could not draw the maps of cam (...)", once for
@@ -80,6 +83,7 @@ class Recorder:
         of: str = "logits",
         drawn: int = _DRAWN,
         frames: int = 1,
+        clips: np.ndarray | None = None,
         tab: Tab | None = None,
         tile_maps: "TileMaps | None" = None,
         on_fault: Callable[[str], None] = _warn,
@@ -88,7 +92,8 @@ class Recorder:
         self._names, self._labels = list(names), list(labels)
         self._display = display
         self._of = of
-        self._frames = frames
+        self._frames, self._clips = frames, clips
+        self._newest: Snapshot | None = None
         self._drawn = choose_evenly(labels, drawn)
         self._reader = Reader(masks)
         self._overview = Overview(names, display, labels, of, frames)
@@ -152,6 +157,7 @@ class Recorder:
             masks=probes.masks,
             of=of,
             frames=probes.frames,
+            clips=probes.clips,
             tab=Tab(writer, probes, shown, of=of, settings=settings),
             tile_maps=tile_maps,
             on_fault=on_fault,
@@ -234,6 +240,7 @@ class Recorder:
                 self._see_to_the_worker()
             self._queue.put(self._finish_strips)
             self._queue.put(self._animate_strips)
+            self._queue.put(self._play_videos)
             self._queue.put(None)
             self._thread.join(_CLOSING_S)
             if self._thread.is_alive():
@@ -296,7 +303,7 @@ class Recorder:
             self._room.release()
 
     def _write_all(self, snapshot: Snapshot) -> None:
-        readings = Readings()
+        readings, self._newest = Readings(), snapshot
         with self._guard("write the numbers"):
             readings = self._reader.read(snapshot.maps)
             self._writer.scalars(self._scalars(snapshot, readings), snapshot.step)
@@ -346,6 +353,21 @@ class Recorder:
         with self._guard("animate the film strips"):
             for method, (step, animation) in self._strips.animations().items():
                 self._writer.animations({f"animation/{safe_tag(method)}": animation}, step)
+
+    def _play_videos(self) -> None:
+        """Let videos play with their newest maps."""
+        newest = self._newest
+        if self._clips is None or newest is None:
+            return
+        chosen = choose_evenly(self._labels, _PLAYED)
+        titles = [title_of(self._names[i], self._labels[i]) for i in chosen]
+        names = [f"{what} · {newest.answer(i)}" for what, i in zip(titles, chosen, strict=True)]
+        for method, maps in newest.maps.items():
+            with self._guard(f"play the videos of {method}"):
+                title = f"{words(method)} · {newest.moment}"
+                shown = self._clips[chosen], maps[chosen]
+                made = played(names, *shown, title=title, signed=method in self._signed)
+                self._writer.animations({f"video/{safe_tag(method)}": made}, newest.step)
 
     def _tile(
         self, method: str, map_: np.ndarray | None, i: int, snapshot: Snapshot, signed: bool

@@ -2,15 +2,22 @@
 
 import functools
 import inspect
+import io
 
+import cv2
 import keras
 import numpy as np
 import pytest
 from keras import layers as kl
 from keras import ops
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 import keras_saliency as ks
 from keras_saliency import methods, render
+from keras_saliency.clips import played
+from keras_saliency.focus import enrichment
 from keras_saliency.readings import Reader
 
 VIDEO = (6, 7, 9, 3)  # frames, height, width, channels
@@ -258,3 +265,68 @@ def test_every_method_explains_every_model(kind, name):
     assert found.shape in ((2, *grid), (2, *VIDEO[:3]))
     assert np.isfinite(found).all()
     assert found.any()
+
+
+# Drawn.
+
+
+def frames_of(data):
+    with Image.open(io.BytesIO(data)) as gif:
+        shown = []
+        for t in range(gif.n_frames):
+            gif.seek(t)
+            shown.append((np.asarray(gif.convert("RGB")).astype(int), gif.info["duration"]))
+    return shown
+
+
+def test_videos_play_with_their_maps_frame_by_frame():
+    """A lit column that wanders is where the picture is changed, at every frame."""
+    clips = np.full((2, 5, 30, 40, 3), 120, "uint8")
+    maps = np.zeros((2, 5, 3, 5), "float32")
+    maps[0, np.arange(5), :, np.arange(5)] = 2
+    made = played(["a", "b"], clips, maps, title="cam")
+    assert made.size[0] == 350
+    shown = frames_of(made.gif)
+    assert [pause for _, pause in shown] == [500] * 4 + [1500]
+    for t, (frame, _) in enumerate(shown):
+        left, right = frame[36:160, 5:173], frame[36:160, 176:344]
+        assert np.abs(right - 120).max() <= 6  # a map that is dead leaves grey
+        heat = np.abs(left - 120).sum((0, 2))
+        middle = (heat * (np.arange(168) + 0.5)).sum() / heat.sum()
+        assert middle == pytest.approx(168 * (t + 0.5) / 5, abs=12)
+
+
+def test_one_video_has_the_card_to_itself():
+    made = played(["a"], np.full((1, 60, 20, 40, 3), 120, "uint8"), np.ones((1, 1, 2, 4)), title="")
+    shown = frames_of(made.gif)
+    assert made.size == (350, 36 + 170 + 16 + 5)
+    assert len(shown) == 30
+    assert [pause for _, pause in shown] == [80] * 29 + [240]
+
+
+def test_fit_writes_strips_and_videos(tmp_path):
+    """At the end of the training they play the maps of its end."""
+    x, y = videos(4), np.array([0, 1, 0, 1])
+    model = conv_lstm()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    masks = np.zeros((4, *VIDEO[:3]))
+    masks[:, :, :3] = 1
+    probes = ks.Probes(x, y, masks=masks)
+    watch = ks.SaliencyCallback(probes, tmp_path, ["saliency", "grad_cam"], strict=True)
+    model.fit(x, y, verbose=0, callbacks=[watch])
+    events = EventAccumulator(str(tmp_path / "saliency"), size_guidance={"tensors": 0})
+    events.Reload()
+
+    def last(tag):
+        return tensor_util.make_ndarray(events.Tensors(tag)[-1].tensor_proto)
+
+    found = ks.explain(model, probes, "saliency", target="label")
+    wanted = enrichment(found.maps.reshape(4, -1, 9), masks.reshape(4, -1, 9))
+    np.testing.assert_allclose(last("focus-saliency/02_0"), wanted[2], rtol=1e-3)
+    for tag in ("video/saliency", "video/grad-cam"):
+        width, height, data = last(tag)
+        assert len(frames_of(data)) == 6
+        assert (int(width), int(height)) == Image.open(io.BytesIO(data)).size
+        assert [event.step for event in events.Tensors(tag)] == [0]
+    strip = cv2.imdecode(np.frombuffer(last("saliency/02_0")[2], np.uint8), cv2.IMREAD_COLOR)
+    assert strip.shape[1] == 350
