@@ -12,10 +12,12 @@ from keras_saliency.methods.saliency import saliency
 from keras_saliency.notices import warn_user
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
-from keras_saliency.scored_model import ScoredModel
+from keras_saliency.scored_model import Plan, ScoredModel
 from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.targets import Target, aim
 from keras_saliency.untouched import untouched
+
+_SPOTS = Plan(frozenset({"input_gradients"}))
 
 
 class AssessedModel:
@@ -114,7 +116,7 @@ class AssessedModel:
         with untouched(self._setting.model):
             for rows in chunks(len(images), self._batch_size):
                 batch = self._scored.attend(
-                    np.asarray(images[rows], "float32"), labels[rows].astype("int32"), frozenset()
+                    np.asarray(images[rows], "float32"), labels[rows].astype("int32"), _SPOTS
                 )
                 maps = saliency(self._scored, batch)
                 found.append(ops.convert_to_numpy(maps))

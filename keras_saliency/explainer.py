@@ -200,9 +200,7 @@ class Explainer:
             _check_names(probes, self._setting.head)
             self._scored = ScoredModel(self._setting, batch_size)
             one = [extra[:1] for extra in self._extras]
-            self._questions = self._scored.questions(
-                list(self._methods.values()), self._images[:1], one
-            )
+            self._plan = self._scored.rehearse(self._methods, self._images[:1], one)
 
     @property
     def setting(self) -> Setting:
@@ -222,13 +220,13 @@ class Explainer:
     @property
     def place(self) -> Place | None:
         """The layer that methods ask about, or None if none of them does."""
-        asks = self._questions & {"activations", "layer_gradients"}
+        asks = self._plan.asked & {"activations", "layer_gradients"}
         return self._setting.place if asks else None
 
     @property
     def copies(self) -> dict[str, int]:
         """How many changed copies of each image a method sends through the model, by name."""
-        return dict(zip(self._methods, self._scored.copies_asked, strict=True))
+        return self._plan.copies
 
     def look(self, *, show_progress: bool = False) -> Look:
         """Explain all images with the model's weights of now, and leave no trace in the model.
@@ -244,11 +242,11 @@ class Explainer:
             for rows, real in self._chunks():
                 detail = self._setting.aim.detail[rows]
                 extras = [extra[rows] for extra in self._extras]
-                batch = self._scored.attend(self._images[rows], detail, self._questions, extras)
+                batch = self._scored.attend(self._images[rows], detail, self._plan, extras)
                 facts.append({k: v[:real] for k, v in self._scored.facts().items()})
                 for name in self._methods.keys() - errors.keys():
                     try:
-                        found = self._methods[name](self._scored, batch)
+                        found = self._map(name, batch)
                         maps[name].append(_as_maps(found, name, batch)[:real])
                     except Exception as error:
                         errors[name] = error
@@ -256,6 +254,11 @@ class Explainer:
         together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
         done = {name: np.concatenate(maps[name]) for name in self._methods if name not in errors}
         return Look(done, errors, **together)
+
+    def _map(self, name: str, batch: Any) -> Any:
+        """Return a method's maps of the batch attended to, which the pass may have made already."""
+        made = self._scored.maps
+        return made[name] if name in made else self._methods[name](self._scored, batch)
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the rows of batches of one size, the last filled up, so that one trace serves."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from keras_saliency.calls import Call
 from keras_saliency.heads import read_head
 from keras_saliency.layers import LayerChoice, Place, choose, logits_behind
 from keras_saliency.layouts import attended_grid
+from keras_saliency.methods import is_built_in
 from keras_saliency.passes import Setting, attention_shape, question_function
 from keras_saliency.pooled import pooled_kernel
 from keras_saliency.recording import record
@@ -22,6 +23,29 @@ from keras_saliency.targets import Target, against_similar, aim
 from keras_saliency.ways import lies_between
 
 Method = Callable[["ScoredModel", Any], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one pass over a batch of images answers.
+
+    Attributes:
+        questions: What it hands out, to methods that run after it.
+        inside: Methods by name that run as a part of the compiled pass, so that only their maps
+            leave it.
+        asked_inside: What these ask.
+        copies: How many changed copies of each image each method asks about besides, by name.
+    """
+
+    questions: frozenset[str]
+    inside: tuple[tuple[str, Method], ...] = ()
+    asked_inside: frozenset[str] = frozenset()
+    copies: dict[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """What any method asks about the images themselves."""
+        return self.questions | self.asked_inside
 
 
 class ScoredModel:
@@ -39,23 +63,23 @@ class ScoredModel:
             `"value"` for a regression.
         batch_size: At most so many images go through the model at once.
         progress: Told of the passes over copies of the images, `(done, all)`, or None.
-        copies_asked: Of each method rehearsed, how many copies of each image it asks about.
+        maps: Of the batch attended to, the maps that came out of the pass, by method.
     """
 
     def __init__(self, setting: Setting, batch_size: int) -> None:
         self.of = setting.aim.of
         self.batch_size = batch_size
         self.progress: Callable[[int, int], None] | None = None
-        self.copies_asked: list[int] = []
+        self.maps: dict[str, Any] = {}
         self._setting = setting
-        self._passes: dict[frozenset[str], Callable[..., Any]] = {}
+        self._passes: dict[Plan, Callable[..., Any]] = {}
         self._elsewhere: dict[Any, ScoredModel] = {}
         self._copies: ScoredModel | None = None
         self._images: Any = None
         self._beside: list[Any] = []  # what the target knows of each image, and the other inputs
         self._answers: dict[str, Any] = {}
         self._asked: set[str] = set()
-        self._rehearsing = False
+        self._rehearsing = self._turns_away = False
         # Small gradients vanish in float16; a power of two is taken out again without a trace.
         self._loss_scale = 1024.0 if _uses_float16(setting.model) else 1.0
 
@@ -159,59 +183,61 @@ class ScoredModel:
         there._beside, there._answers = self._beside_of(rows), {}
         return there, there._images
 
-    def questions(
-        self, methods: Sequence[Method], images: np.ndarray, extras: Sequence[np.ndarray] = ()
-    ) -> frozenset[str]:
+    def rehearse(
+        self, methods: Mapping[str, Method], images: np.ndarray, extras: Sequence[np.ndarray] = ()
+    ) -> Plan:
         """Find what methods ask about the images themselves, so that one pass can answer all.
 
         They are asked with zeros for answers; one that turns to other images has said enough.
         """
-        self._rehearsing, self.copies_asked = True, []
-        asked: set[str] = set()
-        for method in methods:
-            self.attend(images, np.zeros(len(images)), frozenset(), extras)
-            copies = 0
+        self._rehearsing = True
+        asked: dict[bool, set[str]] = {False: set(), True: set()}
+        inside, copies = [], dict.fromkeys(methods, 0)
+        for name, method in methods.items():
+            self.attend(images, np.zeros(len(images)), _NOTHING, extras)
+            self._turns_away = False
             try:
                 method(self, self._images)
             except _OtherImages as others:
-                copies = others.copies
-            self.copies_asked.append(copies)
-            asked |= self._asked
+                copies[name], self._turns_away = others.copies, True
+            fits = self._fits_inside(method)
+            asked[fits] |= self._asked
+            if fits:
+                inside.append((name, method))
         self._rehearsing = False
         self.forget()
-        return frozenset(asked)
+        return Plan(frozenset(asked[False]), tuple(inside), frozenset(asked[True]), copies)
 
     def attend(
         self,
         images: np.ndarray,
         detail: np.ndarray,
-        questions: frozenset[str],
+        plan: Plan,
         extras: Sequence[np.ndarray] = (),
     ) -> Any:
-        """Turn to a batch, answer the questions about it in one pass, and return its tensor."""
+        """Turn to a batch, answer what is planned in one pass, and return the batch's tensor."""
         self._images = ops.convert_to_tensor(images)
         self._beside = [ops.convert_to_tensor(one) for one in (detail, *extras)]
-        self._answers, self._asked = {}, set()
+        self._answers, self._asked, self.maps = {}, set(), {}
         if not self._rehearsing:
-            self._answers = self._pass(questions, self._images, *self._beside)
+            self._answers = self._pass(plan, self._images, *self._beside)
+            self.maps = self._answers.pop("maps")
             self._beside[0] = self._answers["detail"]
         return self._images
 
     def forget(self) -> None:
         """Let go of the batch and of the answers about it."""
-        self._images, self._beside, self._answers = None, [], {}
+        self._images, self._beside, self._answers, self.maps = None, [], {}, {}
         for there in (*self._elsewhere.values(), *filter(None, [self._copies])):
             there.forget()
 
     def facts(self) -> dict[str, np.ndarray]:
         """Return scores, classes and the model's own outputs for the batch attended to."""
-        return {
-            name: ops.convert_to_numpy(self._answers[name])
-            for name in ("scores", "classes", "outputs")
-        }
+        return {name: ops.convert_to_numpy(self._answers[name]) for name in _FACTS[:-1]}
 
     def _here_too(self, there: ScoredModel) -> ScoredModel:
         """Turn another view of the model to the batch that is attended to here."""
+        self._turns_away = True
         there._images, there._beside = self._images, self._beside
         there._answers, there._rehearsing = {}, self._rehearsing
         return there
@@ -226,7 +252,7 @@ class ScoredModel:
             self._answers |= self._attention_zeros() if question == "attentions" else self._zeros()
         elif question not in self._answers:
             missing = frozenset(self._asked - self._answers.keys())
-            self._answers |= self._pass(missing, images, *self._beside)
+            self._answers |= self._pass(Plan(missing), images, *self._beside)
         return self._answers[question]
 
     def _others(self, question: str, images: Any, rows: Any, gates: Any = None) -> Any:
@@ -244,7 +270,7 @@ class ScoredModel:
             inputs = [ops.take(images, chunk, axis=0), *self._beside_of(rows[chunk])]
             if gates is not None:
                 inputs.append(ops.take(ops.convert_to_tensor(gates, "float32"), chunk, axis=0))
-            answer = self._pass(frozenset({question}), *inputs)[question]
+            answer = self._pass(Plan(frozenset({question})), *inputs)[question]
             found.append(answer[: count - start])
         return ops.concatenate(found)
 
@@ -267,18 +293,58 @@ class ScoredModel:
         shape = attention_shape(self._setting.call, self._images, *self._beside[1:])
         return {"attentions": ops.zeros(shape)}
 
-    def _pass(self, questions: frozenset[str], *inputs: Any) -> dict[str, Any]:
-        """Run one compiled pass that answers just these questions."""
-        if questions not in self._passes:
-            self._passes[questions] = autodiff.compiled(
-                question_function(self._setting, questions), self._setting.model
-            )
+    def _fits_inside(self, method: Method) -> bool:
+        """Tell whether a method that was rehearsed can be a part of the compiled pass.
+
+        Code in there runs but once, so it must be our own, and stay with the backend's tensors.
+        """
+        if self._turns_away or self._loss_scale != 1.0 or not is_built_in(method):
+            return False
+        names, answers = list(self._answers), list(self._answers.values())
+
+        def trial(images: Any, *answers: Any) -> None:
+            method(self._answered(images, dict(zip(names, answers, strict=True))), images)
+
+        arrays = [ops.convert_to_numpy(one) for one in (self._images, *answers)]
+        try:
+            autodiff.traced(trial, self._setting.model, *arrays)
+        except Exception:  # whatever a backend raises where its tensors are read as numbers
+            return False
+        return True
+
+    def _answered(self, images: Any, answers: dict[str, Any]) -> ScoredModel:
+        """Return the same model, turned to images about which all is answered that is asked."""
+        there = ScoredModel(self._setting, self.batch_size)
+        there._images, there._answers = images, answers
+        return there
+
+    def _function_of(self, plan: Plan) -> Callable[..., Any]:
+        """Write the function of a pass, and of the methods that are a part of it."""
+        answer = question_function(self._setting, plan.asked)
+
+        def mapped(scale: Any, images: Any, *beside: Any) -> dict[str, Any]:
+            found = answer(scale, images, *beside)
+            there = self._answered(images, found)
+            maps = {name: method(there, images) for name, method in plan.inside}
+            return {name: found[name] for name in (*_FACTS, *plan.questions)} | {"maps": maps}
+
+        return mapped
+
+    def _pass(self, plan: Plan, *inputs: Any) -> dict[str, Any]:
+        """Run one compiled pass that answers just what is planned."""
+        if plan not in self._passes:
+            model = self._setting.model
+            self._passes[plan] = autodiff.compiled(self._function_of(plan), model)
         while True:
             scale = ops.convert_to_tensor(self._loss_scale, "float32")
-            answers = self._passes[questions](scale, *inputs)
+            answers = self._passes[plan](scale, *inputs)
             if self._loss_scale == 1.0 or _all_finite(answers):
                 return answers
             self._loss_scale /= 32.0
+
+
+_NOTHING = Plan(frozenset())
+_FACTS = ("scores", "classes", "outputs", "detail")  # of every pass
 
 
 class _OtherImages(BaseException):

@@ -28,6 +28,10 @@ def mean_activation(model, images):
     return keras.ops.mean(model.activations(images), axis=-1)
 
 
+def wrapped(method):
+    return lambda model, images: method(model, images)
+
+
 def failing(model, images):
     model.input_gradients(images)
     raise RuntimeError("on purpose")
@@ -311,6 +315,26 @@ def test_many_methods_at_once_give_what_each_gives_alone(classifier, photos):
     for name in BY_GRADIENTS:
         alone = explain(model, images, name, target=2).maps
         np.testing.assert_allclose(look.maps[name], alone, atol=1e-6 * max(1, alone.max()))
+
+
+def test_a_method_of_ones_own_runs_at_every_look_beside_those_in_the_pass(classifier, photos):
+    """Built-in methods become a part of the compiled pass, whose Python code runs but once."""
+    ran = []
+
+    def own(model, images):
+        ran.append(1)
+        return len(ran) * keras.ops.max(keras.ops.abs(model.input_gradients(images)), axis=-1)
+
+    model, images = classifier(), photos(5)
+    watch = explainer(model, images, ["grad_cam", own, "saliency", "eigen_cam"], target=1)
+    rehearsed = len(ran)
+    for turn in (1, 2):
+        maps = watch.look().maps
+        assert list(maps) == ["grad_cam", "own", "saliency", "eigen_cam"]
+        np.testing.assert_allclose(maps["own"], (rehearsed + turn) * maps["saliency"], rtol=1e-5)
+    for name in ("grad_cam", "eigen_cam"):
+        alone = explain(model, images, wrapped(methods.get(name)), target=1)
+        np.testing.assert_allclose(maps[name], alone.maps, atol=1e-6 * np.abs(alone.maps).max())
 
 
 def test_a_method_that_fails_leaves_the_others_alone(classifier, photos):

@@ -16,9 +16,11 @@ from keras_saliency.explainer import explain
 from keras_saliency.heads import Of
 from keras_saliency.methods._grids import resized
 from keras_saliency.probes import Probes
-from keras_saliency.scored_model import ScoredModel, settle
+from keras_saliency.scored_model import Plan, ScoredModel, settle
 from keras_saliency.targets import Target, What
 from keras_saliency.untouched import untouched
+
+_SCORES = Plan(frozenset({"scores"}))
 
 Scores = Callable[[Any], Any]
 
@@ -86,7 +88,7 @@ def scorer(
                 # The last part is filled up, so that one trace serves all.
                 rows = np.minimum(np.arange(start, start + size), len(copies) - 1)
                 beside = [extra[rows] for extra in extras]
-                scored.attend(copies[rows], detail[rows], frozenset({"scores"}), beside)
+                scored.attend(copies[rows], detail[rows], _SCORES, beside)
                 parts.append(scored.facts()["scores"][: len(copies) - start])
             scored.forget()
         return np.concatenate(parts)
