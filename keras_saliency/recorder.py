@@ -178,7 +178,8 @@ class Recorder:
             self._see_to_the_worker()
             self._is_behind = not self._room.acquire(timeout=0 if self._is_behind else _PATIENCE_S)
             if not self._is_behind:
-                self._queue.put(lambda: self._write(snapshot))
+                room = self._room
+                self._queue.put(lambda: self._write(snapshot, room))
                 return
             self._tell(
                 "slow",
@@ -285,9 +286,10 @@ class Recorder:
         else:
             self._tell(
                 "worker",
-                f"the thread that draws has ended, and part of {self._when} may be missing; "
-                "another one goes on with what follows",
+                f"something has ended the thread that draws, at {self._when} or at what came next, "
+                "of which all or a part is missing; another one goes on with what follows",
             )
+            self._room = threading.Semaphore(_WAITING)  # what was lost gives none back
         self._thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)
         self._thread.start()
 
@@ -295,12 +297,12 @@ class Recorder:
         while (job := self._queue.get()) is not None:
             job()
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: Snapshot, room: threading.Semaphore) -> None:
         self._when = snapshot.moment
         try:
             self._write_all(snapshot)
         finally:
-            self._room.release()
+            room.release()
 
     def _write_all(self, snapshot: Snapshot) -> None:
         readings, self._newest = Readings(), snapshot

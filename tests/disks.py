@@ -1,11 +1,12 @@
 """Disks that fail in earnest, and what TensorBoard's own reader finds on them."""
 
 import contextlib
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import threading
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -76,10 +77,12 @@ class SlowFile:
     """The file under a writer on a disk that takes nothing until it is let."""
 
     def __init__(self, writer):
-        self.file, self.let = writer._file, threading.Event()
+        self.file = writer._file
+        self.reached, self.let = threading.Event(), threading.Event()
         writer._file = self
 
     def write(self, data):
+        self.reached.set()
         assert self.let.wait(60)
         return self.file.write(data)
 
@@ -88,25 +91,23 @@ class SlowFile:
 
 
 class DeadlyFile:
-    """The file under a writer, in which a signal meets the process within a write.
+    """The file under a writer, within a write of which the process is killed.
 
     Args:
         writer: The writer.
-        after: How many bytes it takes whole; of the record beyond them it takes a share.
-        share: The share.
-        strike: Called then, such as what kills the process.
+        whole: How many bytes are taken before.
     """
 
-    def __init__(self, writer, after, share, strike):
-        self.file, self.left, self.share, self.strike = writer._file, after, share, strike
+    def __init__(self, writer, whole):
+        self.file, self.left = writer._file, whole
         writer._file = self
 
     def write(self, data):
-        self.left -= len(data)
-        if self.left >= 0:
-            return self.file.write(data)
-        self.file.write(data[: int(Fraction(self.share) * len(data))])
-        return self.strike()
+        taken = self.file.write(data[: self.left])
+        self.left -= taken
+        if taken < len(data):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return taken
 
     def __getattr__(self, name):
         return getattr(self.file, name)

@@ -2,23 +2,29 @@
 and one warning says what is missing.
 """
 
+import ctypes
 import functools
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 
 import keras
 import observed
 import pytest
-from disks import Run, SlowFile, fill, immutable, records, small_disk
+from disks import DeadlyFile, Run, SlowFile, fill, immutable, records, small_disk
 from keras import layers
-from observed import after, same
+from observed import after, same, values
+from test_recorder import Board, snapshot
 
 import keras_saliency as ks
+from keras_saliency.board.events import new_run
+from keras_saliency.board.run_writer import RunWriter
 
 PROBES = observed.pictures(2, seed=2)
 EPOCHS = 5
@@ -126,8 +132,8 @@ def test_a_quota(tmp_path):
     assert records(event_file(tmp_path))[1] == 0
 
 
-def in_a_process_of_its_own(script, folder, *before):
-    """Run a script with the names of this file, and `folder`; what it says must be nothing bad."""
+def script_command(script, folder):
+    """The command that runs a script with the names of this file, and `folder`."""
     head = f"""
         import pathlib, sys
         sys.path.insert(0, {os.path.dirname(__file__)!r})
@@ -135,13 +141,7 @@ def in_a_process_of_its_own(script, folder, *before):
         folder = pathlib.Path({str(folder)!r})
     """
     code = textwrap.dedent(head) + textwrap.dedent(script)
-    done = subprocess.run(
-        [*before, sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    return [sys.executable, "-W", "ignore", "-c", code]
 
 
 def test_a_log_folder_that_is_deleted(tmp_path):
@@ -165,8 +165,7 @@ def test_a_log_folder_that_is_made_read_only(tmp_path):
     if os.getuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("modes do not concern root, and there is no setpriv to make them")
     alike = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
-    in_a_process_of_its_own(
-        """
+    script = """
         def forbid():
             for place in (folder, folder / "saliency", folder / "saliency" / "film-strips"):
                 place.chmod(0o555)
@@ -174,10 +173,10 @@ def test_a_log_folder_that_is_made_read_only(tmp_path):
         assert "incomplete since epoch 3" in message, message
         assert "Permission denied" in message, message
         assert run.steps(NUMBER) == run.steps(PICTURE) == ALL
-        """,
-        tmp_path,
-        *alike,
-    )
+    """
+    command = [*alike, *script_command(script, tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 def test_files_that_are_made_read_only_to_everybody(tmp_path):
@@ -233,3 +232,177 @@ def test_a_disk_that_is_slow(tmp_path, monkeypatch):
     run = Run(tmp_path / "saliency")
     assert run.steps(NUMBER) == ALL
     assert run.steps(PICTURE) == [-1, 0, 1, 2]
+
+
+DIES = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def end_worker(watch):
+    """End the thread that draws as the interpreter ends one, wherever it is."""
+    thread = watch._recorder._thread
+    exception = ctypes.py_object(SystemExit)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), exception) == 1
+
+
+@DIES
+def test_a_worker_that_dies_between_two_sets(tmp_path):
+    watch = ks.SaliencyCallback(PROBES, tmp_path)
+    (message,) = watched(watch, Then(watch, epoch_1=lambda: end_worker(watch)))
+    assert "ended the thread that draws, at epoch 2 or at what came next" in message
+    run = Run(tmp_path / "saliency")
+    assert run.steps(NUMBER) == run.steps(PICTURE) == [-1, 0, 1, 3, 4]
+
+
+class EndsWorkerAtWork(keras.callbacks.Callback):
+    """Ends the thread that draws in the midst of the third epoch's set."""
+
+    def __init__(self, watch):
+        super().__init__()
+        self.watch = watch
+
+    def on_epoch_end(self, epoch, logs=None):
+        recorder = self.watch._recorder
+        if epoch == 1:
+            assert recorder.flush(60)
+            self.slow = SlowFile(recorder._writer)
+        if epoch == 2:
+            assert self.slow.reached.wait(60)
+            end_worker(self.watch)
+            self.slow.let.set()
+            recorder._thread.join(60)
+
+
+@DIES
+def test_a_worker_that_dies_at_work(tmp_path):
+    watch = ks.SaliencyCallback(PROBES, tmp_path)
+    (message,) = watched(watch, EndsWorkerAtWork(watch))
+    assert "ended the thread that draws, at epoch 3 or" in message
+    run = Run(tmp_path / "saliency")
+    assert run.steps(PICTURE) == [-1, 0, 1, 3, 4]
+    assert set(run.steps(NUMBER)) >= {-1, 0, 1, 3, 4}
+    assert not [one for one in threading.enumerate() if one.name == "keras-saliency"]
+
+
+def forked(job):
+    """Run a job in a child that ends without any tidying; return what ended it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12: there are other threads
+        child = os.fork()
+    if child == 0:
+        try:
+            job()
+        finally:
+            os._exit(1)
+    return -os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def readable(folder, tag):
+    return Run(folder / "saliency").steps(tag)
+
+
+OFTEN = [pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.17, 0.5, 0.77, 0.999)]
+
+
+@pytest.mark.parametrize("share", [0.4, 0.93, *OFTEN])
+def test_a_kill_within_a_write_costs_two_sets_at_most(share, tmp_path):
+    whole = Board(tmp_path / "whole").write(*map(snapshot, range(8)))
+    length = whole.recorder._writer.path.stat().st_size
+    mine, theirs = os.pipe()
+
+    def record():
+        board = Board(tmp_path / "killed")
+        DeadlyFile(board.recorder._writer, int(share * length))
+        for step in range(8):
+            board.recorder.record(snapshot(step))
+            os.write(theirs, bytes([step]))
+        board.recorder.close()
+
+    assert forked(record) == signal.SIGKILL
+    os.close(theirs)
+    returned = list(os.read(mine, 100))
+    os.close(mine)
+    for tag in ("grad-cam/peak", "grad-cam/02_dog", "overview"):
+        steps = readable(tmp_path / "killed", tag)
+        assert steps == list(range(len(steps)))
+        assert len(steps) >= len(returned) - 2
+    (path,) = (tmp_path / "killed" / "saliency").glob("*tfevents*")
+    assert path.stat().st_size == 40 + int(share * length)
+
+
+def test_a_training_goes_on_behind_half_a_record(tmp_path):
+    def record():
+        board = Board(tmp_path)
+        board.recorder.record(snapshot(0))
+        assert board.recorder.flush(60)
+        DeadlyFile(board.recorder._writer, 50)
+        board.recorder.record(snapshot(1))
+        board.recorder.flush(60)
+
+    assert forked(record) == signal.SIGKILL
+    (path,) = (tmp_path / "saliency").glob("*tfevents*")
+    assert records(path)[1] == 50
+    with_it = RunWriter(new_run(tmp_path, resume=True), continued_at=1)
+    Board(tmp_path / "unused", writer=with_it).write(snapshot(1), snapshot(2))
+    assert readable(tmp_path, "grad-cam/00_cat") == [0, 1, 2]
+    assert readable(tmp_path, "grad-cam/peak") == [0, 1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGTERM, which is an exit"])
+def test_a_signal_ends_a_training(how, tmp_path):
+    script = f"""
+        import signal
+        if {how.endswith("exit")}:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        class Tells(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                print(epoch, flush=True)
+        fitted(built(), [ks.SaliencyCallback(PROBES, folder), Tells()], epochs=1000)
+    """
+    command = script_command(script, tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        returned = 0
+        for line in child.stdout:
+            returned = int(line) + 1
+            if returned == 7:
+                child.send_signal(signal.SIGKILL if how == "SIGKILL" else signal.SIGTERM)
+        ended = child.wait(60)
+    lost = 0 if how.endswith("exit") else 2
+    assert ended == (0 if lost == 0 else -getattr(signal, how))
+    for tag in (NUMBER, PICTURE):
+        steps = readable(tmp_path, tag)
+        assert steps == list(range(-1, len(steps) - 1))
+        assert len(steps) >= 1 + returned - lost
+
+
+class Forks(keras.utils.PyDataset):
+    """Batches that forked processes make, which say who they are."""
+
+    def __init__(self, folder):
+        super().__init__(workers=2, use_multiprocessing=True)
+        self.folder = folder
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        (self.folder / str(os.getpid())).touch()
+        x, y = observed.pictures(16)
+        return x[4 * index : 4 * index + 4], y[4 * index : 4 * index + 4]
+
+
+def test_loaders_that_fork(tmp_path):
+    def train(folder, *callbacks):
+        folder.mkdir()
+        model = built()
+        model.fit(Forks(folder), epochs=3, verbose=0, callbacks=list(callbacks))
+        loaders = {path.name for path in folder.iterdir()} - {str(os.getpid())}
+        assert len(loaders) >= 2
+        return values(model.variables)
+
+    wanted = train(tmp_path / "alone")
+    found = train(tmp_path / "watched", ks.SaliencyCallback(PROBES, tmp_path / "logs"))
+    assert found == wanted
+    assert Run(tmp_path / "logs" / "saliency").steps(PICTURE) == [-1, 0, 1, 2]
+    (path,) = (tmp_path / "logs" / "saliency").glob("*tfevents*")
+    assert records(path)[1] == 0

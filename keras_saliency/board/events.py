@@ -287,9 +287,13 @@ class EventWriter:
             self._file.close()
 
     def _begin_file(self) -> None:
-        # TensorBoard reads the files of a run in the order of their names.
+        # TensorBoard reads the files of a run in the order of their names, so this one is the last
+        # also where the clock of another machine, which wrote before, is ahead.
+        names = (one.name.split(".") for one in self._run_dir.glob("events.out.tfevents.*"))
+        before = (int(name[3]) for name in names if name[3].isdecimal())
+        second = max([int(time.time()), *(each + 1 for each in before)])
         host = re.sub(r"[^\w.-]", "-", socket.gethostname())
-        stamp = f"{int(time.time()):010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
+        stamp = f"{second:010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
         self.path = self._run_dir / f"events.out.tfevents.{stamp}.v2"
         self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
         self._size = 0
