@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff callback verdict_in_fit events)
+CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff agreement callback verdict_in_fit events)
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 

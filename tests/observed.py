@@ -1,6 +1,5 @@
 """Trainings to be watched, and all that a training has changed, down to the bit."""
 
-import functools
 import random
 from collections import ChainMap
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -9,8 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
-
-import keras_saliency as ks
 
 SIZE = (11, 14, 3)
 BACKEND = keras.backend.backend()
@@ -139,25 +136,10 @@ KINDS = [
     "EMA",
 ]
 
-# How many copies of each probe the dear methods look at.
-FEW = {
-    **dict.fromkeys(("smooth_grad", "square_grad", "var_grad", "expected_gradients"), "samples"),
-    **dict.fromkeys(("integrated_gradients", "blur_integrated_gradients"), "steps"),
-    "rise": "samples",
-}
-
 OPTIMIZERS = {
     "gradient accumulation": {"gradient_accumulation_steps": 2},
     "EMA": {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 5},
 }
-
-
-def method(name):
-    """A built-in method, of few copies where it takes many."""
-    found = ks.methods.get(name)
-    if name not in FEW:
-        return found
-    return functools.update_wrapper(functools.partial(found, **{FEW[name]: 6}), found)
 
 
 def pictures(count, seed=0):
