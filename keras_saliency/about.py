@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -63,7 +63,7 @@ def about(
         judged = "Not yet; it comes after the first epoch, as `shortcut/verdict`."
     else:
         judged = "None; it needs `shortcuts=`, the training data."
-    settings = _settings(model, explainer, target, every)
+    listed = settings(model, explainer, target, every)
     return "\n\n".join(
         [
             "## The verdict",
@@ -71,7 +71,7 @@ def about(
             "## How to read it",
             _HOW_TO_READ.strip(),
             "## Settings",
-            _table(("setting", "value"), settings.items()),
+            _table(("setting", "value"), listed.items()),
             "## Probes",
             _table(("probe", "label", "mask"), _rows(probes)),
             *_beyond(len(probes)),
@@ -84,9 +84,20 @@ def escaped(text: str) -> str:
     return re.sub(r"[^\w ,]|_", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
-def _settings(
+def settings(
     model: keras.Model, explainer: Explainer, target: Target, every: str
-) -> Mapping[str, str]:
+) -> dict[str, str]:
+    """Say what is looked at, and how.
+
+    Args:
+        model: The model.
+        explainer: What was settled for it.
+        target: What is explained.
+        every: After how many epochs or batches, in words.
+
+    Returns:
+        Each setting with its value, in words.
+    """
     place = explainer.place
     return {
         "model": f"{model.name}, {model.count_params():,} parameters",

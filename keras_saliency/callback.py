@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_saliency.about import about
+from keras_saliency.about import about, settings
 from keras_saliency.assessed_model import AssessedModel
 from keras_saliency.autodiff import is_chief
 from keras_saliency.cards import mask_sheet
@@ -111,6 +111,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._shortcuts = None if shortcuts is None else Shortcuts.of(shortcuts)
         self.verdict: Verdict | None = None
         self._every, self._counts_batches = read_every(every)
+        self._rhythm = in_words(self._every, self._counts_batches)
         check_count(batch_size, "batch_size")
         self._batch_size = batch_size
         check_switch(strict, "strict")
@@ -188,7 +189,7 @@ class SaliencyCallback(keras.callbacks.Callback):
                 name,
                 resume_at=begun if epoch > 0 else None,
                 of=self._explainer.of,
-                settings=self._settings(),
+                settings=settings(self.model, self._explainer, self._target, self._rhythm),
                 tile_maps=TileMaps.of(self._probes, self._explainer.head),
                 on_fault=self._warn,
             )
@@ -203,10 +204,6 @@ class SaliencyCallback(keras.callbacks.Callback):
             focus, verdict = self._probes.masks is not None, self._shortcuts is not None
             self._recorder.record_charts(focus=focus, verdict=verdict)
             self._tell_about(before)
-
-    def _settings(self) -> dict[str, str]:
-        place = self._explainer.place
-        return {"model": self.model.name, **({"layer": place.name} if place else {})}
 
     def _begin_assessing(self, epoch: int) -> Assessor | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""
@@ -355,7 +352,7 @@ class SaliencyCallback(keras.callbacks.Callback):
                 self._explainer,
                 self._target,
                 self._probes,
-                every=in_words(self._every, self._counts_batches),
+                every=self._rhythm,
                 asks_for_verdict=self._shortcuts is not None,
                 verdict=self.verdict,
             )

@@ -1,4 +1,4 @@
-"""The command line: `keras-saliency demo`, `explain`, `motion`, `check` and `tensorboard`.
+"""The command line, `keras-saliency`.
 
 Keras is imported by the commands themselves, so that `--help` and a mistyped option are instant.
 """

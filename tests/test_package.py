@@ -45,7 +45,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     names = set(zipfile.ZipFile(wheel).namelist())
     described = {name for name in names if ".dist-info/" in name}
     assert names - described == kept("keras_saliency")
-    assert {"keras_saliency/py.typed", "keras_saliency/board/static/index.js"} <= names
+    statics = ("board/static/index.js", "report/static/report.js", "report/static/report.css")
+    assert {f"keras_saliency/{name}" for name in ("py.typed", *statics)} <= names
     ends = {name.split(".dist-info/")[1] for name in described}
     assert ends == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 

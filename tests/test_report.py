@@ -1,20 +1,30 @@
 """A training read from its event files alone, and judged."""
 
+import base64
+import hashlib
+import io
 import json
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from made_logs import train
+from made_training import CLOSING, HOSTILE, NAMES, Training, hot_cell
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-from keras_saliency.board.events import EventWriter, new_run
-from keras_saliency.board.records import records
+from keras_saliency.board.events import EventWriter, encode_jpeg, new_run
+from keras_saliency.board.records import frame, records
 from keras_saliency.cli import main
 from keras_saliency.probes import Probes
+from keras_saliency.report import pictures
+from keras_saliency.report.page import page
 from keras_saliency.report.reading import newest
+from keras_saliency.report.script import bundled
 from keras_saliency.tab import Tab
 from keras_saliency.verdict import Verdict
 
@@ -172,15 +182,11 @@ def test_a_changed_byte_is_noticed_and_said(trained, tmp_path):
 
 
 def test_a_length_that_cannot_be_reserves_no_memory(tmp_path):
-    from keras_saliency.board.records import frame
-
     written(tmp_path, verdict(0.1))
     (file,) = (tmp_path / "saliency").glob("*tfevents*")
     sound = len(list(records(file)))
     head = bytearray(frame(b"12345678")[:8])
     head[:] = (2**62).to_bytes(8, "little")
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
     checksum = int(masked_crc32c(bytes(head))).to_bytes(4, "little")
     file.write_bytes(file.read_bytes() + bytes(head) + checksum + b"rest")
     assert len(list(records(file))) == sound
@@ -317,16 +323,260 @@ def test_nothing_to_judge_is_told_from_a_failure(tmp_path, capsys):
     assert "shortcuts=" in line
 
 
+# --- the page ------------------------------------------------------------------------------------
+
+
+class Found(HTMLParser):
+    """The elements of a page, its scripts' texts, and the ids that are given."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.tags, self.attributes, self.scripts, self.text = [], [], [], ""
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        elif self.cdata_elem is None:
+            self.text += data
+
+    @property
+    def data(self):
+        return json.loads(self.scripts[0])
+
+
+def made(tmp_path, arguments=(), *, steps=12, name="logs"):
+    """The page of a made training, whose names are markup."""
+    training = Training(tmp_path / name / "saliency")
+    for step in range(steps):
+        training.add(step)
+    training.writer.close()
+    out = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / name), "--out", str(out), *arguments]) == 0
+    return Found(out.read_bytes())
+
+
+def test_names_are_texts_and_never_markup(tmp_path):
+    found = made(tmp_path)
+    assert found.tags.count("script") == 2
+    assert not [one for one in found.attributes if "onerror" in one[1]]
+    assert "b" not in found.tags  # of the verdict's text
+    assert {HOSTILE, CLOSING} <= {
+        *found.data["probes"]["logs/saliency"]["names"],
+        *found.data["probes"]["logs/saliency"]["settings"],
+    }
+    assert HOSTILE in found.text
+    assert CLOSING in found.text
+    assert "Relies on <b>9</b>." in found.text
+    assert "<!--" in found.text
+
+
+def test_the_policy_lets_nothing_else_in(tmp_path):
+    found = made(tmp_path)
+    policy = next(one["content"] for tag, one in found.attributes if "http-equiv" in one)
+    script = base64.b64encode(hashlib.sha256(found.scripts[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{script}'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    addresses = [
+        one[name] for _, one in found.attributes for name in ("src", "href") if name in one
+    ]
+    assert addresses
+    assert all(address.startswith("data:image/") for address in addresses)
+
+
+def test_all_that_is_seen_stands_in_the_page(trained, tmp_path):
+    folder, watch, history = trained
+    out = tmp_path / "page.html"
+    assert main(["report", str(folder), "--out", str(out)]) == 0
+    found = Found(out.read_bytes())
+    text = watch.verdict.text.replace("+-", "±")
+    assert f"{text[0].upper()}{text[1:]}." in found.text
+    gap, error = watch.verdict.gaps["background"]
+    assert f"{gap:.2f} ± {error:.2f}" in found.text
+    for word in ("small", "conv2d", "keras_saliency", "logits", "border colours"):
+        assert word in found.text
+    (run,) = found.data["runs"]
+    charts = {chart["title"]: chart for chart in found.data["charts"]["curves"]}
+    lines = {line["name"]: line["points"] for line in charts["Loss"]["lines"]}
+    assert [value for _, value in lines["training"]] == pytest.approx(history["loss"], rel=1e-5)
+    assert charts["Mean focus on the object, × chance"]["chance"]
+    (gaps,) = found.data["charts"]["gaps-0"]
+    assert gaps["threshold"] == 0.2
+    assert [len(line["points"]) for line in gaps["lines"]] == [EPOCHS, EPOCHS]
+    images = [one for tag, one in found.attributes if tag == "img"]
+    assert len(images) == 2 + 6  # twins of two nuisances, and a still of each probe
+    assert all(one["alt"] for one in images)
+    assert found.data["maps"][run]["saliency"][0]["when"] == "before training"
+
+
+def test_the_same_picture_is_kept_once(tmp_path):
+    found = made(tmp_path)
+    (run,) = found.data["runs"]
+    assert len(set(found.data["probes"][run]["mask_pictures"])) == 1
+    assert len(set(found.data["pictures"])) == len(found.data["pictures"])
+
+
+def test_stills_are_the_last_maps_as_the_stock_pictures_draw_them(tmp_path):
+    made(tmp_path, steps=4)
+    training, _ = newest(tmp_path / "logs")
+    for method, signed in (("grad-cam", False), ("gradient-x-input", True)):
+        drawn = dict(pictures.stills(training, method))
+        assert list(drawn) == list(range(len(NAMES)))
+        for probe, blob in drawn.items():
+            picture = np.asarray(Image.open(io.BytesIO(blob))).astype(int)
+            assert picture.shape == (150, 200, 3)
+            grey = 90 + 20 * probe
+            row, column = hot_cell(probe, 3)
+            hot = picture[25 * row + 12, 25 * column + 12]  # the middle of the cell
+            assert abs(hot - grey).max() > 60
+            assert (hot[2] > hot[0]) == signed  # bwr's blue is below zero, inferno's end is yellow
+            far = picture[25 * ((row + 3) % 6) + 12, 25 * ((column + 4) % 8) + 12]
+            assert abs(far - grey).max() <= 3
+
+
+def test_more_steps_than_there_is_room_for_are_chosen_evenly(tmp_path):
+    made(tmp_path, steps=30)
+    training, _ = newest(tmp_path / "logs")
+    all_ = pictures.steps_with_room([training])
+    assert all_ == list(range(30))
+    sizes = [
+        sum(4 * -(-len(steps[i].pictures[0]) // 3) for steps in training.methods.values())
+        for i in range(30)
+    ]
+    room = sum(sizes) // 2
+    chosen = pictures.steps_with_room([training], room)
+    assert (chosen[0], chosen[-1]) == (0, 29)
+    assert 13 <= len(chosen) <= 16
+    assert sum(sizes[step] for step in chosen) <= room
+    assert set(np.diff(chosen)) <= {1, 2, 3}
+    found = Found(page({"a": training}, room=room))
+    said = f"The pictures of {len(chosen)} of 30 steps"
+    assert said in found.text
+    assert [one["step"] for one in found.data["maps"]["a"]["grad-cam"]] == chosen
+    assert pictures.steps_with_room([training], 1) == [0, 29]
+
+
+def test_two_trainings_stand_side_by_side(tmp_path):
+    first = verdict(0.75, alarm=True, text="relies on the cast (gap 0.75 +- 0.01)")
+    written(tmp_path / "before", first)
+    written(tmp_path / "after", verdict(0.05))
+    out = tmp_path / "page.html"
+    folders = [str(tmp_path / name) for name in ("before", "after")]
+    assert main(["compare", *folders, "--out", str(out)]) == 0
+    found = Found(out.read_bytes())
+    assert "The largest gap falls from 0.75 to 0.05." in found.text
+    assert "−0.70 ± 0.01" in found.text
+    assert "Relies on the cast (gap 0.75 ± 0.01)." in found.text
+    assert "No evidence of cast." in found.text
+    held = [found.data["charts"][f"gaps-{i}"][0]["held"] for i in (0, 1)]
+    assert held == [[0, -0.1, 0.75]] * 2  # one scale for both
+    focus = {line["name"] for line in found.data["charts"]["curves"][0]["lines"]}
+    assert focus == {"before a", "before b", "after a", "after b"}
+
+
+@pytest.mark.parametrize("last", [None, Verdict("can't say: no masks"), verdict(0.1)])
+def test_what_cannot_be_said_is_not_compared(tmp_path, last):
+    written(tmp_path / "a", verdict(0.5))
+    written(tmp_path / "b", *([] if last is None else [last]))
+    if last is None:
+        Training(tmp_path / "b" / "saliency_2").writer.close()
+    out = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
+    text = Found(out.read_bytes()).text
+    known = last is not None and not np.isnan(last.reliance)
+    assert ("The largest gap falls from 0.50 to 0.10." in text) == known
+    assert ("can’t be compared" in text) != known
+
+
+def test_a_page_is_made_of_whatever_can_be_read(trained, tmp_path):
+    folder, file = copied(trained, tmp_path)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    for share in (1.0, 0.6, 0.3, 0.1):
+        file.write_bytes(content[: int(share * len(content))])
+        try:
+            training, _ = newest(folder)
+        except ValueError:
+            continue
+        found = Found(page({"a": training}))
+        assert "What these pictures can’t tell" in found.text
+        assert all(fault in found.text for fault in training.faults)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"names": ["a", 3], "labels": 7, "classes": {}, "size": "x", "settings": [1]},
+        {"names": ["a", "b"], "labels": ["x"], "classes": [1, None], "size": [0, 0]},
+    ],
+)
+def test_probes_and_maps_of_another_make_stop_nothing(tmp_path, said):
+    picture = encode_jpeg(np.zeros((5, 7, 3), np.uint8))
+    writer = EventWriter(new_run(tmp_path))
+    for step, blobs in enumerate(([picture, b"no picture"], [picture, picture])):
+        writer.blobs("probes", [json.dumps({"version": 2} | said).encode(), *blobs], step)
+    for step, blobs in enumerate(([], [b"no picture"], [picture], [picture[:200]])):
+        maps = {"version": 2, "predicted": 5, "confidence": ["x"], "focus": [None], "signed": 1}
+        writer.blobs("maps/a", [json.dumps(maps).encode(), *blobs], step)
+        writer.flush()
+        training, _ = newest(tmp_path)
+        assert Found(page({"a": training})).data["runs"]
+    writer.close()
+
+
+def test_a_page_goes_where_it_can(tmp_path, capsys):
+    written(tmp_path / "logs", verdict(0.1))
+    for out, said in (
+        ("page.txt", "must end in .html"),
+        ("missing/page.html", "create the folder"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["report", str(tmp_path / "logs"), "--out", str(tmp_path / out)])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+    folder = str(tmp_path / "logs")
+    assert main(["compare", folder, folder, "--out", str(tmp_path / "page.html")]) == 2
+    assert "Give two folders" in capsys.readouterr().err
+
+
+def test_a_module_that_cannot_be_joined_is_refused(tmp_path):
+    (tmp_path / "other.js").write_text("export const one = 1;\n")
+    first = tmp_path / "first.js"
+    first.write_text("import {\n  one,\n} from './other.js';\nexport const two = 2 * one;\n")
+    script = bundled(first)
+    assert script.index("one = 1") < script.index("two = 2")
+    assert "import" not in script
+    for wrong in ("import one from './other.js';", "export default 1;", "'</script>';"):
+        first.write_text(wrong + "\n")
+        with pytest.raises(ValueError, match=r"first\.js can't be joined"):
+            bundled(first)
+
+
 HEAVY = {"keras", "tensorflow", "jax", "torch"}
 
 
-def test_neither_keras_nor_tensorflow_is_imported(trained):
+@pytest.mark.parametrize("command", ["check", "report", "compare"])
+def test_neither_keras_nor_tensorflow_is_imported(trained, tmp_path, command):
+    written(tmp_path, verdict(0.1))
     code = (
         "import sys; from keras_saliency.cli import main; status = main(sys.argv[1:]);"
         f"print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
-    command = [sys.executable, "-c", code, "check", str(trained[0])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stdout.startswith("FAILED")
+    folders = [str(trained[0]), str(tmp_path)][: 2 if command == "compare" else 1]
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, *folders],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
     assert done.stderr == "[]\n"
+    assert done.returncode == (1 if command == "check" else 0)
+    assert command == "check" or (tmp_path / f"{command}.html").stat().st_size > 100_000

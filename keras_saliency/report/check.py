@@ -108,9 +108,13 @@ def _values(training: Training, name: str) -> list[_Value]:
 
 def _last_scalar(training: Training, tag: str) -> _Value:
     steps = training.scalars[tag]
-    whens = {seen.step: seen.when for steps_ in training.methods.values() for seen in steps_}
     last = max(steps)
-    return _Value(tag, steps[last], whens.get(last, f"step {last}"))
+    return _Value(tag, steps[last], _moment(training, last))
+
+
+def _moment(training: Training, step: int) -> str:
+    """Say when a step was; the maps, which say it as well, need not be read for that."""
+    return {one.step: one.when for one in training.verdicts}.get(step, f"step {step}")
 
 
 def _groups(training: Training) -> list[str]:

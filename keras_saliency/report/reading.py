@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,6 +165,31 @@ class Training:
     def verdicts(self) -> list[Judgement]:
         """The verdicts, the newest last."""
         return [Judgement.of(seen) for seen in self._seen(VERDICT)]
+
+    @cached_property
+    def moments(self) -> dict[int, str]:
+        """Each step at which it was looked at, in words."""
+        seen = [one for steps in self.methods.values() for one in steps]
+        return {one.step: one.when for one in sorted(seen, key=lambda one: one.step)}
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether its steps are epochs and not batches."""
+        return not any(when.startswith("batch") for when in self.moments.values())
+
+    @property
+    def began(self) -> str:
+        """When it began, in words."""
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._span[0]))
+
+    @property
+    def span_words(self) -> str:
+        """From when to when it was looked at, in words."""
+        whens = list(self.moments.values()) or [verdict.when for verdict in self.verdicts]
+        if not whens:
+            return "nothing can be read"
+        many = f"{len(whens)} looks, from {whens[0]} to {whens[-1]}"
+        return many if len(whens) > 1 else f"one look, {whens[0]}"
 
     @cached_property
     def scalars(self) -> dict[str, dict[int, float]]:

@@ -38,7 +38,7 @@ export class Grid {
     this.element.style.setProperty('--ratio', size[1] / size[0]); // room, before there are pictures
     const focused = document.activeElement;
     const sections = groups.map(({ label, probes }) => {
-      const tiles = probes.map((probe) => this.#tile(probe).element);
+      const tiles = probes.map((probe) => this.#tile(probe, names[probe]).element);
       const title = element(
         'h2',
         {},
@@ -52,12 +52,14 @@ export class Grid {
     if (this.element.contains(focused)) focused.focus();
   }
 
-  #tile(probe) {
+  /** A tile has its name before it is in sight: one may search the page for it. */
+  #tile(probe, name) {
     if (!this.#tiles.has(probe)) {
       const tile = new Tile(this.page, probe);
       this.#tiles.set(probe, tile);
       this.observer.observe(tile.element);
     }
+    write(this.#tiles.get(probe).name, name);
     return this.#tiles.get(probe);
   }
 }
@@ -91,7 +93,6 @@ class Tile {
     if (probe >= 0) this.#drawIn(this.pictures[1], scene, other, scene.indexIn(other), probe);
     const differs = other?.run === source.run ? 'method' : 'run';
     [source, other].forEach((one, i) => write(this.badges[i], other ? one[differs] : ''));
-    write(this.name, name);
     write(this.says, step ? saying(step, this.probe) : '');
     this.says.dataset.correct = step?.correct?.[this.probe] ?? '';
     write(this.focus, (step && focusing(step, this.probe)) ?? '');

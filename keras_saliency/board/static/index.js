@@ -31,7 +31,9 @@ export async function render() {
   const styled = addStyle(new URL('style.css', base));
   followDarkMode();
   await styled;
-  await new Page(document.body, new Client(base), parentHash()).start();
+  const page = new Page(document.body, new Client(base), parentHash());
+  await page.start();
+  page.follow();
 }
 
 function addStyle(address) {

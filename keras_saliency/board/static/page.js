@@ -7,6 +7,7 @@ import { Header, VIEWS } from './header.js';
 import { Large } from './large.js';
 import { readLink } from './link.js';
 import { Matrix } from './matrix.js';
+import { indexAt } from './rows.js';
 import { Scene } from './scene.js';
 import { Scrubber } from './scrubber.js';
 import { Sidebar } from './sidebar.js';
@@ -56,7 +57,11 @@ export class Page {
   #shown = null;
   #shownAt = 0;
 
+  /** What is drawn with the page besides its own parts: each has `draw(scene)`. */
+  guests = [];
+
   constructor(root, client, hash) {
+    this.root = root;
     this.client = client;
     this.hash = hash;
     this.maps = new MapCache(
@@ -87,14 +92,18 @@ export class Page {
     this.empty.hidden = true;
   }
 
-  /** Read the first data, and go on reading while someone looks. */
+  /** Read the first data, and draw. */
   async start() {
-    document.addEventListener('keydown', (event) => this.#press(event));
+    this.root.addEventListener('keydown', (event) => this.#press(event));
     this.hash.listen((found) => {
       this.#take({ probe: null, ...readLink(found) });
       this.#load();
     });
     await this.#reload();
+  }
+
+  /** Go on reading while someone looks. */
+  follow() {
     setInterval(() => {
       const seen = document.visibilityState === 'visible' && document.body.clientWidth > 0;
       if (seen) this.#reload();
@@ -121,7 +130,7 @@ export class Page {
   }
 
   goToStep(step) {
-    this.goTo(this.source.steps.findIndex((one) => one.step === step));
+    this.goTo(indexAt(this.source.steps, step));
   }
 
   openProbe(probe) {
@@ -174,7 +183,7 @@ export class Page {
     const view = this.views[this.state.view];
     for (const one of Object.values(this.views)) one.element.hidden = one !== view;
     this.main.dataset.view = this.state.view;
-    const parts = [this.header, this.scrubber, this.sidebar, this.verdict, view, this.large];
+    const parts = [this.header, this.scrubber, this.sidebar, this.verdict, view, this.large, ...this.guests];
     for (const part of parts) part.draw(this.scene);
     this.maps.wish(this.scene.addresses());
     if (shown !== this.state.step) this.redraw();

@@ -9,6 +9,11 @@ import { hundredths } from './words.js';
 const ASK =
   'No verdict: pass shortcuts=... to SaliencyCallback, and the model is tested for shortcuts.';
 
+/** The line above which there may be an alarm; null of files that don't say. */
+export function thresholdOf({ threshold }) {
+  return typeof threshold === 'number' ? [threshold, 'threshold of the alarm'] : null;
+}
+
 export class Verdict {
   #sheets = '';
 
@@ -61,7 +66,8 @@ export class Verdict {
       points: verdicts.map(({ step, gaps }) => [step, ...(gaps?.[name] ?? [null])]),
     }));
     const whenOf = (at) => verdicts.find(({ step }) => step === at)?.when ?? String(at);
-    this.plot.draw(lines, found.step, { held: [0], whenOf, say: hundredths });
+    const landmark = thresholdOf(found);
+    this.plot.draw(lines, found.step, { held: [0], landmark, whenOf, say: hundredths });
     const classes = Object.entries(found.per_class ?? {}).map(
       ([name, gap]) => `${name} ${hundredths(gap)}`,
     );

@@ -8,6 +8,7 @@ import numpy as np
 from keras_saliency.board.events import EventWriter, encode_jpeg
 
 HOSTILE = '<img src=x onerror="document.title=1">'
+CLOSING = "</script><script>document.title=2</script>"
 NAMES = ["00 owl", HOSTILE, "02 fox", "03 owl", "04 fox"]
 LABELS = ["owl", "fox", "fox", "owl", "fox"]
 EPOCHS = 50
@@ -35,7 +36,11 @@ class Training:
         masks = np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8)
         masks[5:20, 10:30] = 255
         said = {"names": NAMES, "labels": LABELS, "classes": ["owl", "fox"], "masks": True}
-        said |= {"size": [HEIGHT, WIDTH], "of": "logits", "settings": {"layer": "top"}}
+        said |= {
+            "size": [HEIGHT, WIDTH],
+            "of": "logits",
+            "settings": {"layer": "top", CLOSING: "<!--"},
+        }
         self._write("probes", said, [*map(encode_jpeg, photos), *[png(masks)] * len(NAMES)], 0)
 
     def add(self, step):

@@ -1,0 +1,58 @@
+"""Elements of a page. Whatever is a text becomes a text, never markup."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from xml.etree.ElementTree import Element, tostring
+
+Child = Element | str | None
+
+
+def node(tag: str, *children: Child, **attributes: str | int | None) -> Element:
+    """Make an element.
+
+    Args:
+        tag: Such as `"p"`.
+        children: Texts and elements; None is left out.
+        attributes: Those that are None are left out. `class_` is `class`, `data_run` `data-run`.
+
+    Example:
+        ```python
+        node("p", "a < b, ", node("strong", "or not"), class_="note")
+        ```
+    """
+    names = {name: name.rstrip("_").replace("_", "-") for name in attributes}
+    given = {names[name]: str(value) for name, value in attributes.items() if value is not None}
+    made = Element(tag, given)
+    for child in children:
+        if isinstance(child, Element):
+            made.append(child)
+        elif child is not None:
+            _add_text(made, child)
+    return made
+
+
+def script_data(content: Any) -> str:
+    """Write JSON that may stand in a script element: no `<` can end it."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def picture_address(blob: bytes, kind: str) -> str:
+    """Write a picture as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(blob).decode()}"
+
+
+def document(root: Element) -> bytes:
+    """Write a page."""
+    text = tostring(root, encoding="unicode", method="html")
+    return f"<!doctype html>\n{text}\n".encode(errors="replace")
+
+
+def _add_text(made: Element, text: str) -> None:
+    if len(made):
+        made[-1].tail = (made[-1].tail or "") + text
+    else:
+        made.text = (made.text or "") + text
