@@ -81,6 +81,48 @@ def test_jax_compiles_nothing_after_the_first_look():
         assert compilations == []
 
 
+def constants(jaxpr):
+    """The arrays that a program of JAX holds besides its arguments."""
+    import jax
+    from jax.extend.core import ClosedJaxpr, Literal
+
+    held = list(jaxpr.consts)
+    for step in jaxpr.jaxpr.eqns:
+        held += [one.val for one in step.invars if isinstance(one, Literal)]
+        inner = jax.tree.leaves(step.params, is_leaf=lambda one: isinstance(one, ClosedJaxpr))
+        for one in inner:
+            held += constants(one) if isinstance(one, ClosedJaxpr) else []
+    return held
+
+
+@pytest.mark.needs(backend="jax", why="it tells what it compiles")
+def test_what_jax_compiles_holds_no_weight(monkeypatch):
+    import jax
+
+    sizes, jit = [], jax.jit
+
+    def noting(function, **options):
+        jitted = jit(function, **options)
+
+        def call(*arguments):
+            held = constants(jax.make_jaxpr(function)(*arguments))
+            sizes.append(max(map(np.size, held), default=0))
+            return jitted(*arguments)
+
+        return call
+
+    model = model_with_everything()
+    kernel = np.size(model.get_layer("conv").kernel)
+    with keras.StatelessScope():
+        baked_in = jax.make_jaxpr(lambda images: model(images))(np.zeros((1, 9, 13, 3), "float32"))
+    assert max(map(np.size, constants(baked_in))) >= kernel
+    monkeypatch.setattr(jax, "jit", noting)
+    found = explainer(model, [*METHODS, "rise", "ablation_cam"]).look()
+    assert not found.errors
+    assert len(sizes) > 3
+    assert max(sizes) < 9
+
+
 @pytest.mark.needs(backend="torch", why="its tensors hold gradients and graphs")
 def test_torch_keeps_no_graph_and_leaves_gradients_alone():
     import torch
