@@ -29,7 +29,7 @@ class AssessedModel:
 
     Raises:
         ValueError: A model that gives no probabilities of classes, gives them pixel by pixel, or
-            takes more than images.
+            takes more than images or videos.
     """
 
     def __init__(self, setting: Setting, batch_size: int) -> None:
@@ -46,11 +46,11 @@ class AssessedModel:
                 "class at every position (segmentation): there the background is an answer "
                 "itself, and nothing to be swapped. Leave it out."
             )
-        if setting.call.form.names[1:] or setting.recording.input_rank != 4:
+        if setting.call.form.names[1:] or setting.recording.input_rank not in (4, 5):
             raise ValueError(
-                "shortcuts= needs a model of images alone, (batch, height, width, channels). "
-                f"Received: model={setting.model.name!r}, whose inputs are signals, volumes, or "
-                "more than images. Leave it out."
+                "shortcuts= needs a model of images or videos alone, (batch, [frames,] height, "
+                f"width, channels). Received: model={setting.model.name!r}, whose inputs are "
+                "signals, or more than images. Leave it out."
             )
         labelled = aim(Target("label"), setting.head, np.zeros(1, "int64"), 1)
         self._setting = replace(setting, aim=labelled)

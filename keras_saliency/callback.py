@@ -36,6 +36,7 @@ from keras_saliency.siblings import Siblings
 from keras_saliency.snapshot import Snapshot
 from keras_saliency.targets import Target, What
 from keras_saliency.tiles.survey import TileMaps, explainer_of
+from keras_saliency.twin_clips import stills
 from keras_saliency.verdict import Assessor, Verdict
 
 logger = logging.getLogger("keras_saliency")
@@ -216,7 +217,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         donors = self._shortcuts.donors
         if self._recorder is not None and donors.masks is not None and len(donors):
             title = f"masks of donors: {self._shortcuts.masks_from}"
-            sheet = mask_sheet(rgb(donors.pixels), donors.masks, title=title)
+            shown = rgb(stills(donors.pixels)), stills(donors.masks[..., None])[..., 0]
+            sheet = mask_sheet(*shown, title=title)
             self._recorder.record_pictures({"shortcut-masks/donors": sheet}, epoch - 1)
         names = self._probes.class_names
         return Assessor(self._shortcuts, self._asked.probabilities, self._asked.spots, names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from keras_saliency.arrays import Array, as_array
 from keras_saliency.datasets import is_dataset
 from keras_saliency.labels import settle_labels
 from keras_saliency.masks import find_objects, masks_of_boxes
+from keras_saliency.motion.movers import bridged, masks_of
 from keras_saliency.notices import warn_user
 from keras_saliency.probes import Probes
 from keras_saliency.scaling import Scaling, read_pixels, rgb
@@ -22,7 +23,10 @@ PICTURES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classe
 _DONORS = 512  # of all classes together, where each has what it needs
 _CLASSES_AT_MOST = 10  # of labels, each with and without, half as many
 _SPARE = 1.25  # More than needed are read, for those whose mask looks wrong.
+_MOST_MOVING = 0.5  # of a video: where more of it seems to move, it is the scene
 _SEED = 0
+
+Made = Literal["auto", "motion"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class Pool:
     """Examples of each class in random order.
 
     Attributes:
-        pixels: uint8 `(n, height, width, channels)`.
+        pixels: uint8 `(n, height, width, channels)`, of videos `(n, frames, ...)`.
         images: float32, what the model gets of them.
         labels: int64 `(n,)`: classes. Where pictures have several labels, a picture stands here
             once for each that is tested: as `label` if it has it, else as `label_count + label`.
-        masks: float32 `(n, height, width)`, or `None`.
-        masks_from: `"given"`, `"boxes"`, `"border colours"`, or `None`.
+        masks: float32, of the pixels' shape without the channels, or `None`.
+        masks_from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`, or `None`.
         scaling: From the pixels to the images.
         class_names: The classes in the order of the model's outputs, or `None`.
         origin: int64 `(n,)`, which picture of the source each is.
@@ -97,7 +101,7 @@ class Pool:
 def read_pool(
     source: Any,
     preprocess: Callable[[Any], Any] | None,
-    make: bool,
+    make: Made | None,
     among: Array | None = None,
 ) -> Pool:
     """Read and choose examples.
@@ -106,7 +110,7 @@ def read_pool(
         source: Arrays `(images, labels)` or `(images, labels, masks or boxes)`, `Probes`, or a
             dataset.
         preprocess: Makes the model's input of images that are no `Probes`.
-        make: Whether masks are made where none are given.
+        make: What masks are made of where none are given: of colours, or of what moves in videos.
         among: The classes that are kept where there are any of these; by default all, but no
             more than are tested.
 
@@ -131,8 +135,21 @@ def read_pool(
         origin=chosen,
         label_count=None if known.ndim == 1 else known.shape[1],
     )
+    if make == "motion" and pool.pixels.ndim != 5:
+        raise ValueError(
+            "masks='motion' is for videos, (batch, frames, height, width, channels). Received: "
+            f"images of shape {pool.images.shape}"
+        )
     if pool.masks is not None:
         return _with_useful_masks(pool)
+    if make == "motion":
+        return _with_masks_of_movers(pool)
+    if pool.pixels.ndim == 5 and make is not None:
+        warn_user(
+            "No masks are made of volumes, and nothing that needs masks is tested. For videos pass "
+            "masks='motion', which takes what moves."
+        )
+        return pool
     return _with_made_masks(pool) if make else pool
 
 
@@ -290,7 +307,7 @@ def _some(
 
 def _with_useful_masks(pool: Pool) -> Pool:
     """Leave out the examples whose given mask is empty or covers everything."""
-    area = pool.masks.mean((1, 2)) if pool.masks is not None else np.zeros(0)
+    area = np.zeros(0) if pool.masks is None else pool.masks.reshape(len(pool.masks), -1).mean(1)
     useful = (area > 0) & (area < 1)
     if len(np.unique(pool.labels[useful])) < 2:
         raise ValueError(
@@ -304,6 +321,20 @@ def _with_useful_masks(pool: Pool) -> Pool:
             "examples are left out."
         )
     return pool.take(useful)
+
+
+def _with_masks_of_movers(pool: Pool) -> Pool:
+    """Take what moves for the object, and leave out the videos where nothing or most does."""
+    masks = np.stack([bridged(mask) for mask in masks_of(rgb(pool.pixels))])
+    area = masks.mean((1, 2, 3))
+    wrong = (area == 0) | (area > _MOST_MOVING)
+    if wrong.mean() > 0.5:
+        warn_user(
+            f"In {wrong.mean():.0%} of the videos nothing was found to move, or most of the "
+            "picture, so nothing that needs masks is tested. Pass masks: `(videos, labels, masks)`."
+        )
+        return pool
+    return replace(pool, masks=masks, masks_from="motion").take(~wrong)
 
 
 def _with_made_masks(pool: Pool) -> Pool:

@@ -88,7 +88,8 @@ def read_pixels(probes: Probes) -> tuple[Array, Scaling]:
         return scaling.to_pixels(probes.images), scaling
     scaling = _linear(low, high, preprocess=probes.preprocess)
     # Greyscale is displayed as RGB; which of the two `preprocess` takes shows in what it makes.
-    for pixels in (probes.display, probes.display[..., :1]):
+    shown = probes.display if probes.clips is None else probes.clips
+    for pixels in (shown, shown[..., :1]):
         if _makes(scaling, pixels, probes.images):
             return pixels, scaling
     raise ValueError(
@@ -117,7 +118,7 @@ def _linear(low: float, high: float, **options: Any) -> Scaling:
 
 def _makes(scaling: Scaling, pixels: Array, inputs: Array) -> bool:
     """Whether these pixels become these inputs, up to the rounding to 8 bits."""
-    if pixels.shape[:3] != inputs.shape[:3]:
+    if pixels.shape[:-1] != inputs.shape[:-1]:
         return False
     try:
         made = scaling.to_input(pixels[:4])

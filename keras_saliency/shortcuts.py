@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from keras_saliency.pools import (
     DONORS_NEEDED,
     FEWEST_RECEIVERS,
     PICTURES_NEEDED,
+    Made,
     Pool,
     are_among,
     read_pool,
 )
+from keras_saliency.twin_clips import Clips, Shots, twins_of
 from keras_saliency.twins import NUISANCES, Nuisance, Pictures
 
 DEFAULT = ("background", "cast", "texture", "frame", "position", "scale", "mark")
@@ -31,7 +33,7 @@ class Shortcuts:
     receivers, and it is measured whether the model follows them.
 
     Attributes:
-        donors, receivers: The `Pictures` twins are made of; none is both.
+        donors, receivers: The `Pictures`, of videos `Clips`, twins are made of; none is both.
         classes: The labels that are tested.
         label_count: How many labels there are where a picture may have several, or `None`. Its
             receivers then stand for one label each that they have, and a donor for one that it has
@@ -39,8 +41,8 @@ class Shortcuts:
         class_names: The classes in the order of the model's outputs, or `None`.
         nuisances: What is tested, `{name: Nuisance}`.
         not_tested: Why each other nuisance that was asked for is not.
-        masks_from: Where the donors' masks are from: `"given"`, `"boxes"`, `"border colours"`
-            (made by a program), or `None`.
+        masks_from: Where the donors' masks are from: `"given"`, `"boxes"`, `"border colours"` or
+            `"motion"` (made by a program), or `None`.
         obstacle: Why there can't be a verdict, or `None`; settled anew by `meet`.
         threshold: The gap from which there is an alarm, as a difference of probabilities.
         every: Evaluate after every so many epochs.
@@ -51,7 +53,7 @@ class Shortcuts:
         donors: Any,
         *,
         receivers: Any = None,
-        masks: Literal["auto"] | None = "auto",
+        masks: Made | None = "auto",
         nuisances: Sequence[str | Nuisance] = DEFAULT,
         every: int = 1,
         threshold: float = 0.20,
@@ -69,7 +71,8 @@ class Shortcuts:
                 5. Images curated by hand can hide a shortcut.
             receivers: Likewise, the images whose scores are watched; by default 64 out of the
                 donors' source, never used as donors.
-            masks: `"auto"` makes masks by a program where none are given; `None` does not.
+            masks: `"auto"` makes masks by a program where none are given; `"motion"` takes what
+                moves in videos, `(batch, frames, height, width, channels)`; `None` makes none.
             nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
                 `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm. A
                 `Nuisance` is one of your own.
@@ -95,11 +98,11 @@ class Shortcuts:
         """
         wanted = _settled(nuisances)
         _check_options(masks, every, threshold)
-        pool = read_pool(donors, preprocess, masks == "auto")
+        pool = read_pool(donors, preprocess, masks)
         if receivers is None:
             watched, given = pool.split()
         else:
-            watched = read_pool(receivers, preprocess, masks == "auto", np.unique(pool.labels))
+            watched = read_pool(receivers, preprocess, masks, np.unique(pool.labels))
             given = pool.without(watched.images)
             _check_fit(watched, given)
             watched = watched.take(~watched.lacks(watched.labels))
@@ -260,10 +263,11 @@ def _settled(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
 
 def _check_options(masks: Any, every: int, threshold: float) -> None:
     """Refuse options that mean nothing."""
-    if masks is not None and not (isinstance(masks, str) and masks == "auto"):
+    if masks is not None and not (isinstance(masks, str) and masks in get_args(Made)):
         given = repr(masks) if isinstance(masks, str) else type(masks).__name__
         raise ValueError(
-            "`masks` must be 'auto' or None; masks or boxes of your own go with the donors, "
+            "`masks` must be 'auto', 'motion' (of videos) or None; masks or boxes of your own go "
+            "with the donors, "
             f"`(images, labels, masks)`. Received: masks={given}"
         )
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -332,7 +336,7 @@ def _testable(
     nuisances: dict[str, Nuisance], receivers: Pool, donors: Pool
 ) -> tuple[dict[str, Nuisance], dict[str, str]]:
     """The nuisances that can be tested, and why the others can't."""
-    missing = {}
+    missing = {"spots": "no spots in videos"} if donors.pixels.ndim == 5 else {}
     if receivers.masks is None or donors.masks is None:
         missing["masks"] = "no masks"
     if donors.pixels.shape[-1] != 3:
@@ -350,13 +354,14 @@ def _testable(
     return tested, reasons
 
 
-def _try_out(nuisances: dict[str, Nuisance], receivers: Pictures, donors: Pictures) -> None:
+def _try_out(nuisances: dict[str, Nuisance], receivers: Shots, donors: Shots) -> None:
     """Make one twin with each nuisance of the user's own, so that its faults show now."""
     own = [one for name, one in nuisances.items() if name not in NUISANCES]
     for nuisance in own if len(receivers) and len(donors) else ():
         if "spots" in nuisance.needs:  # They are found when there is a model.
             continue
-        twins = np.asarray(nuisance.twins(receivers, donors, np.array([0]), np.array([0])))
+        first = np.array([0])
+        twins = np.asarray(twins_of(nuisance.twins, receivers, donors, first, first))
         expected = (1, *receivers.pixels.shape[1:])
         if twins.shape != expected or not np.isfinite(twins).all():
             raise ValueError(
@@ -366,7 +371,9 @@ def _try_out(nuisances: dict[str, Nuisance], receivers: Pictures, donors: Pictur
             )
 
 
-def _pictures(pool: Pool, classes: Array) -> Pictures:
+def _pictures(pool: Pool, classes: Array) -> Shots:
     labels = pool.labels if pool.label_count is None else pool.labels % pool.label_count
     kept = pool.take(np.isin(labels, classes))
+    if kept.pixels.ndim == 5:
+        return Clips(kept.pixels, kept.labels, kept.masks)
     return Pictures(kept.pixels, kept.labels, kept.masks, kept.tight)

@@ -62,15 +62,7 @@ class Pictures:
     @cached_property
     def backgrounds(self) -> Array:
         """The pixels with the object in-painted away (Telea 2004)."""
-        pairs = zip(self.pixels, self.hidden.astype(np.uint8), strict=True)
-        return np.stack(
-            [
-                _by_channels(
-                    cv2.inpaint, picture, hole, inpaintRadius=_INPAINT_RADIUS, flags=_TELEA
-                )
-                for picture, hole in pairs
-            ]
-        )
+        return np.stack(list(map(inpainted, self.pixels, self.hidden)))
 
     @cached_property
     def casts(self) -> Array:
@@ -97,7 +89,7 @@ class Pictures:
         shown = 1 - self.hidden.mean((1, 2))
         scrambled = np.empty(fine.shape, np.float16)  # Up to 255, in steps of 1/8 at the most.
         for index, (residual, share) in enumerate(zip(fine, shown, strict=True)):
-            noise = np.random.default_rng(index).standard_normal(residual.shape[:2])
+            noise = np.random.default_rng(self._seed(index)).standard_normal(residual.shape[:2])
             phases = np.exp(1j * np.angle(np.fft.rfft2(noise)))[..., None]
             spectrum = np.fft.rfft2(residual, axes=(0, 1)) * phases
             size = residual.shape[:2]
@@ -116,14 +108,19 @@ class Pictures:
                 boxes[index] = rows[0], rows[-1], columns[0], columns[-1]
         return boxes
 
-    @property
-    def centres(self) -> Array:
-        """float64 `(n, 2)`: row and column of the middle of the object's box.
+    @cached_property
+    def reaches(self) -> Array:
+        """int64 `(n, 4)`, like `boxes`: where the object is as long as it is watched."""
+        return self.boxes
 
-        Not its centre of mass, which depends on its shape: where each class has a shape of its own,
-        as digits have, that would be taken for a place of its own.
-        """
-        return self.boxes.reshape(-1, 2, 2).mean(axis=2)
+    @cached_property
+    def areas(self) -> Array:
+        """float64 `(n,)`: how many pixels the object covers."""
+        return _given(self.tight).sum((1, 2), dtype=np.float64)
+
+    def _seed(self, index: int) -> int:
+        """What decides the phases of a picture's texture."""
+        return index
 
 
 Twins = Callable[[Pictures, Pictures, Array, Array], Array]
@@ -242,8 +239,9 @@ def swap_texture(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> A
 def swap_position(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The receiver's object moved to the place of the donor's, as far as the picture reaches."""
     height, width = receivers.pixels.shape[1:3]
-    wanted = np.rint(donors.centres[j] - receivers.centres[i]).astype(int)
-    top, bottom, left, right = receivers.boxes[i].T
+    reaches = receivers.reaches[i]
+    wanted = np.rint(_middles(donors.reaches[j]) - _middles(reaches)).astype(int)
+    top, bottom, left, right = reaches.T
     down = np.clip(wanted[:, 0], -top, height - 1 - bottom)
     aside = np.clip(wanted[:, 1], -left, width - 1 - right)
     moves = [np.array([[1, 0, x], [0, 1, y]], np.float32) for y, x in zip(down, aside, strict=True)]
@@ -253,9 +251,9 @@ def swap_position(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> 
 @_nuisance("scale", "the object's size", "masks")
 def swap_scale(receivers: Pictures, donors: Pictures, i: Array, j: Array) -> Array:
     """The receiver's object resized in its place to the size of the donor's."""
-    areas = _given(donors.tight)[j].sum((1, 2)) / _given(receivers.tight)[i].sum((1, 2))
+    factors = np.sqrt(donors.areas[j] / receivers.areas[i])
     moves = []
-    for factor, (y, x) in zip(np.sqrt(areas), receivers.centres[i], strict=True):
+    for factor, (y, x) in zip(factors, _middles(receivers.boxes[i]), strict=True):
         rows = [[factor, 0, x - factor * x], [0, factor, y - factor * y]]
         moves.append(np.array(rows, np.float32))
     return _moved_objects(receivers, i, moves)
@@ -306,6 +304,15 @@ def find_spots(maps: Array, size: tuple[int, int]) -> Array:
     return np.clip(spots, reach, np.array(size) - 1 - reach)
 
 
+def _middles(boxes: Array) -> Array:
+    """float64 `(n, 2)`: row and column of the middle of boxes.
+
+    Not the object's centre of mass, which depends on its shape: where each class has a shape of its
+    own, as digits have, that would be taken for a place of its own.
+    """
+    return boxes.reshape(-1, 2, 2).mean(axis=2)
+
+
 def _disc(size: tuple[int, int]) -> tuple[int, Array]:
     """A disc of the size of a mark with a soft edge, and how far it reaches from its middle."""
     radius = np.sqrt(MARK_AREA * size[0] * size[1] / np.pi)
@@ -313,6 +320,12 @@ def _disc(size: tuple[int, int]) -> tuple[int, Array]:
     window = np.arange(-reach, reach + 1)
     distance = np.hypot(window[:, None], window)
     return reach, np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
+
+
+def inpainted(picture: Array, hole: Array) -> Array:
+    """Fill the hole, bool `(height, width)`, in a picture, uint8 `(height, width, channels)`."""
+    options: dict[str, Any] = {"inpaintRadius": _INPAINT_RADIUS, "flags": _TELEA}
+    return by_channels(cv2.inpaint, picture, hole.astype(np.uint8), **options)
 
 
 def _moved_objects(pictures: Pictures, i: Array, moves: list[Array]) -> Array:
@@ -323,7 +336,7 @@ def _moved_objects(pictures: Pictures, i: Array, moves: list[Array]) -> Array:
     masks = np.empty((len(i), *shape[:2]), np.float32)
     for place, (index, move) in enumerate(zip(i, moves, strict=True)):
         pixels = pictures.pixels[index].astype(np.float32)
-        objects[place] = _by_channels(cv2.warpAffine, pixels, move, size)
+        objects[place] = by_channels(cv2.warpAffine, pixels, move, size)
         masks[place] = cv2.warpAffine(_given(pictures.tight)[index], move, size)
     return _blend(objects, pictures.backgrounds[i], masks)
 
@@ -335,10 +348,10 @@ def _blend(above: Array, below: Array, masks: Array) -> Array:
 
 
 def _medians(pictures: Array) -> Array:
-    return np.stack([_by_channels(cv2.medianBlur, picture, 3) for picture in pictures])
+    return np.stack([by_channels(cv2.medianBlur, picture, 3) for picture in pictures])
 
 
-def _by_channels(
+def by_channels(
     function: Callable[..., Array], picture: Array, *arguments: Any, **options: Any
 ) -> Array:
     """Apply what OpenCV does to three channels or one to any number of channels."""

@@ -11,6 +11,7 @@ import numpy as np
 from keras_saliency.arrays import Array
 from keras_saliency.scaling import rgb
 from keras_saliency.shortcuts import Shortcuts
+from keras_saliency.twin_clips import stills, twins_of
 from keras_saliency.twins import Twins, find_spots, narrowest_first
 
 _DRAWS = 2  # donors of the receiver's class, and as many of others: more cost more and tell little
@@ -56,7 +57,8 @@ class Verdict:
         cause: The narrowest nuisance that explains most of the reliance, or `None`.
         since: When the alarm's first evaluation was, such as `"epoch 2"`, or `None`.
         per_class: `{label: gap}` of the cause, over the receivers of each class.
-        masks_from: Where the masks are from: `"given"`, `"boxes"`, `"border colours"` or `None`.
+        masks_from: Where the masks are from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`,
+            or `None`.
         sheets: `{nuisance: TwinSheet}`.
         threshold: The gap above which there may be an alarm; `nan` where there is no verdict.
     """
@@ -236,7 +238,7 @@ class Assessor:
         found = []
         for part in _parts(len(i), _ASKED):
             inputs = [
-                self._shortcuts.to_input(twins(receivers, donors, i[few], j[few]))
+                self._shortcuts.to_input(twins_of(twins, receivers, donors, i[few], j[few]))
                 for few in _parts(part.stop, _COMPOSED, part.start)
             ]
             found.append(self._ask(np.concatenate(inputs), receivers.labels[i[part]]))
@@ -289,7 +291,7 @@ class Assessor:
             said = [f"no evidence of {', '.join(self._alarming)}"]
         if self._not_tested:
             said.append(self._untested())
-        if self._shortcuts.masks_from == "border colours":
+        if self._shortcuts.masks_from in ("border colours", "motion"):
             said.append("masks made by a program")
         return "; ".join(said)
 
@@ -322,11 +324,11 @@ class Assessor:
         before = self._ask(self._shortcuts.to_input(originals), labels)
         sheets = {}
         for name, trial in trials.items():
-            pictures = [originals]
+            pictures = [stills(originals)]
             for side in (0, 1):
                 drawn = trial.donors[shown, side, 0]
-                twins = self._tested[name].twins(receivers, donors, shown, drawn)
-                pictures.append(np.rint(twins).astype(np.uint8))
+                twins = twins_of(self._tested[name].twins, receivers, donors, shown, drawn)
+                pictures.append(stills(np.rint(twins).astype(np.uint8)))
             after = trial.probabilities[shown, :, 0]
             sheets[name] = TwinSheet(
                 rgb(np.stack(pictures, axis=1)), np.column_stack([before, after]), labels

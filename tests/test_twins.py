@@ -112,7 +112,7 @@ def test_place_and_size_are_those_of_the_tight_masks(name, pair):
         for side in pair
     ]
     np.testing.assert_allclose(twin(name, *loose), exact, atol=TELEA)
-    loose[1].tight = loose[1].masks
+    loose[1] = Pictures(loose[1].pixels, loose[1].labels, loose[1].masks)
     assert np.abs(twin("scale", *loose) - twin("scale", *pair)).max() > 50
 
 

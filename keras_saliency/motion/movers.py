@@ -90,6 +90,32 @@ def masks_of(clips: Array, algorithm: Algorithm = "dis") -> Array:
     return np.stack([mask_of(motion_of(clip, algorithm)[0]) for clip in clips])
 
 
+def bridged(mask: Array) -> Array:
+    """Fill the frames of a video in which nothing was seen to move.
+
+    What rests for a moment is where it was before and where it will be, or between.
+
+    Args:
+        mask: `(frames, height, width)`, as `mask_of` makes it.
+
+    Returns:
+        The same with no frame empty, unless all are.
+
+    Example:
+        >>> bridged(np.array([[[1, 0, 0]], [[0, 0, 0]], [[0, 1, 0]]]))[1].tolist()
+        [[1, 1, 0]]
+    """
+    moving = np.flatnonzero(mask.any((1, 2)))
+    whole = mask.copy()
+    for t in np.flatnonzero(~mask.any((1, 2))) if moving.size else ():
+        near = {
+            moving[moving < t].max(initial=moving[0]),
+            moving[moving > t].min(initial=moving[-1]),
+        }
+        whole[t] = mask[list(near)].max(axis=0)
+    return whole
+
+
 def check_clips(clips: Array) -> None:
     """Refuse videos in which nothing can move."""
     if clips.shape[1] < 2:
