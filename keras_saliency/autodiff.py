@@ -125,8 +125,13 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
 
 
 def parts(model: keras.Model) -> list[Any]:
-    """List a model's layers; with torch all modules, also those that a layer only wraps."""
-    return list(model.modules() if keras.backend.backend() == "torch" else model._flatten_layers())
+    """List a model's layers; with torch all modules as well, those that a layer only wraps."""
+    layers = list(model._flatten_layers())
+    if keras.backend.backend() != "torch":
+        return layers
+    # Whether the modules of a model hold its layers depends on the version of Keras.
+    modules = (module for layer in layers for module in layer.modules())
+    return list({id(one): one for one in (*layers, *modules)}.values())
 
 
 def is_chief(model: keras.Model) -> bool:
@@ -163,7 +168,8 @@ def state_kept(model: keras.Model) -> Iterator[None]:
     import torch
 
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    buffers = [(one, one.clone()) for one in model.buffers()]
+    found = [one for part in parts(model) for one in part.buffers(recurse=False)]
+    buffers = [(one, one.clone()) for one in {id(one): one for one in found}.values()]
     with torch.random.fork_rng(devices):
         try:
             yield

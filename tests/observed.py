@@ -11,6 +11,7 @@ from keras import layers, ops
 
 SIZE = (11, 14, 3)
 BACKEND = keras.backend.backend()
+ADDRESSES = ("_loss_ids", "_nodes")
 FUNCTIONS = ("train_function", "test_function", "predict_function")
 
 
@@ -249,28 +250,32 @@ def after(model, history):
         **variables(model),
         "history": history,
         "compiled": model.loss.ran,
-        "attributes": attributes(model, lambda value: type(value).__name__, but="_loss_ids"),
+        "attributes": attributes(model, lambda value: type(value).__name__, but=ADDRESSES),
         **drawn(),
     }
 
 
-def attributes(model, named=id, but=None):
+def attributes(model, named=id, but=()):
     """Every attribute of every layer, and what lists, sets and arrays among them hold.
 
     Args:
         model: The model.
         named: How what is no data is named.
-        but: The attribute to leave out: of what holds addresses, no two trainings are the same.
+        but: Attributes to leave out: of what holds addresses, no two trainings are the same.
     """
     return [
-        (type(part).__name__, {k: plain(v, named) for k, v in vars(part).items() if k != but})
+        (type(part).__name__, {k: plain(v, named) for k, v in vars(part).items() if k not in but})
         for part in parts_of(model)
     ]
 
 
 def parts_of(model):
-    """All layers; with torch all modules, that of a layer within a layer's module among them."""
-    return list(model.modules()) if BACKEND == "torch" else model._flatten_layers()
+    """All layers; with torch all modules too, those within a wrapped module among them."""
+    layers = list(model._flatten_layers())
+    if BACKEND != "torch":
+        return layers
+    modules = (module for layer in layers for module in layer.modules())
+    return list({id(one): one for one in (*layers, *modules)}.values())
 
 
 def plain(value, named=id):

@@ -247,7 +247,11 @@ WRONG = {
         ValueError,
         ["`(images, labels, masks)`", "masks=ndarray"],
     ),
-    "masks for none": (shortcuts(masks="none"), ValueError, ["'auto', 'motion' (of videos) or None", "masks='none'"]),
+    "masks for none": (
+        shortcuts(masks="none"),
+        ValueError,
+        ["'auto', 'motion' (of videos) or None", "masks='none'"],
+    ),
     "boxes of five edges": (
         shortcuts((*MANY, np.zeros((200, 5)))),
         ValueError,
