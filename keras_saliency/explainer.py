@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from keras_saliency import render
 from keras_saliency.autodiff import check_backend
 from keras_saliency.calls import fitting
 from keras_saliency.checks import check_call, check_count
+from keras_saliency.clips import save_gif
 from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
 from keras_saliency.notebook import figure_html, png
@@ -50,6 +52,7 @@ class Explanation:
         layer: Path of the layer that was looked at, or None.
         display: uint8 (batch, height, width, 3), the images as a person sees them.
         frames: How many frames each volume has, some of which `display` shows; 1 for others.
+        clips: Of volumes all frames, uint8 (batch, frames, height, width, 3); else None.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -69,6 +72,7 @@ class Explanation:
     layer: str | None
     display: np.ndarray
     frames: int = 1
+    clips: np.ndarray | None = None
 
     @property
     def signed(self) -> bool:
@@ -130,6 +134,36 @@ class Explanation:
             frames=self.frames,
         )
 
+    def save(
+        self,
+        path: str | Path,
+        row: int = 0,
+        *,
+        fps: float = 10,
+        cmap: str | None = None,
+        opacity: float | None = None,
+    ) -> None:
+        """Write a video with its map over it as an animated GIF.
+
+        Args:
+            path: Where to, ending in `.gif`.
+            row: Which video of the batch.
+            fps: Frames a second, up to 50.
+            cmap: A matplotlib colour map, as in `overlay`.
+            opacity: The map's share in the blend, as in `overlay`.
+
+        Raises:
+            ValueError: If these are no videos, or the path does not end in `.gif`.
+            OSError: If the disk does not take it.
+        """
+        if self.clips is None:
+            raise ValueError(
+                "Only videos play; of a picture, write `overlay()` or `plot()`. Received: maps of "
+                f"shape {self.maps.shape}"
+            )
+        options: dict[str, Any] = {"fps": fps, "cmap": cmap, "opacity": opacity}
+        save_gif(path, self.clips[row], self.maps[row], signed=self.signed, **options)
+
     def _repr_html_(self) -> str:
         """Show a notebook the first images, and what they are maps of."""
         where = f" at {self.layer}" if self.layer else ""
@@ -138,7 +172,7 @@ class Explanation:
 
     def _repr_png_(self) -> bytes:
         few = {name: getattr(self, name)[:_SHOWN] for name in _PER_IMAGE}
-        return png(replace(self, **few).plot())
+        return png(replace(self, **few, clips=None).plot())
 
 
 @dataclass(frozen=True)
@@ -341,6 +375,7 @@ def explain(
         layer=place.name if place else None,
         display=probes.display,
         frames=probes.frames,
+        clips=probes.clips,
     )
 
 

@@ -330,3 +330,19 @@ def test_fit_writes_strips_and_videos(tmp_path):
         assert [event.step for event in events.Tensors(tag)] == [0]
     strip = cv2.imdecode(np.frombuffer(last("saliency/02_0")[2], np.uint8), cv2.IMREAD_COLOR)
     assert strip.shape[1] == 350
+
+
+def test_an_explanation_of_videos_is_written_as_they_play(tmp_path):
+    model, clip = conv_3d(), videos(2)
+    found = ks.explain(model, clip, "saliency", target=1)
+    found.save(tmp_path / "a.gif", 1, fps=5, cmap="viridis", opacity=0.5)
+    shown = frames_of((tmp_path / "a.gif").read_bytes())
+    assert [pause for _, pause in shown] == [200] * 6
+    small = (clip[1] * 255).round().astype("uint8")
+    size = (shown[0][0].shape[1], shown[0][0].shape[0])
+    large = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_CUBIC) for f in small])
+    wanted = render.overlay_frames(large, found.maps[1], cmap="viridis", opacity=0.5)
+    assert np.abs(np.stack([frame for frame, _ in shown]) - wanted).mean() < 6  # of 256 colours
+    image = keras.Sequential([keras.Input((4, 5, 3)), kl.Flatten(), kl.Dense(2)])
+    with pytest.raises(ValueError, match="Only videos play"):
+        ks.explain(image, np.ones((1, 4, 5, 3)), "saliency").save(tmp_path / "b.gif")
