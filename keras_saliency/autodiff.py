@@ -121,6 +121,7 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
         leaves = {name: point.detach().requires_grad_() for name, point in points.items()}
         scores, rest = function(leaves)
         found = torch.autograd.grad(scores.sum(), list(leaves.values()), allow_unused=True)
+    scores, rest = keras.tree.map_structure(_detached, (scores, rest))
     return scores, rest, dict(zip(leaves, found, strict=True))
 
 
@@ -177,6 +178,11 @@ def state_kept(model: keras.Model) -> Iterator[None]:
             with torch.no_grad():
                 for one, held in buffers:
                     one.copy_(held)
+
+
+def _detached(found: Any) -> Any:
+    """Cut what torch computed from its graph, which would keep all of it."""
+    return found.detach() if hasattr(found, "detach") else found
 
 
 def _noting(name: str, met: set[str]) -> Function:
