@@ -102,7 +102,9 @@ def _to_rgb(images: Array, value_range: tuple[float, float]) -> Array:
         )
     shown = images[..., :3] if channels >= 3 else images[..., :1]
     span = high - low if high > low else 1.0
-    scaled = np.rint(np.clip((shown - low) / span, 0, 1) * 255).astype(np.uint8)
+    scaled = np.empty(shown.shape, np.uint8)
+    for place, image in enumerate(shown):  # one by one: of thousands, the copies would fill memory
+        scaled[place] = np.rint(np.clip((image - low) / span, 0, 1) * 255)
     return np.broadcast_to(scaled, (*scaled.shape[:-1], 3))
 
 

@@ -286,7 +286,9 @@ class Explainer:
                         errors[name] = error
             self._scored.forget()
         together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
-        done = {name: np.concatenate(maps[name]) for name in self._methods if name not in errors}
+        done = {
+            name: np.concatenate(maps.pop(name)) for name in self._methods if name not in errors
+        }
         return Look(done, errors, **together)
 
     def _map(self, name: str, batch: Any) -> Any:

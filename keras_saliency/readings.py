@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,8 @@ from keras_saliency import focus
 from keras_saliency.arrays import Array
 from keras_saliency.board.events import safe_tag
 from keras_saliency.snapshot import Snapshot
+
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Reader:
         masks = self._masks
         if maps.ndim == 4 and masks.shape[1] != maps.shape[1]:
             masks = _averaged_frames(masks, maps.shape[1])
-        return focus.enrichment(_flat(maps), _flat(masks))
+        return _in_parts(focus.enrichment, _flat(maps), _flat(masks))
 
 
 def scalars(
@@ -96,7 +98,8 @@ def scalars(
         found[f"probability/{names[i]}"] = float(snapshot.probability[i])
     for method, maps in snapshot.maps.items():
         group = safe_tag(method)
-        peaks = np.abs(maps).reshape(len(maps), -1).max(axis=1)
+        flat = maps.reshape(len(maps), -1)
+        peaks = np.maximum(flat.max(axis=1), -flat.min(axis=1))
         alive = np.isfinite(peaks) & (peaks > 0)
         found[f"{group}/dead"] = 1 - _mean(alive)
         finite = peaks[np.isfinite(peaks)]
@@ -116,7 +119,13 @@ def scalars(
 def _similarity(maps: Array, before: Array | None) -> Array:
     if before is None or before.shape != maps.shape:
         return np.full(len(maps), np.nan)
-    return focus.similarity(_flat(maps), _flat(before))
+    return _in_parts(focus.similarity, _flat(maps), _flat(before))
+
+
+def _in_parts(number: Callable[[Array, Array], Array], maps: Array, others: Array) -> Array:
+    """Compute a number of each map, of a few at a time: thousands fill memory many times over."""
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(maps), _AT_ONCE)]
+    return np.concatenate([number(maps[few], others[few]) for few in parts])
 
 
 def _flat(maps: Array) -> Array:

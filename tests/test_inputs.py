@@ -429,5 +429,5 @@ def test_the_verdict_refuses_several_inputs(photos, tmp_path):
     with pytest.warns(UserWarning, match="no verdict"):
         donors = ks.Shortcuts((photos(), labels))
     watch = ks.SaliencyCallback((inputs, labels), tmp_path, shortcuts=donors)
-    with pytest.raises(ValueError, match="a model of images alone"):
+    with pytest.raises(ValueError, match="a model of images or videos alone"):
         model.fit(inputs, labels, verbose=0, callbacks=[watch])
