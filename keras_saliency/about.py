@@ -42,6 +42,7 @@ def about(
     every: str,
     asks_for_verdict: bool,
     verdict: Verdict | None,
+    changes: Sequence[str] = (),
 ) -> str:
     """Write the page in Markdown; whatever names it holds, they show as they are.
 
@@ -53,6 +54,7 @@ def about(
         every: After how many epochs or batches they are looked at, in words.
         asks_for_verdict: Whether there will be a verdict.
         verdict: The newest one, or None.
+        changes: What came to be done less often, in words.
 
     Returns:
         Markdown.
@@ -72,6 +74,7 @@ def about(
             _HOW_TO_READ.strip(),
             "## Settings",
             _table(("setting", "value"), listed.items()),
+            *_changed(changes),
             "## Probes",
             _table(("probe", "label", "mask"), _rows(probes)),
             *_beyond(len(probes)),
@@ -128,6 +131,11 @@ def _rows(probes: Probes) -> Iterable[tuple[str, str, str]]:
             return
         share = "" if masks is None else f"{100 * masks[i].mean():.0f} %"
         yield name, label or "", share
+
+
+def _changed(changes: Sequence[str]) -> list[str]:
+    lines = "\n".join(f"- {escaped(change)}." for change in changes)
+    return ["## To save time", lines] if changes else []
 
 
 def _beyond(count: int) -> list[str]:

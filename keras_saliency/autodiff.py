@@ -160,6 +160,33 @@ def is_chief(model: keras.Model) -> bool:
     return True
 
 
+def is_alone(model: keras.Model) -> bool:
+    """Tell whether this process trains by itself, whose clock then decides for all.
+
+    Args:
+        model: The model, whose TensorFlow strategy it knows itself.
+
+    Example:
+        >>> is_alone(keras.Sequential())
+        True
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        strategy = model.distribute_strategy
+        replicas = strategy.num_replicas_in_sync
+        return bool(replicas == 1 or replicas == len(strategy.extended.worker_devices))
+    if backend == "jax":
+        import jax
+
+        return jax.process_count() == 1
+    if backend == "torch":
+        from torch import distributed
+
+        together = distributed.is_available() and distributed.is_initialized()
+        return not together or distributed.get_world_size() == 1
+    return True
+
+
 @contextmanager
 def state_kept(model: keras.Model) -> Iterator[None]:
     """Put back what Keras knows nothing of: torch's random streams, and buffers of its modules."""

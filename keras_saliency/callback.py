@@ -13,9 +13,9 @@ import keras
 
 from keras_saliency.about import about, settings
 from keras_saliency.assessed_model import AssessedModel
-from keras_saliency.autodiff import is_chief
+from keras_saliency.autodiff import is_alone, is_chief
 from keras_saliency.cards import mask_sheet
-from keras_saliency.checks import check_count, check_switch, local_folder
+from keras_saliency.checks import check_count, check_share, check_switch, local_folder
 from keras_saliency.costs import Stopwatch, dear_methods
 from keras_saliency.distribution import Unheard
 from keras_saliency.explainer import Explainer, Look, name_methods
@@ -23,6 +23,7 @@ from keras_saliency.folders import check_folder
 from keras_saliency.layers import LayerChoice, check_choice
 from keras_saliency.notebook import figure_html, png
 from keras_saliency.notices import warn_user
+from keras_saliency.overhead import Overhead
 from keras_saliency.overview import Overview
 from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
@@ -73,6 +74,10 @@ class SaliencyCallback(keras.callbacks.Callback):
             global batch for their step and a run of their own.
         batch_size: At most so many probes in one pass.
         strict: Raise faults during training instead of warning once.
+        max_overhead: Share of an epoch's time, above 0 and below 1, for which the training may be
+            held; None for any. It is measured while training, from the second epoch on, and where
+            it is too much, methods with passes of their own, all looks, or verdicts come less
+            often. What does is said, and stands on the page `about`.
 
     Raises:
         ValueError: Arguments that can't work; what depends on the model is checked when training
@@ -100,6 +105,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         every: int | str = 1,
         batch_size: int = 32,
         strict: bool = False,
+        max_overhead: float | None = None,
     ) -> None:
         super().__init__()
         self._log_dir = local_folder(log_dir)
@@ -117,6 +123,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._batch_size = batch_size
         check_switch(strict, "strict")
         self._strict = strict
+        check_share(max_overhead, "max_overhead")
+        self._max_overhead = max_overhead
         self._faults: set[str] = set()
         self._recorder: Recorder | Unheard | None = None
         self._unsaid: str | None = None
@@ -130,6 +138,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check everything that can be wrong, before anything is trained."""
         self._close()
+        self._check_clock()
         self._siblings = Siblings(self)
         self._probes = self._load_probes()
         self._explainer = self._settle()
@@ -148,8 +157,8 @@ class SaliencyCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the probes, if it is time."""
         self._assess(epoch, logs)
-        if not self._counts_batches and (epoch + 1) % self._every == 0:
-            self._look(epoch, f"epoch {epoch + 1}", logs)
+        if not self._counts_batches:
+            self._look_if_due(epoch + 1, epoch, f"epoch {epoch + 1}", logs)
         self._note_what_it_took(epoch)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -175,8 +184,7 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def _after_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._batch += 1
-        if self._batch % self._every == 0:
-            self._look(self._batch, f"batch {self._batch}", logs)
+        self._look_if_due(self._batch, self._batch, f"batch {self._batch}", logs)
 
     def _begin(self, epoch: int) -> None:
         first = self._first_look()
@@ -196,6 +204,12 @@ class SaliencyCallback(keras.callbacks.Callback):
             )
         self._last = self._best = None
         self._is_timed, self._unsaid = False, None
+        self._overhead = Overhead(
+            self._max_overhead,
+            self._every,
+            self._counts_batches,
+            self._shortcuts.every if self._shortcuts else None,
+        )
         self._settling, self._batch = Settling(self.model), iterations(self.model)
         self._assessor = self._begin_assessing(epoch)
         if not continued:
@@ -235,11 +249,12 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Ask what the model relies on, if it is time, and put the numbers into `logs`."""
         if self._assessor is None or self._shortcuts is None:
             return
-        if self.verdict is None or (epoch + 1) % self._shortcuts.every == 0:
+        if self.verdict is None or self._overhead.judges(epoch + 1):
             try:
                 self._bring_weights_back()
-                with self._stopwatch.running():
+                with self._stopwatch.running() as taken:
                     verdict = self._assessor.evaluate(epoch)
+                self._overhead.judged(taken())
             except Exception as error:
                 self._fault("verdict", f"there is no verdict of epoch {epoch + 1} ({error})", error)
                 verdict = Verdict(f"can't say: {error}")
@@ -253,15 +268,30 @@ class SaliencyCallback(keras.callbacks.Callback):
             for name in self._shortcuts.nuisances:
                 logs[f"shortcut_{name}"] = self.verdict.gaps.get(name, (float("nan"),))[0]
 
-    def _look(self, step: int, when: str, logs: Mapping[str, Any] | None) -> None:
+    def _look_if_due(
+        self, count: int, step: int, when: str, logs: Mapping[str, Any] | None
+    ) -> None:
+        """Look, if it is time after so many epochs or batches, with the methods that are due."""
+        left_out = self._overhead.left_out(count)
+        if self._overhead.looks(count) and self._explainer.copies.keys() - left_out:
+            self._look(step, when, logs, left_out)
+
+    def _look(
+        self,
+        step: int,
+        when: str,
+        logs: Mapping[str, Any] | None,
+        left_out: frozenset[str] = frozenset(),
+    ) -> None:
         """Look during training, when nothing of ours may stop it."""
         try:
             self._bring_weights_back()
-            with self._stopwatch.running():
-                look = self._explainer.look()
-            for name, error in look.errors.items():
-                self._fault(name, f"{name!r} could not be computed ({error})", error)
-            self._record(step, when, look, logs or {})
+            with self._stopwatch.running() as taken:
+                look = self._explainer.look(left_out=left_out)
+                for name, error in look.errors.items():
+                    self._fault(name, f"{name!r} could not be computed ({error})", error)
+                self._record(step, when, look, logs or {})
+            self._overhead.looked(taken(), look.seconds)
         except Exception as error:
             self._fault("set", f"the set of {when} is missing ({error})", error)
 
@@ -304,6 +334,14 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _bring_weights_back(self) -> None:
         """Ask for the model, to which JAX gives the weights back only then."""
         _ = self.model
+
+    def _check_clock(self) -> None:
+        if self._max_overhead is not None and not is_alone(self.model):
+            raise ValueError(
+                "max_overhead goes by the clock, which differs between processes that train "
+                "together and must look together. Use every=, or fewer methods. "
+                f"Received: max_overhead={self._max_overhead!r}"
+            )
 
     def _load_probes(self) -> Probes:
         if isinstance(self._given, Probes):
@@ -357,14 +395,20 @@ class SaliencyCallback(keras.callbacks.Callback):
                 every=self._rhythm,
                 asks_for_verdict=self._shortcuts is not None,
                 verdict=self.verdict,
+                changes=self._overhead.changes,
             )
             self._recorder.record_text({"about": page}, step)
         except Exception as error:
             self._fault("about", f"the page about the run is missing ({error})", error)
 
     def _note_what_it_took(self, epoch: int) -> None:
-        """Measure the first looks within an epoch, once."""
-        if not self._is_timed and self._stopwatch.seconds:
+        """Keep within `max_overhead`; without it, measure the first looks within an epoch, once."""
+        if self._max_overhead is not None:
+            watch = self._stopwatch
+            self._unsaid = self._overhead.settle(epoch + 1, watch.rest, watch.seconds)
+            if self._unsaid is not None:
+                self._tell_about(epoch)
+        elif not self._is_timed and self._stopwatch.seconds:
             self._is_timed = True
             self._unsaid = self._stopwatch.told(f"epoch {epoch + 1}")
 

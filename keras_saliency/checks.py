@@ -27,6 +27,17 @@ def check_switch(value: Any, name: str) -> None:
         raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
 
 
+def check_share(value: Any, name: str) -> None:
+    """Refuse what is neither None nor a number above 0 and below 1: 5 would not be 5 percent."""
+    if value is None:
+        return
+    if not isinstance(value, float | np.floating) or not 0 < value < 1:
+        raise ValueError(
+            f"`{name}` must be a share above 0 and below 1, as 0.05 for 5 percent, or None. "
+            f"Received: {name}={value!r}"
+        )
+
+
 def check_call(function: Callable[..., Any], arguments: tuple[str, ...], what: str) -> None:
     """Refuse a function that can't be called with such arguments, as far as its signature tells."""
     wanted = f"{what} is called as function({', '.join(arguments)})"

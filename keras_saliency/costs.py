@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 DEAR = 20  # copies of each probe, above which a method's cost is told beforehand
 NOTICEABLE = 0.2  # of an epoch, above which the time taken is told
@@ -35,6 +35,9 @@ def dear_methods(copies: Mapping[str, int], probes: int) -> str | None:
 class Stopwatch:
     """Measure how much of an epoch, which begins now, goes into looking.
 
+    Attributes:
+        seconds: What went into it until now.
+
     Example:
         >>> watch = Stopwatch()
         >>> with watch.running():
@@ -47,12 +50,17 @@ class Stopwatch:
         self._began = time.perf_counter()
         self.seconds = 0.0
 
+    @property
+    def rest(self) -> float:
+        """The seconds until now that were not ours."""
+        return time.perf_counter() - self._began - self.seconds
+
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the time within the context as ours."""
-        entered = time.perf_counter()
+    def running(self) -> Iterator[Callable[[], float]]:
+        """Count the time within the context as ours; what it gives tells how long that was."""
+        entered, before = time.perf_counter(), self.seconds
         try:
-            yield
+            yield lambda: self.seconds - before
         finally:
             self.seconds += time.perf_counter() - entered
 

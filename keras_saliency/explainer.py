@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,7 @@ class Look:
         classes: (n,) int, the class explained, -1 where there is none.
         outputs: (n, ...) the model's own output.
         tiles: Of tiles, (all tiles, classes) float32, the probabilities; else None.
+        seconds: What methods took that are no part of the one pass, by name.
     """
 
     maps: dict[str, np.ndarray]
@@ -194,6 +196,7 @@ class Look:
     classes: np.ndarray
     outputs: np.ndarray
     tiles: np.ndarray | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Explainer:
@@ -262,14 +265,16 @@ class Explainer:
         """How many changed copies of each image a method sends through the model, by name."""
         return self._plan.copies
 
-    def look(self, *, show_progress: bool = False) -> Look:
+    def look(self, *, left_out: frozenset[str] = frozenset(), show_progress: bool = False) -> Look:
         """Explain all images with the model's weights of now, and leave no trace in the model.
 
-        With `show_progress`, a bar appears on the screen if this lasts.
+        Methods may be left out by name. With `show_progress`, a bar appears on the screen if this
+        lasts.
         """
         batches = -(-len(self._images) // self._size)
         self._scored.progress = Progress(batches) if show_progress else None
-        maps: dict[str, list[np.ndarray]] = {name: [] for name in self._methods}
+        maps: dict[str, list[np.ndarray]] = {n: [] for n in self._methods if n not in left_out}
+        seconds = dict.fromkeys(maps.keys() - dict(self._plan.inside).keys(), 0.0)
         errors: dict[str, Exception] = {}
         facts: list[dict[str, np.ndarray]] = []
         with untouched(self._model):
@@ -278,18 +283,20 @@ class Explainer:
                 extras = [extra[rows] for extra in self._extras]
                 batch = self._scored.attend(self._images[rows], detail, self._plan, extras)
                 facts.append({k: v[:real] for k, v in self._scored.facts().items()})
-                for name in self._methods.keys() - errors.keys():
+                for name in (n for n in maps if n not in errors):
+                    began = time.perf_counter()
                     try:
                         found = self._map(name, batch)
                         maps[name].append(_as_maps(found, name, batch)[:real])
                     except Exception as error:
                         errors[name] = error
+                    if name in seconds:
+                        seconds[name] += time.perf_counter() - began
             self._scored.forget()
         together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
-        done = {
-            name: np.concatenate(maps.pop(name)) for name in self._methods if name not in errors
-        }
-        return Look(done, errors, **together)
+        seen = [name for name in maps if name not in errors]
+        done = {name: np.concatenate(maps.pop(name)) for name in seen}
+        return Look(done, errors, **together, seconds=seconds)
 
     def _map(self, name: str, batch: Any) -> Any:
         """Return a method's maps of the batch attended to, which the pass may have made already."""

@@ -50,8 +50,9 @@ def train(kind, folder, processes=1, backend="tensorflow", **environment):
     return found
 
 
-def assert_seen_as_on_one_device(found, way):
+def assert_seen_as_on_one_device(found, way, alone=False):
     assert found[f"{way}/devices"] == 2
+    assert found[f"{way}/alone"] == alone
     for method in ("saliency", "grad_cam"):
         seen, single = (found[f"{way}/{side}/{method}"] for side in ("seen", "single"))
         peak = np.abs(single).max()
@@ -75,7 +76,7 @@ def assert_written_once(folder, way, pid):
 @pytest.mark.needs(package="tensorflow", why="MirroredStrategy is TensorFlow's")
 def test_two_replicas_of_a_mirrored_strategy(tmp_path):
     (found,) = train("mirrored", tmp_path)
-    assert_seen_as_on_one_device(found, "fit")
+    assert_seen_as_on_one_device(found, "fit", alone=True)
     assert_written_once(tmp_path, "fit", found["pid"])
 
 
@@ -94,7 +95,7 @@ def test_two_workers(tmp_path):
 def test_two_devices_of_jax(tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
     (found,) = train("data-parallel", tmp_path, backend="jax", XLA_FLAGS=flags)
-    assert_seen_as_on_one_device(found, "fit")
+    assert_seen_as_on_one_device(found, "fit", alone=True)
     assert_written_once(tmp_path, "fit", found["pid"])
 
 

@@ -40,6 +40,7 @@ import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
 import keras_saliency as ks  # noqa: E402
+from keras_saliency import autodiff  # noqa: E402
 from keras_saliency.shortcuts import Shortcuts  # noqa: E402
 from keras_saliency.verdict import Assessor  # noqa: E402
 
@@ -221,7 +222,7 @@ def main():
         watch = ks.SaliencyCallback(
             probes,
             FOLDER / way,
-            [watched(name, seen) for name in METHODS],
+            [*METHODS, *(watched(name, seen) for name in METHODS)],
             shortcuts=shortcuts,
             strict=True,
         )
@@ -242,6 +243,7 @@ def main():
         for side, values in zip(("without", "with"), weights, strict=True):
             found[f"{way}/{side}"] = np.concatenate([one.ravel() for one in values])
         found[f"{way}/devices"] = devices(model)
+        found[f"{way}/alone"] = autodiff.is_alone(model)
     np.savez(FOLDER / f"{INDEX}.npz", pid=os.getpid(), **found)
 
 

@@ -52,7 +52,8 @@ def subject(name: str, probes: int = PROBES) -> Subject:
     """Build a network with weights of chance; how long it takes does not depend on them."""
     keras.utils.set_random_seed(0)
     if name == SMALL:
-        model, side = small_cnn((64, 64), CLASSES), 64
+        layers, side = small_cnn((64, 64), CLASSES), 64
+        model = keras.Model(layers.inputs[0], layers.outputs[0])
         layer = [one.name for one in model.layers if isinstance(one, keras.layers.Conv2D)][-1]
     else:
         options = {"weights": None, "classes": CLASSES, "input_shape": (224, 224, 3)}

@@ -38,10 +38,10 @@ class TileExplainer(Explainer):
         probes.mapped(self.head)
         self._forward = Forward(self.setting)
 
-    def look(self, *, show_progress: bool = False) -> Look:
+    def look(self, **options: Any) -> Look:
         """Explain the tiles that get maps, and ask for the probabilities of all, part by part."""
         parts = [self._forward.probabilities(part) for part in self._tiles.parts()]
-        look = super().look(show_progress=show_progress)
+        look = super().look(**options)
         return replace(look, tiles=np.concatenate(parts).astype(np.float32))
 
 
