@@ -3,6 +3,8 @@
 # make test BACKEND=jax    the same on another backend: jax or torch
 # make test-core BACKEND=jax    the core of the tests on another backend
 # make test-without-tensorflow    on JAX and torch in environments that have no TensorFlow
+# make test-min    with the lowest versions that pyproject.toml allows, in .venv-min
+# make test PYTHON=python3.13 VENV=.venv-3.13    on another version of Python
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make bench      what looking costs a training, against targets: a table, figures and a plot
@@ -21,7 +23,7 @@ CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff agreement c
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts docs package ci-full clean
+.PHONY: demo test test-min test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -34,6 +36,9 @@ test-core: $(VENV)/installed-$(BACKEND)
 
 test-without-tensorflow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/test_without_tensorflow.py -m slow
+
+test-min: .venv-min/installed
+	.venv-min/bin/python -m pytest -n 2 --dist loadfile
 
 test-reference: $(VENV)/installed-reference
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference -n 2 --dist loadfile
@@ -77,6 +82,11 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-tensorflow: $(VENV)/installed-dev
+	@touch $@
+
+.venv-min/installed: pyproject.toml constraints-min.txt
+	$(PYTHON) -m venv .venv-min
+	.venv-min/bin/python -m pip install --progress-bar off -e ".[dev]" -c constraints-min.txt
 	@touch $@
 
 $(VENV)/installed-jax: $(VENV)/installed-dev

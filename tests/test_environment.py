@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,13 @@ def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
     )
     assert found.returncode == 0, found.stderr[-3000:]
     assert found.stdout.endswith("without TensorFlow\n")
+
+
+def test_the_lowest_versions_tested_are_the_lowest_allowed():
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (root / "constraints-min.txt").read_text(encoding="utf-8").splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for wanted in project["dependencies"]:
+        name, lowest = wanted.split(">=")
+        assert (tested[name] + ".").startswith(lowest + "."), wanted
