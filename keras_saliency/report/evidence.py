@@ -149,15 +149,34 @@ def twins(trainings: Mapping[str, Training]) -> Iterable[Child]:
         class_="note",
     )
     last = [one.verdicts[-1] if one.verdicts else None for one in trainings.values()]
-    by_gap = [_order(one) for one in last]
-    found: list[Element] = []
-    for nuisance in dict.fromkeys(name for names in by_gap for name in names):
-        figures = [
-            _sheet(one, nuisance, name if len(trainings) > 1 else None)
-            for name, one in zip(trainings, last, strict=True)
+    first = [name for one in last for name in _order(one)[: _leading(one)]]
+    rest = [name for one in last for name in _order(one) if name not in first]
+    yield _sheets(trainings, dict.fromkeys(first))
+    if rest:
+        shown = dict.fromkeys(rest)
+        title = node("summary", f"Twins of what has a small gap: {', '.join(shown)}")
+        yield node("details", title, _sheets(trainings, shown))
+
+
+def _leading(last: Judgement | None) -> int:
+    """How many nuisances are shown at once: those above the threshold, and the first."""
+    if last is None or last.threshold is None:
+        return 1
+    return max(1, sum(gap > last.threshold for gap, _ in last.gaps.values()))
+
+
+def _sheets(trainings: Mapping[str, Training], nuisances: Iterable[str]) -> Element:
+    many = len(trainings) > 1
+    rows = [
+        [
+            _sheet(one.verdicts[-1] if one.verdicts else None, nuisance, name if many else None)
+            for name, one in trainings.items()
         ]
-        found += figures if len(trainings) == 1 else [node("div", *figures, class_="beside")]
-    yield node("div", *found, class_="twins" if len(trainings) > 1 else "twins beside")
+        for nuisance in nuisances
+    ]
+    if many:
+        return node("div", *(node("div", *row, class_="beside") for row in rows), class_="twins")
+    return node("div", *(figure for row in rows for figure in row), class_="twins beside")
 
 
 def _order(last: Judgement | None) -> list[str]:
@@ -185,13 +204,18 @@ def caption(seen: Seen, probe: int) -> str:
     said = f"says {_at(seen, 'predicted', probe) or 'nothing'}"
     sure, focus = _at(seen, "confidence", probe), _at(seen, "focus", probe)
     if isinstance(sure, int | float):
-        said += f", {100 * sure:.0f} %"
+        said += f", {_percent(sure)}"
     return said + (f"; focus {focus:.3g} × chance" if isinstance(focus, int | float) else "")
 
 
 def _at(seen: Seen, quantity: str, probe: int) -> Any:
     values = seen.said.get(quantity)
     return values[probe] if isinstance(values, list) and probe < len(values) else None
+
+
+def _percent(share: float) -> str:
+    """A share in per cent, never 100 of what is less."""
+    return "> 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _pair(pair: tuple[float, float] | None, *, signed: bool = False) -> str:

@@ -85,7 +85,7 @@ def page(trainings: Mapping[str, Training], *, room: int = pictures.ROOM) -> byt
 
 
 def _sections(
-    trainings: Mapping[str, Training], steps: Sequence[int], method: str | None
+    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
 ) -> Iterable[Child]:
     names, all_ = list(trainings), list(trainings.values())
     yield _heading(trainings)
@@ -124,22 +124,28 @@ def _needs_script() -> Element:
 
 
 def _looks(
-    trainings: Mapping[str, Training], steps: Sequence[int], method: str | None
+    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
 ) -> Iterable[Child]:
-    known = sorted(
-        {seen.step for one in trainings.values() for m in one.methods.values() for seen in m}
-    )
-    if len(steps) < len(known):
-        yield node(
-            "p",
-            f"The pictures of {len(steps)} of {len(known)} steps are in this file, evenly chosen, "
-            "as more of them would make it too large to send; the numbers are of all.",
-            class_="note",
+    if fewer := _fewer(trainings, steps):
+        said = (
+            f"Not all pictures are in this file, as they would make it too large to send: of "
+            f"{fewer}, evenly chosen. The curves are of all."
         )
+        yield node("p", said, class_="note")
     yield node("div", id="look", class_="app")
     for name, training in trainings.items():
         if method is not None:
             yield _stills(name if len(trainings) > 1 else None, training, method)
+
+
+def _fewer(trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]]) -> str:
+    """Say of which methods some steps are left out; empty where it is none."""
+    said = []
+    for method, chosen in steps.items():
+        every = {seen.step for one in trainings.values() for seen in one.methods.get(method, [])}
+        if len(chosen) < len(every):
+            said.append(f"{method} {len(chosen)} of {len(every)} steps")
+    return ", ".join(said)
 
 
 def _stills(name: str | None, training: Training, method: str) -> Element | None:

@@ -19,6 +19,7 @@ from keras_saliency.snapshot import choose_evenly
 
 ROOM = 24_000_000  # bytes of maps in a page, as base64
 STILLS = 16  # probes that are drawn once and for all
+_Maps = dict[str, list[dict[str, Any]]]  # of each method, step by step
 _SIDE = 200  # pixels of a still
 _MOST_PIXELS = 2**26  # of a picture that is decoded
 
@@ -45,21 +46,35 @@ class Store:
         return [base64.b64encode(blob).decode() for blob in self._keys]
 
 
-def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> list[int]:
+def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str, list[int]]:
     """Choose the steps whose maps a page holds: all, or as many as there is room for, evenly.
+
+    Small maps come first, so that a method whose maps are large takes nothing from the others.
 
     Args:
         trainings: One or two.
         room: Bytes of maps, as base64.
 
     Returns:
-        The steps; the first and the last are among them.
+        The steps of each method; the first and the last are among them.
     """
-    sizes: dict[int, int] = {}
+    sizes: dict[str, dict[int, int]] = {}
     for training in trainings:
-        for seen in (seen for steps in training.methods.values() for seen in steps):
-            size = sum(-(-len(one) // 3) * 4 for one in seen.pictures)
-            sizes[seen.step] = sizes.get(seen.step, 0) + size
+        for method, all_ in training.methods.items():
+            steps = sizes.setdefault(method, {})
+            for seen in all_:
+                size = sum(-(-len(one) // 3) * 4 for one in seen.pictures)
+                steps[seen.step] = steps.get(seen.step, 0) + size
+    chosen = {}
+    smallest_first = sorted(sizes, key=lambda method: sum(sizes[method].values()))
+    for left, method in zip(range(len(sizes), 0, -1), smallest_first, strict=True):
+        chosen[method] = _evenly(sizes[method], room // left)
+        room -= sum(sizes[method][step] for step in chosen[method])
+    return chosen
+
+
+def _evenly(sizes: Mapping[int, int], room: int) -> list[int]:
+    """Choose steps evenly, as many as there is room for, and the first and the last at least."""
     steps = sorted(sizes)
     for count in range(len(steps), 2, -1):
         places = np.rint(np.linspace(0, len(steps) - 1, count)).astype(int)
@@ -70,29 +85,40 @@ def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> list[int
 
 
 def answers(
-    trainings: Mapping[str, Training], steps: Sequence[int], store: Store
+    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], store: Store
 ) -> dict[str, dict[str, Any]]:
     """What the Saliency tab asks its server for: `{route: {run: answer}}`, pictures in the store.
 
     Args:
         trainings: By the name of their run.
-        steps: Whose maps are shown.
+        steps: Whose maps are shown, by method.
         store: Takes the pictures.
     """
     found: dict[str, dict[str, Any]] = {"runs": {}, "probes": {}, "maps": {}}
-    wanted = set(steps)
     for run, training in trainings.items():
         if training.probes is None:
             continue
         maps = {
-            method: [_step(seen, store) for seen in all_ if seen.step in wanted]
+            method: [_step(seen, store) for seen in all_ if seen.step in set(steps[method])]
             for method, all_ in training.methods.items()
         }
-        listed = {method: [said["step"] for said in all_] for method, all_ in maps.items()}
-        found["runs"][run] = {"methods": listed, "verdict": []}
+        found["runs"][run] = {"methods": {method: [] for method in maps}, "verdict": []}
         found["probes"][run] = _probes(training.probes, store)
         found["maps"][run] = maps
+    if len(found["maps"]) == 2:
+        _hold_first(*found["maps"].items())
     return found
+
+
+def _hold_first(first: tuple[str, _Maps], second: tuple[str, _Maps]) -> None:
+    """Let the first, whose steps are the slider's, stand still where only the second goes on."""
+    (run, maps), (_, others) = first, second
+    for method, steps in maps.items():
+        last = steps[-1]
+        for other in others.get(method, []):
+            if other["step"] > last["step"]:
+                when = f"{other.get('when')}, {run} still at {last.get('when')}"
+                steps.append(last | {"step": other["step"], "when": when})
 
 
 def _step(seen: Seen, store: Store) -> dict[str, Any]:

@@ -68,8 +68,9 @@ def written(tmp_path_factory):
             training.writer.scalars({"epoch_loss": 1 / (step + 1), "focus/grad-cam": 0.5}, step)
         training.writer.close()
     assert main(["report", str(root / "a"), "--out", str(root / "report.html")]) == 0
-    both = [str(root / name) for name in "ab"]
-    assert main(["compare", *both, "--out", str(root / "compare.html")]) == 0
+    for order in ("ab", "ba"):
+        both = [str(root / name) for name in order]
+        assert main(["compare", *both, "--out", str(root / f"{order}.html")]) == 0
     return root
 
 
@@ -194,7 +195,7 @@ def test_every_picture_says_what_it_is(report):
     images = report.find_all(".twins img, .still img")
     assert len(images) == 1 + len(NAMES)
     assert all(one.get_attribute("alt") for one in images)
-    assert HOSTILE in report.tile(HOSTILE).get_attribute("aria-label")
+    assert HOSTILE in report.bring(report.tile(HOSTILE)).get_attribute("aria-label")
     levels = [int(one.tag_name[1]) for one in report.find_all("h1, .report > section > h2")]
     assert levels == [1] + [2] * (len(levels) - 1)
     assert len(levels) >= 6
@@ -246,7 +247,7 @@ def test_without_scripts_the_last_maps_are_there(browser, written):
 
 
 def test_two_trainings_share_one_slider(opened, written):
-    page = opened(written / "compare.html")
+    page = opened(written / "ab.html")
     assert [one.text for one in page.find_all(".card h3")] == ["a", "b"]
     page.go_to(12)
     for name in (NAMES[0], NAMES[3]):
@@ -260,6 +261,22 @@ def test_two_trainings_share_one_slider(opened, written):
     charts = [one.get_attribute("aria-label") for one in page.find_all("[id^=gaps] svg")]
     assert "at epoch 40" in charts[0]
     assert "at epoch 20" in charts[1]
+
+
+def test_the_slider_goes_to_the_end_of_the_longer_training(opened, written):
+    page = opened(written / "ba.html")
+    assert page.when() == "epoch 50, b still at epoch 20"
+    page.go_to(40)
+    assert is_hot(page.picture(NAMES[0], 0), 0, 19)
+    assert is_hot(page.picture(NAMES[0], 1), 0, 40)
+    says = [one for one in page.texts(".tile .says") if one]
+    assert says[:2] == ["b: says owl, 75 %", "a: says owl, 75 %"]
+    loss = page.find("#curves svg")
+    assert (
+        loss.get_attribute("aria-label") == "Loss at epoch 41: b training 0.05, a training 0.0244"
+    )
+    ends = [one.text for one in loss.find_elements("css selector", "text")][-2:]
+    assert ends == ["epoch 1", "epoch 50"]
 
 
 def test_a_page_narrow_as_a_telephone_does_not_scroll_sideways(report):
@@ -282,7 +299,7 @@ def test_a_real_training_is_told_as_it_was(opened, tmp_path):
     assert watch.verdict.text[1:].replace("+-", "±") in page.find(".headline").text
     assert page.find(".kicker").text.endswith("Alarm")
     loss, accuracy = (one.get_attribute("aria-label") for one in page.find_all("#curves svg")[:2])
-    told = [float(one) for one in re.findall(r" (\d[\d.]*)(?:,|$)", loss)]
+    told = [float(one) for one in re.findall(r"(?:training|validation) (\d[\d.]*)", loss)]
     assert told == pytest.approx([history["loss"][-1], history["val_loss"][-1]], rel=0.01)
     assert accuracy.startswith("Accuracy at epoch 2: training")
     names = page.texts(".tile strong")

@@ -69,40 +69,58 @@ class Tile {
 
   constructor(page, probe) {
     this.probe = probe;
-    this.pictures = [new Picture(SHARPNESS), new Picture(SHARPNESS)];
-    this.badges = this.pictures.map(() => element('span', { className: 'badge' }));
-    this.pictures.forEach((picture, i) => picture.element.append(this.badges[i]));
+    this.sides = [new Side(), new Side()];
     this.name = element('strong');
-    this.says = element('span', { className: 'says' });
-    this.focus = element('span', { className: 'focus' });
+    const of = (part) => this.sides.map((side) => side[part]);
     this.element = element(
       'button',
       { className: 'tile', onclick: () => page.openProbe(probe) },
-      element('span', { className: 'pair' }, ...this.pictures.map((one) => one.element)),
-      element('span', { className: 'caption' }, this.name, this.says, this.focus),
+      element('span', { className: 'pair' }, ...of('frame')),
+      element('span', { className: 'caption' }, this.name, ...of('says'), ...of('focus')),
     );
     this.element.tile = this;
   }
 
   draw(scene) {
     const { source, other, index, step, state } = scene;
-    const name = source.probes.names[this.probe];
-    this.#drawIn(this.pictures[0], scene, source, index, this.probe);
-    const probe = other ? scene.probeIn(other, this.probe) : -1;
-    this.pictures[1].element.hidden = probe < 0;
-    if (probe >= 0) this.#drawIn(this.pictures[1], scene, other, scene.indexIn(other), probe);
     const differs = other?.run === source.run ? 'method' : 'run';
-    [source, other].forEach((one, i) => write(this.badges[i], other ? one[differs] : ''));
-    write(this.says, step ? saying(step, this.probe) : '');
-    this.says.dataset.correct = step?.correct?.[this.probe] ?? '';
-    write(this.focus, (step && focusing(step, this.probe)) ?? '');
+    const label = (one) => (other ? one[differs] : '');
+    this.sides[0].draw(scene, source, index, this.probe, label(source));
+    const beside = other ? scene.probeIn(other, this.probe) : -1;
+    this.sides[1].show(beside >= 0);
+    if (beside >= 0) this.sides[1].draw(scene, other, scene.indexIn(other), beside, label(other));
+    // Two methods ask the same model, which says the same.
+    if (differs === 'method' && other) this.sides[1].says.hidden = true;
     this.element.dataset.step = step?.step ?? '';
     const fault = faultOf(step, this.probe);
+    const name = source.probes.names[this.probe];
     this.element.setAttribute('aria-label', describe(name, state.method, step, this.probe, fault));
   }
+}
 
-  #drawIn(picture, scene, source, index, probe) {
-    picture.draw(scene, source, index, probe, { show: scene.state.show });
+/** One of the two pictures of a tile, and what is said of it. */
+class Side {
+  constructor() {
+    this.picture = new Picture(SHARPNESS);
+    this.frame = this.picture.element;
+    this.badge = element('span', { className: 'badge' });
+    this.frame.append(this.badge);
+    this.says = element('span', { className: 'says' });
+    this.focus = element('span', { className: 'focus' });
+  }
+
+  show(shown) {
+    for (const part of [this.frame, this.says, this.focus]) part.hidden = !shown;
+  }
+
+  draw(scene, source, index, probe, label) {
+    this.picture.draw(scene, source, index, probe, { show: scene.state.show });
+    const step = source.steps[index];
+    const named = (words) => (label && words ? `${label}: ${words}` : words);
+    write(this.badge, label);
+    write(this.says, named(step ? saying(step, probe) : ''));
+    this.says.dataset.correct = step?.correct?.[probe] ?? '';
+    write(this.focus, named((step && focusing(step, probe)) ?? ''));
   }
 }
 

@@ -24,9 +24,10 @@ export class Plot {
 
   /**
    * Draw lines `{name, points: [[step, value or null, error]]}` and a step among them. `held` are
-   * values to keep in sight; at a `landmark`, `[value, words]`, there is a line across.
+   * values to keep in sight; at a `landmark`, `[value, words]`, there is a line across. A line that
+   * has nothing at the step is given with what it had `last`, or with a dash.
    */
-  draw(lines, step, { held = [], landmark = null, whenOf = String, say = number } = {}) {
+  draw(lines, step, { held = [], landmark = null, last = false, whenOf = String, say = number } = {}) {
     const shown = JSON.stringify([lines, step]);
     this.element.hidden = !lines.some(({ points }) => points.some(([, value]) => value !== null));
     if (shown === this.#shown || this.element.hidden) return;
@@ -34,7 +35,8 @@ export class Plot {
     this.chart = layChart(lines, { ...SIZE, held: landmark ? [...held, landmark[0]] : held });
     const { x, y, ticks } = this.chart;
     const now = lines.map(({ name, points }) => {
-      const value = points.find(([at]) => at === step)?.[1] ?? null;
+      const there = points.filter(([at]) => (last ? at <= step : at === step));
+      const value = there.at(-1)?.[1] ?? null;
       return name ? `${name} ${say(value)}` : say(value);
     });
     this.value.textContent = lines.length === 1 ? now[0] : '';
@@ -82,8 +84,9 @@ function across(words, y) {
 }
 
 function ends(lines, x, whenOf) {
-  const steps = lines[0].points.map(([step]) => step);
-  const named = steps.length > 1 ? [steps[0], steps.at(-1)] : [steps[0]];
+  const steps = lines.flatMap(({ points }) => points.map(([step]) => step));
+  const [first, last] = [Math.min(...steps), Math.max(...steps)];
+  const named = last > first ? [first, last] : [first];
   return named.map((step, i) => {
     const anchor = i ? 'end' : 'start';
     const text = svg('text', { x: x(step), y: SIZE.height - 6, 'text-anchor': anchor });

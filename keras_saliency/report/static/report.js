@@ -23,7 +23,7 @@ class Charts {
       const whenOf = (at) => whens[at] ?? `step ${at}`;
       const say = held.length ? hundredths : number;
       const at = nearest(steps, own ? Infinity : (step?.step ?? Infinity));
-      plot.draw(lines, at, { held, landmark, whenOf, say });
+      plot.draw(lines, at, { held, landmark, last: true, whenOf, say });
     });
   }
 }
