@@ -17,6 +17,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff agreement callback verdict_in_fit events)
@@ -51,7 +52,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-dev
+bench: $(VENV)/installed-dev $(PEERS)/installed
 	$(BIN)/python benchmarks/speed/run.py --plot docs/speed.png
 
 bench-shortcuts: $(VENV)/installed-dev
@@ -104,6 +105,15 @@ $(VENV)/installed-reference: pyproject.toml $(VENV)/installed-torch
 	$(BIN)/python -m pip install --progress-bar off --no-deps "grad-cam>=1.5.5"
 	@touch $@
 
+# What `make bench` compares with. xplique asks for older versions and for CUDA, tf-explain for nothing.
+$(PEERS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --progress-bar off -e . scikit-learn scikit-image einops \
+		deprecated imageio tensorflow-probability tf-keras dm-tree
+	$(PEERS)/bin/python -m pip install --progress-bar off --no-deps \
+		tf-explain==0.3.1 tf-keras-vis==0.8.7 xplique==2.0.2
+	@touch $@
+
 $(VENV)/installed-docs: pyproject.toml $(VENV)/installed-dev
 	$(BIN)/python -m pip install --progress-bar off -e ".[dev,docs]"
 	@touch $@
@@ -113,4 +123,4 @@ $(VENV)/installed-hub: pyproject.toml $(VENV)/installed-dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist logs
+	rm -rf $(VENV) $(PEERS) build dist logs

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from networks import SEVEN, limit, subject, watching
 from timing import interleaved, ratio
 
 
-def measure(model: str, rounds: int) -> dict[str, dict[str, Any]]:
+def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[str, Any]]:
     given = subject(model)
     with watching(given) as two, watching(given, SEVEN) as seven:
 
@@ -23,8 +24,9 @@ def measure(model: str, rounds: int) -> dict[str, dict[str, Any]]:
             "step": given.train,
         }
         times = interleaved(actions, rounds, finish_drawing)
-    return {
+    found = {
         "limit": ratio(times["two"], times["limit"]),
         "step": ratio(times["two"], times["step"]),
         "seven": ratio(times["seven"], times["limit"]),
     }
+    return {key: found[key] for key in keys}

@@ -17,11 +17,11 @@ _MET, _MISSED = "tab:blue", "tab:red"
 
 def plot(kept: Kept, path: Path) -> None:
     """Draw how each figure stands to its target, on a logarithmic axis, best to the left."""
-    lines = [one for one in kept.lines() if one[0].target(one[1]) is not None][::-1]
+    lines = [one for one in kept.lines() if one[0].target(one[1])][::-1]
     figure, ax = plt.subplots(figsize=(9, 1 + 0.24 * len(lines)), layout="constrained")
     ax.axvline(1, color="0.6", linewidth=1)
     for height, (row, model, found) in enumerate(lines):
-        shares = [row.share(model, found[name]) or 1.0 for name in ("low", "value", "high")]
+        shares = [row.share(model, found[name]) for name in ("low", "value", "high")]
         colour = _MET if shares[1] <= 1 else _MISSED
         ax.plot([shares[0], shares[2]], [height, height], color=colour, linewidth=3, alpha=0.35)
         ax.plot(shares[1], height, "o", color=colour, markersize=4)

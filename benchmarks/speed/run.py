@@ -27,20 +27,24 @@ from table import print_table
 from targets import MODELS, ROWS, SMALL, Row
 
 HERE = Path(__file__).parent
+PEERS = str(HERE.parents[1] / ".venv-peers" / "bin" / "python")
 
 
-def measured(group: str, model: str, rounds: int) -> dict[str, dict[str, Any]]:
-    """Measure the rows of one file on one model, in a process of its own."""
-    command = [sys.executable, __file__, "--measure", group, model, str(rounds)]
+def measured(rows: list[Row], model: str, rounds: int) -> dict[str, dict[str, Any]]:
+    """Measure rows of one file on one model, in a process of its own."""
+    python = PEERS if rows[0].with_peers else sys.executable
+    keys = [row.key for row in rows]
+    command = [python, __file__, "--measure", rows[0].group, model, str(rounds), *keys]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def jobs(rows: list[Row], models: list[str]) -> list[tuple[str, str]]:
-    """List the processes that are needed for these rows."""
-    asked = [(row.group, model) for row in rows for model in row.models if model in models]
-    return list(dict.fromkeys(asked))
+def jobs(rows: list[Row], models: list[str]) -> list[tuple[list[Row], str]]:
+    """List the processes that are needed: rows of one file, and a model."""
+    files = dict.fromkeys(row.group for row in rows)
+    of_file = [[row for row in rows if row.group == group] for group in files]
+    return [(few, model) for few in of_file for model in models if model in few[0].models]
 
 
 def main() -> None:
@@ -51,20 +55,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="25 on the small CNN, 9 elsewhere")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        group, model, rounds = args.measure
-        found = importlib.import_module(group).measure(model, int(rounds))
+        group, model, rounds, *keys = args.measure
+        found = importlib.import_module(group).measure(model, int(rounds), keys)
         print(json.dumps({key: one | {"where": here()} for key, one in found.items()}))
         return
     kept = Kept(args.out / "results.json")
     wanted = [row for row in ROWS if row.key in args.rows]
-    for group, model in jobs(wanted, args.models):
+    for rows, model in jobs(wanted, args.models):
+        print(f"{', '.join(row.key for row in rows)}: {model}", file=sys.stderr, flush=True)
         rounds = args.rounds or (25 if model == SMALL else 9)
-        print(f"{group}, {model} ...", file=sys.stderr, flush=True)
-        found = measured(group, model, rounds)
-        kept.put(model, {key: one for key, one in found.items() if key in args.rows})
+        kept.put(model, measured(rows, model, rounds))
     print_table(kept)
     if args.plot:
         from plot import plot

@@ -19,7 +19,7 @@ def print_table(kept: Kept) -> None:
 
 def _cells(kept: Kept) -> Iterator[tuple[str, ...]]:
     for row, model, figures in kept.lines():
-        target, share = row.target(model), row.share(model, figures["value"])
+        target, met = row.target(model), row.is_met(model, figures["value"])
         bound = "at most" if row.most else "at least"
         yield (
             row.words,
@@ -27,5 +27,5 @@ def _cells(kept: Kept) -> Iterator[tuple[str, ...]]:
             "" if target is None else f"{bound} {target:.2f}",
             f"{figures['value']:.2f}",
             f"{figures['low']:.2f} to {figures['high']:.2f}",
-            "" if share is None else "yes" if share <= 1 else "no",
+            {None: "", True: "yes", False: "no"}[met],
         )
