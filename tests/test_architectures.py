@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
-from backends import double_precision
+from backends import BACKEND, double_precision
 
 from keras_saliency import explain
 
@@ -129,8 +129,12 @@ def check(known, model):
     found = explain(model, images, evidence, target=1)
     assert (found.layer, found.of) == (known.layer, "logits")
     assert found.maps.shape == (2, *known.grid)
-    up, down = (logits_with(model, known, images, step) for step in (1e-7, -1e-7))
-    slope = (up - down)[:, 1] / 2e-7
+    # Where batches are normalised, Keras's float32 on JAX leaves a small step too few digits; what
+    # follows the layer is linear there.
+    normalised = any("BatchNorm" in type(one).__name__ for one in model._flatten_layers())
+    step = 1e-2 if BACKEND == "jax" and normalised else 1e-7
+    up, down = (logits_with(model, known, images, one) for one in (step, -step))
+    slope = (up - down)[:, 1] / (2 * step)
     ramp = np.linspace(0, 1, known.grid[1])
     np.testing.assert_allclose((found.maps * ramp).sum(axis=(1, 2)), slope, rtol=1e-3)
 
