@@ -195,7 +195,7 @@ def test_a_length_that_cannot_be_reserves_no_memory(tmp_path):
 @pytest.mark.parametrize(
     "said",
     [
-        {"text": 7, "gaps": [1], "reliance": "much", "sheets": {"a": 1}, "alarm": "yes"},
+        {"text": 7, "gaps": [1], "reliance": 10**400, "sheets": {"a": 1}, "alarm": "yes"},
         {"gaps": {"cast": [0.1], "frame": None, "mark": [0.1, "x"]}, "per_class": [], "when": 3},
         {},
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_saliency.board.contents import image_type
 from keras_saliency.report.html import Child, Element, node, picture_address
-from keras_saliency.report.reading import Judgement, Seen, Training
+from keras_saliency.report.reading import Judgement, Seen, Training, number
 
 _NONE = (
     "No verdict: the callback was given no training data to swap things with (shortcuts=), so "
@@ -202,10 +202,10 @@ def _sheet(last: Judgement | None, nuisance: str, name: str | None) -> Element:
 def caption(seen: Seen, probe: int) -> str:
     """Say what the model says of a probe, and how much of its map lies on the object."""
     said = f"says {_at(seen, 'predicted', probe) or 'nothing'}"
-    sure, focus = _at(seen, "confidence", probe), _at(seen, "focus", probe)
-    if isinstance(sure, int | float):
+    sure, focus = (number(_at(seen, name, probe)) for name in ("confidence", "focus"))
+    if sure is not None:
         said += f", {_percent(sure)}"
-    return said + (f"; focus {focus:.3g} × chance" if isinstance(focus, int | float) else "")
+    return said + ("" if focus is None else f"; focus {focus:.3g} × chance")
 
 
 def _at(seen: Seen, quantity: str, probe: int) -> Any:

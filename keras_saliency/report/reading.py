@@ -25,6 +25,7 @@ from keras_saliency.board.records import records
 _KERAS_RUNS = {"train": "training", "validation": "validation"}
 _METRIC = re.compile(r"epoch_(?!learning_rate$|shortcut_)(val_)?(\w+)")
 _ALWAYS = -math.inf, math.inf
+_HUGE = 1e100  # which still has a square
 _CANNOT_SAY = "can't say"  # how a verdict begins that is none
 
 
@@ -86,23 +87,23 @@ class Judgement:
             step=seen.step,
             when=seen.when,
             text=str(said.get("text") or f"{_CANNOT_SAY}: there are no words"),
-            reliance=_number(said.get("reliance")),
+            reliance=number(said.get("reliance")),
             gaps={
                 name: (gap, error)
                 for name, pair in _named(said.get("gaps"))
                 if isinstance(pair, list) and len(pair) == 2
-                if (gap := _number(pair[0])) is not None
-                if (error := _number(pair[1])) is not None
+                if (gap := number(pair[0])) is not None
+                if (error := number(pair[1])) is not None
             },
             alarm=said.get("alarm") is True,
             cause=_text(said.get("cause")),
             per_class={
                 name: gap
                 for name, one in _named(said.get("per_class"))
-                if (gap := _number(one)) is not None
+                if (gap := number(one)) is not None
             },
             masks_from=_text(said.get("masks_from")),
-            threshold=_number(said.get("threshold")),
+            threshold=number(said.get("threshold")),
             sheets=dict(zip(sheets, seen.pictures, strict=False)),
         )
 
@@ -292,8 +293,8 @@ def _events(folder: Path, maps: bool, span: tuple[float, float] = _ALWAYS) -> _E
                 if _is_ours(value):
                     if maps or not value.tag.startswith(MAPS):
                         _take_blobs(found, value, event.step)
-                elif (number := _scalar(value)) is not None:
-                    found.scalars.setdefault(value.tag, {})[event.step] = number
+                elif (scalar := _scalar(value)) is not None:
+                    found.scalars.setdefault(value.tag, {})[event.step] = scalar
     return found
 
 
@@ -352,9 +353,10 @@ def _scalar(value: summary_pb2.Summary.Value) -> float | None:
         return None
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """Take a number from a file; what is none, or could not be reckoned with, is `None`."""
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if known and math.isfinite(value) else None
+    return float(value) if known and -_HUGE < value < _HUGE else None
 
 
 def _text(value: Any) -> str | None:

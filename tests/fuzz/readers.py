@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import random
+import re
 import tempfile
 import warnings
 import zipfile
@@ -27,6 +28,9 @@ from keras_saliency.board.plugin import SaliencyPlugin
 from keras_saliency.board.records import frame
 from keras_saliency.film_strips import FilmStrips
 from keras_saliency.image_files import read_picture
+from keras_saliency.report.check import check
+from keras_saliency.report.page import page
+from keras_saliency.report.reading import newest
 
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 TYPES = {"image/png", "image/jpeg"}
@@ -70,11 +74,7 @@ def said(clients, route, **parameters):
     if answer is None:
         return None
     assert answer.headers["Content-Type"] == "application/json"
-
-    def never(name):
-        raise AssertionError(f"{name} is no JSON")
-
-    return json.loads(answer.data, parse_constant=never)
+    return json.loads(answer.data, parse_constant=_never)
 
 
 def visit(clients):
@@ -127,6 +127,10 @@ def events(data):
 
 def blobs(data):
     """A sound event file that holds these parts as blobs: probes, maps and a verdict."""
+    visit(pages([_file_of(data)]))
+
+
+def _file_of(data):
     parts = parts_of(data)
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         writer = EventWriter(folder)
@@ -134,8 +138,37 @@ def blobs(data):
             for step in range(2):
                 writer.blobs(tag, parts[2 * place + step :: 6], step)
         writer.close()
-        content = writer.path.read_bytes()
-    visit(pages([content]))
+        return writer.path.read_bytes()
+
+
+def report_file(data):
+    """An event file of these bytes, out of which a report is made."""
+    with tempfile.TemporaryDirectory(dir=FAST) as folder:
+        (Path(folder) / "events.out.tfevents.1234567890.host").write_bytes(data)
+        try:
+            training, _ = newest(folder)
+        except ValueError:
+            return  # it holds no training
+        content = page({"a": training, "b": training}, room=10_000).decode()
+        scripts = re.findall(r"<script[^>]*>(.*?)</script>", content, re.DOTALL)
+        assert len(scripts) == 2
+        json.loads(scripts[0], parse_constant=_never)
+        with contextlib.suppress(ValueError):  # there is no verdict
+            check(training)
+
+
+def reports(data):
+    """A sound event file that holds these parts as blobs, out of which a report is made."""
+    report_file(_file_of(data))
+
+
+def report_events(data):
+    """An event file whose records are right, out of which a report is made."""
+    report_file(b"".join(frame(part) for part in parts_of(data) if len(part) >= 4))
+
+
+def _never(name):
+    raise AssertionError(f"{name} is no JSON")
 
 
 def sound_blobs():
@@ -286,6 +319,9 @@ READERS = {
     event_file: lambda: [sound_event_file()],
     events: lambda: [joined(records_of(sound_event_file()))],
     blobs: lambda: [joined(sound_blobs())],
+    report_file: lambda: [sound_event_file()],
+    report_events: lambda: [joined(records_of(sound_event_file()))],
+    reports: lambda: [joined(sound_blobs())],
     addresses: sound_addresses,
     pictures: sound_pictures,
     strips: lambda: [strip_members()],
