@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from keras_saliency.shortcuts import Shortcuts
     from keras_saliency.targets import Target
     from keras_saliency.twins import Nuisance
+    from keras_saliency.writers import PictureFolder, Writer
 
 _WHERE = {
     "BackgroundSwap": "background_swap",
     "Explanation": "explainer",
     "Nuisance": "twins",
+    "PictureFolder": "writers",
     "Probes": "probes",
     "SaliencyCallback": "callback",
     "Shortcuts": "shortcuts",
     "Target": "targets",
     "Tokens": "layouts",
+    "Writer": "writers",
     "explain": "explainer",
     "faithfulness": "faithfulness",
     "methods": "methods",
@@ -45,11 +48,13 @@ __all__ = [
     "BackgroundSwap",
     "Explanation",
     "Nuisance",
+    "PictureFolder",
     "Probes",
     "SaliencyCallback",
     "Shortcuts",
     "Target",
     "Tokens",
+    "Writer",
     "explain",
     "faithfulness",
     "methods",

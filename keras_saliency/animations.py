@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_saliency import lettering
-from keras_saliency.board.run_writer import Animation
 from keras_saliency.cards import CARD_WIDTH
-from keras_saliency.gifs import gif, with_one_palette
+from keras_saliency.gifs import Animation, gif, with_one_palette
 from keras_saliency.lettering import FAINT, INK, PAPER
 
 _FRAMES = 40

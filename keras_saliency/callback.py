@@ -39,6 +39,7 @@ from keras_saliency.targets import Target, What
 from keras_saliency.tiles.survey import TileMaps, explainer_of
 from keras_saliency.twin_clips import stills
 from keras_saliency.verdict import Assessor, Verdict
+from keras_saliency.writers import Writer
 
 logger = logging.getLogger("keras_saliency")
 
@@ -55,7 +56,8 @@ class SaliencyCallback(keras.callbacks.Callback):
         probes: `Probes`, `tiles.Tiles`, an array of images, `(images, labels)`, a dataset (read
             now, a few images a class), or a folder of class sub-folders.
         log_dir: Where TensorBoard looks for runs. A run is never mixed with an older one:
-            `saliency`, then `saliency_2`; a fit with `initial_epoch > 0` continues the newest.
+            `saliency`, then `saliency_2`; a fit with `initial_epoch > 0` continues the newest. Or
+            where else all goes: a `PictureFolder`, or a `Writer` of your own.
         methods: Names out of `keras_saliency.methods.available()`, or callables
             `(model, images) -> maps`.
         layer: What CAM methods look at: a name, a path (`"mobilenetv2/out_relu"`, or a tuple), a
@@ -96,7 +98,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def __init__(
         self,
         probes: Any,
-        log_dir: str | Path = "logs",
+        log_dir: str | Path | Writer = "logs",
         methods: Sequence[str | Method] = ("saliency", "grad_cam"),
         *,
         layer: LayerChoice = None,
@@ -108,7 +110,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         max_overhead: float | None = None,
     ) -> None:
         super().__init__()
-        self._log_dir = local_folder(log_dir)
+        self._log_dir = log_dir if isinstance(log_dir, Writer) else local_folder(log_dir)
         self._methods = list(name_methods(methods).values())
         is_folder = isinstance(probes, (str, Path))
         self._given = check_folder(probes) if is_folder else Probes.of(probes)
@@ -378,6 +380,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             self._say(dear)
 
     def _say_how_to_see_all(self) -> None:
+        if not isinstance(self._log_dir, Path):
+            return
         said = hint(self.params or {}, self._every, self._counts_batches, self._log_dir)
         if said is not None:
             self._say(said)

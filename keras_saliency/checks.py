@@ -58,8 +58,8 @@ def local_folder(log_dir: Any) -> Path:
     """The folder of this machine that was meant; addresses of remote storage are refused."""
     if not isinstance(log_dir, str | os.PathLike):
         raise TypeError(
-            "log_dir must be a folder; labels go with their images, as in "
-            "SaliencyCallback((images, labels), log_dir). "
+            "log_dir must be a folder, or a writer with the methods images, scalars and close; "
+            "labels go with their images, as in SaliencyCallback((images, labels), log_dir). "
             f"Received: log_dir of type {type(log_dir).__name__}"
         )
     text = os.fspath(log_dir)

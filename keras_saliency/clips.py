@@ -11,8 +11,7 @@ from PIL import Image
 from keras_saliency import cards, render
 from keras_saliency.animations import animation
 from keras_saliency.arrays import Array
-from keras_saliency.board.run_writer import Animation
-from keras_saliency.gifs import gif, with_one_palette
+from keras_saliency.gifs import Animation, gif, with_one_palette
 
 _SMALLEST = 240  # of the longer side of a file: what is smaller is enlarged
 _FASTEST = 50  # frames a second: browsers slow down what is faster

@@ -13,7 +13,7 @@ import numpy as np
 from keras_saliency import cards
 from keras_saliency.animations import animation
 from keras_saliency.board.events import encode_jpeg, safe_tag
-from keras_saliency.board.run_writer import Animation
+from keras_saliency.gifs import Animation
 from keras_saliency.opencv import cv2
 from keras_saliency.snapshot import choose_evenly, words
 
@@ -77,7 +77,7 @@ class Columns:
 class FilmStrips:
     """One film strip for each method, of bounded memory however long the training.
 
-    What is kept also lies in a folder, out of which a resumed training goes on.
+    What is kept also lies in a folder, if there is one, out of which a resumed training goes on.
 
     Args:
         names: What each probe is.
@@ -85,7 +85,8 @@ class FilmStrips:
         display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
         of: What is explained.
         frames: How many frames the volumes have of which `display` shows some.
-        folder: Where the columns are kept; what is broken there, or of other probes, is replaced.
+        folder: Where the columns are kept, or None; what is broken there, or of other probes, is
+            replaced.
 
     Example:
         ```python
@@ -101,7 +102,7 @@ class FilmStrips:
         display: np.ndarray,
         of: str,
         frames: int,
-        folder: Path,
+        folder: Path | None,
     ) -> None:
         self._names = list(names)
         self._animated = choose_evenly(labels, _ANIMATED)
@@ -168,9 +169,11 @@ class FilmStrips:
         Raises:
             OSError: If the disk does not take it.
         """
+        if self._folder is None:
+            return
         for method, columns in self._strips.items():
             if not columns.stored:
-                self._store(method, columns)
+                self._store(self._folder, method, columns)
                 columns.stored = True
 
     def _draw(self, method: str) -> np.ndarray:
@@ -180,7 +183,7 @@ class FilmStrips:
         labelled = [(column.label, column.cells) for column in columns.shown]
         return cards.film_strip(self._pictures, self._names, labelled, title=title)
 
-    def _store(self, method: str, columns: Columns) -> None:
+    def _store(self, folder: Path, method: str, columns: Columns) -> None:
         """Put the columns on disk, all or nothing, as one picture in place of many arrays."""
         cells = np.stack([column.cells for column in columns.kept])
         count, probes, height, width, _ = cells.shape
@@ -195,15 +198,17 @@ class FilmStrips:
             labels=[column.label for column in columns.kept],
             sheet=np.frombuffer(encode_jpeg(sheet), np.uint8),
         )
-        self._folder.mkdir(exist_ok=True)
-        place = self._place(method)
+        folder.mkdir(exist_ok=True)
+        place = _place(folder, method)
         place.with_suffix(".part").write_bytes(found.getvalue())
         os.replace(place.with_suffix(".part"), place)
 
     def _restore(self, method: str) -> Columns:
         """Take up the columns of a training that this one goes on with; else begin anew."""
+        if self._folder is None:
+            return Columns()
         try:
-            stored = io.BytesIO(self._place(method).read_bytes())
+            stored = io.BytesIO(_place(self._folder, method).read_bytes())
             with np.load(stored, allow_pickle=False) as found:
                 if str(found["whose"]) != self._whose:
                     return Columns()
@@ -216,5 +221,6 @@ class FilmStrips:
         except Exception:  # whatever a missing or broken file may raise: there is a new strip then
             return Columns()
 
-    def _place(self, method: str) -> Path:
-        return self._folder / f"{safe_tag(method)}.npz"
+
+def _place(folder: Path, method: str) -> Path:
+    return folder / f"{safe_tag(method)}.npz"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 _SAMPLED = 6  # frames, and the last one, of which the colours of all are taken
+
+
+class Animation(NamedTuple):
+    """The bytes of a GIF, and its `(width, height)` in pixels."""
+
+    gif: bytes
+    size: tuple[int, int]
 
 
 def with_one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:

@@ -27,6 +27,7 @@ from keras_saliency.readings import Reader, Readings, scalars
 from keras_saliency.snapshot import Snapshot, choose_evenly, title_of, words
 from keras_saliency.tab import Tab
 from keras_saliency.verdict import Verdict
+from keras_saliency.writers import Relay, Writer
 
 if TYPE_CHECKING:
     from keras_saliency.probes import Probes
@@ -74,7 +75,7 @@ class Recorder:
 
     def __init__(
         self,
-        writer: RunWriter,
+        writer: RunWriter | Relay,
         names: Sequence[str],
         display: np.ndarray,
         labels: Sequence[str | None],
@@ -103,7 +104,7 @@ class Recorder:
             display[self._drawn],
             of,
             frames,
-            writer.path.parent / "film-strips",
+            None if writer.folder is None else writer.folder / "film-strips",
         )
         self._signed: set[str] = set()
         self._on_fault = on_fault
@@ -120,7 +121,7 @@ class Recorder:
     def of_probes(
         cls,
         probes: "Probes",
-        log_dir: Path,
+        log_dir: Path | Writer,
         run: str,
         *,
         resume_at: int | None,
@@ -133,7 +134,7 @@ class Recorder:
 
         Args:
             probes: The probes.
-            log_dir: Where TensorBoard looks for runs.
+            log_dir: Where TensorBoard looks for runs, or the user's writer.
             run: The name of the run, to which a number is added where it is taken.
             resume_at: The first step that is written now, where the newest run of this name is
                 continued if there is one; None for a new run.
@@ -145,10 +146,17 @@ class Recorder:
         Returns:
             The recorder, and whether it goes on with an older run.
         """
-        folder = new_run(log_dir, run, resume=resume_at is not None)
-        continued = any(folder.iterdir())
-        writer, labels = RunWriter(folder, resume_at if continued else None), probes.label_texts()
-        shown = choose_evenly(labels, _DRAWN)
+        labels, continued = probes.label_texts(), False
+        writer: RunWriter | Relay
+        tab = None
+        if isinstance(log_dir, Path):
+            folder = new_run(log_dir, run, resume=resume_at is not None)
+            continued = any(folder.iterdir())
+            writer = RunWriter(folder, resume_at if continued else None)
+            shown = choose_evenly(labels, _DRAWN)
+            tab = Tab(writer, probes, shown, of=of, settings=settings)
+        else:
+            writer = Relay(log_dir)
         recorder = cls(
             writer,
             probes.names,
@@ -158,7 +166,7 @@ class Recorder:
             of=of,
             frames=probes.frames,
             clips=probes.clips,
-            tab=Tab(writer, probes, shown, of=of, settings=settings),
+            tab=tab,
             tile_maps=tile_maps,
             on_fault=on_fault,
         )
@@ -406,7 +414,7 @@ class Recorder:
         except OSError as error:  # which all that is written meets alike
             self._tell(
                 f"disk {type(error).__name__} {error.errno}",
-                f"the run {self._writer.path.parent} is incomplete since {self._when} ({error})",
+                f"{self._writer.place} is incomplete since {self._when} ({error})",
             )
         except Exception as error:
             kind = type(error).__name__

@@ -508,7 +508,7 @@ def test_what_only_the_model_tells_is_said_before_anything_is_trained(case, tmp_
 COMMANDS = {
     "a mistyped command": (
         ["explane"],
-        ["'explane'", "'demo', 'explain', 'motion', 'tensorboard'"],
+        ["'explane'", "'demo', 'explain', 'motion', 'report'"],
     ),
     "a folder for a picture": (["explain", "{model}", "."], ["no picture .", "path of a picture"]),
     "a model in small letters": (["explain", "vgg16", "{picture}"], ["Did you mean VGG16"]),

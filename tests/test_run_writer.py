@@ -8,7 +8,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.util import tensor_util
 
 from keras_saliency.board.events import new_run
-from keras_saliency.board.run_writer import Animation, RunWriter
+from keras_saliency.board.run_writer import RunWriter
+from keras_saliency.gifs import Animation
 
 
 def read(folder, tag):

@@ -155,7 +155,7 @@ class EventWriter:
     else cuts the file short, an `OSError` says so and writing goes on in a second file.
 
     Args:
-        run_dir: The folder of the run, which exists.
+        run_dir: The folder of the run, which exists; it stays known as `folder`.
         continued_at: Where a run is continued, the first step that is written anew: what the run
             holds from there on counts no more.
 
@@ -173,7 +173,8 @@ class EventWriter:
     """
 
     def __init__(self, run_dir: str | os.PathLike[str], continued_at: int | None = None) -> None:
-        self._run_dir = pathlib.Path(run_dir)
+        self.folder = pathlib.Path(run_dir)
+        self.place = f"the run {self.folder}"
         self._lock = threading.Lock()
         self._begin_file()
         if continued_at is not None:
@@ -289,12 +290,12 @@ class EventWriter:
     def _begin_file(self) -> None:
         # TensorBoard reads the files of a run in the order of their names, so this one is the last
         # also where the clock of another machine, which wrote before, is ahead.
-        names = (one.name.split(".") for one in self._run_dir.glob("events.out.tfevents.*"))
+        names = (one.name.split(".") for one in self.folder.glob("events.out.tfevents.*"))
         before = (int(name[3]) for name in names if name[3].isdecimal())
         second = max([int(time.time()), *(each + 1 for each in before)])
         host = re.sub(r"[^\w.-]", "-", socket.gethostname())
         stamp = f"{second:010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
-        self.path = self._run_dir / f"events.out.tfevents.{stamp}.v2"
+        self.path = self.folder / f"events.out.tfevents.{stamp}.v2"
         self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
         self._size = 0
         version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")

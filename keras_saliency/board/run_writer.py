@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -11,19 +11,15 @@ from tensorboard.plugins.custom_scalar import metadata as charts_metadata
 
 from keras_saliency.board.events import EventWriter
 
+if TYPE_CHECKING:
+    from keras_saliency.gifs import Animation
+
 _CATEGORY = "What the model looks at"
 
 # Keras writes `epoch_loss` in the runs "train" and "validation"; in our run, where it writes none,
 # both have a tag of their own. With `update_freq=7` all it writes is `batch_loss`.
 _LOSS = r"(epoch_(val_)?|batch_|evaluation_)loss(_vs_iterations)?$"
 _ACCURACY = r"(epoch_(val_)?|batch_)\w*acc(uracy)?$"
-
-
-class Animation(NamedTuple):
-    """The bytes of a GIF, and its `(width, height)` in pixels."""
-
-    gif: bytes
-    size: tuple[int, int]
 
 
 class RunWriter(EventWriter):

@@ -213,6 +213,16 @@ def pytorch_grad_cam(torch):
         return _peer("pytorch_grad_cam")
 
 
+@pytest.fixture(scope="session")
+def mlflow():
+    return _peer("mlflow")
+
+
+@pytest.fixture(scope="session")
+def wandb():
+    return _peer("wandb")
+
+
 def _peer(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old names in scipy, which are theirs to mend
