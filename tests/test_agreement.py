@@ -21,9 +21,10 @@ TOLERANCE = 1e-4  # of a map's peak
 def elsewhere(backend, act, folder, *names):
     """Save models, or explain saved ones, in a process of another backend."""
     script = Path(__file__).with_name("agreement.py")
+    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     done = subprocess.run(
         [sys.executable, str(script), act, str(folder), *names],
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=environment,
         capture_output=True,
         text=True,
     )

@@ -233,9 +233,8 @@ LAYERS = ("low", "top")
 def test_one_layer_is_layer_cam_there(classifier, photos, layer):
     model, images = classifier(pooled=False), photos(2)
     found = explain(model, images, with_options("layer_cam", layers=[layer]), target=1).maps
-    np.testing.assert_array_equal(
-        found, explain(model, images, "layer_cam", layer=layer, target=1).maps
-    )
+    there = explain(model, images, "layer_cam", layer=layer, target=1).maps
+    np.testing.assert_allclose(found, there, rtol=1e-6)  # two programs, which XLA may round apart
 
 
 def test_dead_maps_are_fused_to_a_dead_map(classifier, photos):
