@@ -32,6 +32,9 @@ export class FileClient {
   }
 
   #bytes(key) {
-    return Uint8Array.from(atob(this.data.pictures[key]), (letter) => letter.charCodeAt(0));
+    const text = atob(this.data.pictures[key]);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
   }
 }
