@@ -205,3 +205,17 @@ def test_tiles_show_the_pen(example, tmp_path):
     for tag in ("tile-map/00_slide-to-be-read", "tile-mosaic/00_slide-to-be-read_grad-cam"):
         assert (steps[tag][0], steps[tag][-1]) == (-1, 5)
     assert last["tiles-accuracy/00_slide-to-be-read"] < 0.95
+
+
+@pytest.mark.slow
+def test_what_moves_and_what_is_looked_at(example, tmp_path):
+    said = example("motion", "--videos", 300, "--log-dir", "there")
+    assert "no evidence of background" in next(x for x in said.splitlines() if "independent" in x)
+    assert "relies on the" in next(x for x in said.splitlines() if "the same way" in x)
+    for run in ("independent", "the-same-way"):
+        with Image.open(tmp_path / f"looks-at-{run}.gif") as gif:
+            assert (gif.n_frames, gif.width) == (6, 240)
+        steps, _ = read(tmp_path / "there" / run / "saliency")
+        assert {"video/grad-cam", "shortcut-twins/background", "focus/grad-cam"} <= steps.keys()
+    with Image.open(tmp_path / "moves.gif") as gif:
+        assert gif.n_frames == 6

@@ -1,6 +1,9 @@
 """The verdict on videos: does a model look at what moves, or at the scene?"""
 
+from contextlib import nullcontext
+
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -305,3 +308,81 @@ def test_preprocessing_is_applied_to_the_twins():
     )
     found = shortcuts.to_input(shortcuts.donors.pixels[:2])
     np.testing.assert_allclose(found, shortcuts.donors.pixels[:2] / 64 - 2, atol=1e-6)
+
+
+# Trained networks, whose reliance is known from videos with the light on the other side.
+
+
+def network(kind):
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    seen = {
+        "Conv3D": [
+            layers.Conv3D(12, 3, activation="relu"),
+            layers.Conv3D(16, 3, strides=(1, 2, 2), activation="relu"),
+            layers.GlobalAveragePooling3D(),
+        ],
+        "ConvLSTM2D": [
+            layers.ConvLSTM2D(8, 5, strides=2, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+        ],
+    }[kind]
+    model = keras.Sequential(
+        [
+            keras.Input((FRAMES, *SIZE, 3)),
+            layers.Rescaling(1 / 64, offset=-2),
+            *seen,
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.004), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def reliance(model, camera):
+    """The truth: how much fewer are right when the light is on the other side."""
+    right = []
+    for correlation in (1.0, 0.0):
+        drawn, _ = lit(correlation, 9, count=200, camera=camera)
+        right.append(model.evaluate(drawn.videos.astype("float32"), drawn.labels, verbose=0)[1])
+    return right[0] - right[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("camera", ["still", "pan"])
+@pytest.mark.parametrize(
+    ("kind", "correlation"), [("Conv3D", 1.0), ("Conv3D", 0.5), ("ConvLSTM2D", 0.5)]
+)
+def test_a_training_is_told_what_its_network_looks_at(kind, correlation, camera, tmp_path):
+    drawn, _ = lit(correlation, 3, count=600, camera=camera)
+    some = drawn.videos[:200], drawn.labels[:200]
+    model = network(kind)
+    probes = ks.Probes(drawn.videos[-4:], drawn.labels[-4:], masks="motion")
+    made = ks.Shortcuts(some, masks="motion", every=5)
+    watch = ks.SaliencyCallback(probes, tmp_path, ["grad_cam"], shortcuts=made, strict=True)
+    biased = correlation == 1.0
+    expected = pytest.warns(UserWarning, match="relies on") if biased else nullcontext()
+    with expected:
+        model.fit(
+            drawn.videos.astype("float32"),
+            drawn.labels,
+            batch_size=16,
+            epochs=10,
+            verbose=0,
+            callbacks=[watch],
+        )
+    truth, found = reliance(model, camera), watch.verdict
+    assert truth > 0.8 if biased else abs(truth) < 0.05
+    assert found.alarm == biased
+    assert found.cause == ("background" if biased else None)
+    assert found.gaps["background"][0] == pytest.approx(truth, abs=0.15)
+    given = ks.Shortcuts((*some, drawn.masks[:200]))
+
+    def probabilities(images):
+        return model.predict(images, verbose=0)
+
+    exact = judged(probabilities, given)
+    for name, (gap, _) in exact.gaps.items():
+        assert found.gaps[name][0] == pytest.approx(gap, abs=0.1), name
