@@ -209,7 +209,7 @@ def test_tiles_show_the_pen(example, tmp_path):
 
 @pytest.mark.slow
 def test_what_moves_and_what_is_looked_at(example, tmp_path):
-    said = example("motion", "--videos", 300, "--log-dir", "there")
+    said = example("motion", "--log-dir", "there")
     assert "no evidence of background" in next(x for x in said.splitlines() if "independent" in x)
     assert "relies on the" in next(x for x in said.splitlines() if "the same way" in x)
     for run in ("independent", "the-same-way"):
