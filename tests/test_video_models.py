@@ -194,10 +194,14 @@ def test_the_last_state_of_a_recurrent_convolution_is_one_frame_for_all(name):
 
 def test_layers_after_the_last_state_are_found_too():
     model = sequential(
-        kl.ConvLSTM2D(3, 3), kl.Conv2D(4, 2, name="after"), kl.ReLU(), kl.Flatten(), kl.Dense(2)
+        kl.ConvLSTM2D(3, 3),
+        kl.Conv2D(4, 2, name="after"),
+        kl.ReLU(name="last"),
+        kl.Flatten(),
+        kl.Dense(2),
     )
     found = ks.explain(model, videos(2), "grad_cam", target=1)
-    assert found.layer == "re_lu"
+    assert found.layer == "last"
     assert found.maps.shape == (2, 1, 4, 6)
     assert found.overlay().shape == found.display.shape
 
