@@ -11,7 +11,7 @@ from keras_saliency import autodiff
 from keras_saliency.passes import Setting
 from keras_saliency.untouched import untouched
 
-_AT_ONCE = 128
+_AT_ONCE = 128  # images, or frames of videos
 
 
 class Forward:
@@ -29,18 +29,23 @@ class Forward:
         """Compute the probability of each class.
 
         Args:
-            images: Model inputs, `(n, height, width, channels)`.
+            images: Model inputs, `(n, height, width, channels)`, or videos `(n, frames, ...)`.
 
         Returns:
             `(n, classes)` in [0, 1].
         """
         found = []
         with untouched(self._setting.model):
-            for rows in chunks(len(images), _AT_ONCE):
+            for rows in chunks(len(images), at_a_time(_AT_ONCE, images)):
                 outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
                 found.append(ops.convert_to_numpy(outputs))
         outputs = np.concatenate(found)[: len(images)]
         return np.asarray(self._setting.head.probabilities(outputs))
+
+
+def at_a_time(count: int, images: np.ndarray) -> int:
+    """How many images, or videos of together so many frames, are taken at a time."""
+    return count if images.ndim == 4 else max(1, count // images.shape[1])
 
 
 def chunks(count: int, size: int) -> Iterator[np.ndarray]:

@@ -78,7 +78,7 @@ class Pool:
         fewest = -(-FEWEST_RECEIVERS // len(tested))
         watched = max(1, RECEIVERS // len(tested))
         watched = min(watched, max(fewest, smallest - DONORS_NEEDED), smallest)
-        most = most_donors(len(groups))
+        most = most_donors(len(groups), self.pixels.ndim == 5)
         receivers = np.concatenate([group[:watched] for group in tested])
         free = ~np.isin(self.origin, self.origin[receivers])
         donors = np.concatenate([group[free[group]][:most] for group in groups.values()])
@@ -123,7 +123,7 @@ def read_pool(
     """
     probes, known, masks_from, among = _read(source, preprocess, among)
     pixels, scaling = read_pixels(probes)
-    chosen, labels = _choose(known, among, probes.class_names)
+    chosen, labels = _choose(known, among, probes.class_names, probes.kind == "volume")
     pool = Pool(
         pixels=pixels[chosen],
         images=probes.images[chosen],
@@ -153,8 +153,10 @@ def read_pool(
     return _with_made_masks(pool) if make else pool
 
 
-def most_donors(classes: int) -> int:
-    """How many donors of each class are kept."""
+def most_donors(classes: int, videos: bool = False) -> int:
+    """How many donors of each class are kept: of videos, which fill the memory, as few as do."""
+    if videos:
+        return DONORS_NEEDED
     return min(MOST_DONORS, max(DONORS_NEEDED, _DONORS // classes))
 
 
@@ -211,7 +213,7 @@ def _read_arrays(
             f"Received: labels.shape={np.shape(arrays[1])}"
         )
     classes = _classes_of(settle_labels(arrays[1], len(images), None))
-    chosen, found = _choose(classes, among)
+    chosen, found = _choose(classes, among, videos=images.ndim == 5)
     chosen = chosen if classes.ndim == 1 else np.unique(chosen)
     labels, among = classes[chosen], np.unique(found)
     if not rest:
@@ -267,7 +269,10 @@ def _groups(labels: Array) -> dict[int, Array]:
 
 
 def _choose(
-    labels: Array, among: Array | None, names: tuple[str, ...] | None = None
+    labels: Array,
+    among: Array | None,
+    names: tuple[str, ...] | None = None,
+    videos: bool = False,
 ) -> tuple[Array, Array]:
     """Indices of enough examples of each class, in random order, and what they stand for."""
     rng = np.random.default_rng(_SEED)
@@ -277,7 +282,7 @@ def _choose(
     elif len(groups) > _CLASSES_AT_MOST:
         groups = _some(groups, 0 if labels.ndim == 1 else labels.shape[1], rng, names)
     tested = len(groups) // labels.ndim
-    enough = round(_SPARE * (most_donors(len(groups)) + RECEIVERS // max(tested, 1)))
+    enough = round(_SPARE * (most_donors(len(groups), videos) + RECEIVERS // max(tested, 1)))
     chosen = {label: rng.permutation(group)[:enough] for label, group in groups.items()}
     stood_for = np.repeat(list(chosen), [len(group) for group in chosen.values()])
     return np.concatenate(list(chosen.values())), stood_for

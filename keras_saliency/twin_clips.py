@@ -7,7 +7,7 @@ donor: the object is what moves, and the background the scene behind it.
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,8 @@ class Clips:
 class Frames(Pictures):
     """The frames of clips, of which those of a clip have one cast, one texture and one place."""
 
-    def __init__(self, pixels: Array, labels: Array, masks: Array | None) -> None:
-        self._count = pixels.shape[1]
+    def __init__(self, pixels: Array, labels: Array, masks: Array | None, first: int = 0) -> None:
+        self._count, self._first = pixels.shape[1], first
         flat = None if masks is None else masks.reshape(-1, *masks.shape[2:])
         super().__init__(pixels.reshape(-1, *pixels.shape[2:]), labels.repeat(self._count), flat)
 
@@ -63,7 +63,12 @@ class Frames(Pictures):
     @cached_property
     def casts(self) -> Array:
         """The mean of each clip's frames."""
-        return self._alike(super().casts)
+        return self._alike(self._clip_by_clip("casts"))
+
+    @cached_property
+    def residuals(self) -> Array:
+        """As of pictures; the phases are those of the clip."""
+        return self._clip_by_clip("residuals")
 
     @cached_property
     def areas(self) -> Array:
@@ -83,7 +88,21 @@ class Frames(Pictures):
         return found.repeat(self._count, axis=0)
 
     def _seed(self, index: int) -> int:
-        return index // self._count
+        return self._first
+
+    def _clip_by_clip(self, name: str) -> Array:
+        """Compute what pictures have: of all frames at once it would take too much memory."""
+        masks = repeat(None) if self.masks is None else self._by_clip(self.masks)
+        parts = zip(
+            self._by_clip(self.pixels), masks, self._by_clip(self.backgrounds), strict=False
+        )
+        found = []
+        for k, (pixels, mask, scenes) in enumerate(parts):
+            given = None if mask is None else mask[None]
+            clip = Frames(pixels[None], self.labels[:1], given, k)
+            clip.backgrounds = scenes
+            found.append(getattr(super(Frames, clip), name))
+        return np.concatenate(found)
 
     def _by_clip(self, values: Array) -> Array:
         return values.reshape(-1, self._count, *values.shape[1:])
@@ -150,6 +169,8 @@ def scene_of(clip: Array, hidden: Array) -> Array:
         >>> bool((scene_of(clip, clip[..., 0] > 100) == 90).all())
         True
     """
+    if not hidden.any():
+        return clip
     ways = _ways(clip, hidden)
     scene, clear = clip.copy(), (~hidden).astype(np.float32)
     size = clip.shape[2:0:-1]

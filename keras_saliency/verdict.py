@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from keras_saliency.arrays import Array
+from keras_saliency.forward import at_a_time
 from keras_saliency.scaling import rgb
 from keras_saliency.shortcuts import Shortcuts
 from keras_saliency.twin_clips import stills, twins_of
@@ -236,10 +237,11 @@ class Assessor:
         drawn = confident[_draw(sides, rng)]
         i, j = np.repeat(np.arange(len(receivers)), 2 * _DRAWS), drawn.reshape(-1)
         found = []
-        for part in _parts(len(i), _ASKED):
+        asked, composed = (at_a_time(n, receivers.pixels) for n in (_ASKED, _COMPOSED))
+        for part in _parts(len(i), asked):
             inputs = [
                 self._shortcuts.to_input(twins_of(twins, receivers, donors, i[few], j[few]))
-                for few in _parts(part.stop, _COMPOSED, part.start)
+                for few in _parts(part.stop, composed, part.start)
             ]
             found.append(self._ask(np.concatenate(inputs), receivers.labels[i[part]]))
         return _Trial(drawn, np.concatenate(found).reshape(drawn.shape))

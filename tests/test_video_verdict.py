@@ -221,6 +221,9 @@ def both(biased):
     }
 
 
+MASKS = ["motion", pytest.param("given", marks=pytest.mark.slow)]
+
+
 def judged(model, shortcuts):
     assessor = Assessor(shortcuts, model)
     assessor.evaluate(0)
@@ -240,7 +243,7 @@ def test_what_moves_is_the_object(both):
     assert b.any((2, 3)).all()
 
 
-@pytest.mark.parametrize("masks", ["given", "motion"])
+@pytest.mark.parametrize("masks", MASKS)
 def test_a_model_that_looks_at_the_mover_gives_no_alarm(biased, both, masks):
     """Although the light goes with the direction in all videos."""
     assert (sees_the_way(biased.videos.astype("float32")).argmax(1) == biased.labels).mean() > 0.9
@@ -251,7 +254,7 @@ def test_a_model_that_looks_at_the_mover_gives_no_alarm(biased, both, masks):
     assert ("masks made by a program" in verdict.text) == (masks == "motion")
 
 
-@pytest.mark.parametrize("masks", ["given", "motion"])
+@pytest.mark.parametrize("masks", MASKS)
 def test_a_model_that_looks_at_the_scene_gives_an_alarm(both, masks):
     verdict = judged(sees_the_light, both[masks])
     assert verdict.alarm
