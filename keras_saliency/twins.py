@@ -146,9 +146,9 @@ class Nuisance:
 
     Example:
         >>> def swap_left_half(receivers, donors, i, j):
-        ...     twins = receivers.pixels[i].astype("float32")
+        ...     twins, theirs = receivers.pixels[i].astype("float32"), donors.pixels[j]
         ...     half = twins.shape[2] // 2
-        ...     twins[:, :, :half] = donors.pixels[j][:, :, :half]
+        ...     twins[:, :, :half] = theirs[:, :, :half]
         ...     return twins
         >>> left = Nuisance("left_half", "the left half", swap_left_half)
         >>> from keras_saliency.demo import scenes

@@ -223,7 +223,7 @@ def test_a_model_of_several_labels_has_a_verdict(tmp_path):
     watch = ks.SaliencyCallback(probes, tmp_path, shortcuts=(images, rows, masks))
     with pytest.warns(UserWarning, match="relies on the background"):
         model.fit(images, rows, epochs=5, verbose=0, callbacks=[watch])
-    assert watch.verdict.per_class[0] > 0.5 > 0.2 > abs(watch.verdict.per_class[1])
+    assert watch.verdict.per_class[0] > 0.5 > abs(watch.verdict.per_class[1])
     assert "shortcut-twins/mark" in events(tmp_path).Tags()["tensors"]
 
 
@@ -233,8 +233,8 @@ def test_a_model_of_several_labels_has_a_verdict(tmp_path):
         pytest.param(
             *(3, "sigmoid", "binary_crossentropy"),
             marks=pytest.mark.needs(
-                backend="tensorflow or torch",
-                why="with JAX Keras tries the loss before any callback, and says it first",
+                backend="tensorflow",
+                why="on others Keras tries the loss before any callback, and says it first",
             ),
         ),
         (2, "softmax", "categorical_crossentropy"),
