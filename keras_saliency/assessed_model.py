@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.forward import Forward, chunks
+from keras_saliency.memory import with_fewer
 from keras_saliency.methods.saliency import saliency
 from keras_saliency.notices import warn_user
 from keras_saliency.passes import Setting
@@ -112,13 +113,18 @@ class AssessedModel:
         Plain saliency: over many noisy copies of an image the gap of the mark comes out the same.
         """
         labels = labels % self._setting.head.classes  # One is lacking where it would be.
-        found = []
-        with untouched(self._setting.model):
-            for rows in chunks(len(images), self._batch_size):
+
+        def attempt(at_once: int) -> np.ndarray:
+            found = []
+            for rows in chunks(len(images), at_once):
                 batch = self._scored.attend(
                     np.asarray(images[rows], "float32"), labels[rows].astype("int32"), _SPOTS
                 )
                 maps = saliency(self._scored, batch)
                 found.append(ops.convert_to_numpy(maps))
+            return np.concatenate(found)[: len(images)]
+
+        with untouched(self._setting.model):
+            maps, self._batch_size = with_fewer(attempt, self._batch_size)
             self._scored.forget()
-        return np.concatenate(found)[: len(images)]
+        return maps

@@ -1,4 +1,4 @@
-"""The one file that knows the backend: compiling, gradients, looking without computing, ranks."""
+"""The one file that knows the backend: compiling, gradients, memory, ranks."""
 
 from __future__ import annotations
 
@@ -123,6 +123,15 @@ def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dic
         found = torch.autograd.grad(scores.sum(), list(leaves.values()), allow_unused=True)
     scores, rest = keras.tree.map_structure(_detached, (scores, rest))
     return scores, rest, dict(zip(leaves, found, strict=True))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether what failed did so because the device or the computer lacks memory."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}:  # TensorFlow, torch
+        return True
+    words = ("RESOURCE_EXHAUSTED", "allocate memory")  # JAX, and torch on a CPU
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def parts(model: keras.Model) -> list[Any]:

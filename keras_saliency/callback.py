@@ -74,7 +74,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             nothing: look at the accuracy besides.
         every: Look after every so many epochs, or, as in `"200 batches"`, batches; these have the
             global batch for their step and a run of their own.
-        batch_size: At most so many probes in one pass.
+        batch_size: At most so many probes in one pass; half of them, and so on, where memory runs
+            out.
         strict: Raise faults during training instead of warning once.
         max_overhead: Share of an epoch's time, above 0 and below 1, for which the training may be
             held; None for any. It is measured while training, from the second epoch on, and where
@@ -129,7 +130,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._max_overhead = max_overhead
         self._faults: set[str] = set()
         self._recorder: Recorder | Unheard | None = None
-        self._unsaid: str | None = None
+        self._unsaid: list[str] = []
         self._has_hinted = False
         self._last: Snapshot | None = None
         self._best: Snapshot | None = None
@@ -205,7 +206,7 @@ class SaliencyCallback(keras.callbacks.Callback):
                 on_fault=self._warn,
             )
         self._last = self._best = None
-        self._is_timed, self._unsaid = False, None
+        self._is_timed = False
         self._overhead = Overhead(
             self._max_overhead,
             self._every,
@@ -241,10 +242,21 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def _first_look(self) -> Look:
         """Look for the first time, when a method that fails is still an error."""
-        look = self._explainer.look()
+        look = self._ask()
         for name, error in look.errors.items():
             error.add_note(f"While computing {name!r}; nothing has been trained.")
             raise error
+        return look
+
+    def _ask(self, left_out: frozenset[str] = frozenset()) -> Look:
+        """Ask about all probes; where memory is short this is told, though nothing is missing."""
+        before = self._explainer.batch_size
+        look = self._explainer.look(left_out=left_out)
+        if self._explainer.batch_size < before:
+            self._unsaid.append(
+                f"out of memory with batch_size={before}, so it looks at "
+                f"{self._explainer.batch_size} images at a time from now on"
+            )
         return look
 
     def _assess(self, epoch: int, logs: dict[str, Any] | None) -> None:
@@ -289,7 +301,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         try:
             self._bring_weights_back()
             with self._stopwatch.running() as taken:
-                look = self._explainer.look(left_out=left_out)
+                look = self._ask(left_out)
                 for name, error in look.errors.items():
                     self._fault(name, f"{name!r} could not be computed ({error})", error)
                 self._record(step, when, look, logs or {})
@@ -409,18 +421,20 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Keep within `max_overhead`; without it, measure the first looks within an epoch, once."""
         if self._max_overhead is not None:
             watch = self._stopwatch
-            self._unsaid = self._overhead.settle(epoch + 1, watch.rest, watch.seconds)
-            if self._unsaid is not None:
+            settled = self._overhead.settle(epoch + 1, watch.rest, watch.seconds)
+            if settled is not None:
+                self._unsaid.append(settled)
                 self._tell_about(epoch)
         elif not self._is_timed and self._stopwatch.seconds:
             self._is_timed = True
-            self._unsaid = self._stopwatch.told(f"epoch {epoch + 1}")
+            told = self._stopwatch.told(f"epoch {epoch + 1}")
+            self._unsaid += [] if told is None else [told]
 
     def _say_what_it_took(self) -> None:
         """Tell it between epochs, when no progress bar is in the way."""
-        if self._unsaid is not None:
-            self._say(self._unsaid)
-            self._unsaid = None
+        for text in self._unsaid:
+            self._say(text)
+        self._unsaid = []
 
     def _say(self, text: str) -> None:
         """Tell the user something, as Keras tells of its progress."""

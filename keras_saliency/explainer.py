@@ -21,6 +21,7 @@ from keras_saliency.checks import check_call, check_count
 from keras_saliency.clips import save_gif
 from keras_saliency.heads import Head, Of
 from keras_saliency.layers import LayerChoice, Place
+from keras_saliency.memory import may_do_with_fewer, with_fewer
 from keras_saliency.notebook import figure_html, png
 from keras_saliency.passes import Setting
 from keras_saliency.probes import Probes
@@ -228,7 +229,7 @@ class Explainer:
         self._methods = name_methods(chosen)
         self._images = np.asarray(probes.images, "float32")
         self._extras = list(probes.extras.values())
-        self._size = _balanced(len(self._images), batch_size)
+        self._batch_size = batch_size
         self._model = model
         call = fitting(model, probes.form, self._images, target.output)
         call.build(self._images, *self._extras)
@@ -265,48 +266,78 @@ class Explainer:
         """How many changed copies of each image a method sends through the model, by name."""
         return self._plan.copies
 
+    @property
+    def batch_size(self) -> int:
+        """At most so many images go through the model at once, as far as memory allows."""
+        return self._batch_size
+
     def look(self, *, left_out: frozenset[str] = frozenset(), show_progress: bool = False) -> Look:
         """Explain all images with the model's weights of now, and leave no trace in the model.
+
+        Where memory runs out, half as many go through the model at once, now and later. A method
+        that has not enough of it for a single one is given up, as any that fails.
 
         Methods may be left out by name. With `show_progress`, a bar appears on the screen if this
         lasts.
         """
-        batches = -(-len(self._images) // self._size)
+        most = self._batch_size if any(self.copies.values()) else len(self._images)
+        most = min(most, self._batch_size)
+        with untouched(self._model):
+            look, found = with_fewer(lambda n: self._look(n, left_out, show_progress), most)
+        if found < most:
+            self._batch_size = found
+        return look
+
+    def _look(self, at_once: int, left_out: frozenset[str], show_progress: bool) -> Look:
+        size = _balanced(len(self._images), at_once)
+        self._scored.batch_size = at_once
+        batches = -(-len(self._images) // size)
         self._scored.progress = Progress(batches) if show_progress else None
         maps: dict[str, list[np.ndarray]] = {n: [] for n in self._methods if n not in left_out}
         seconds = dict.fromkeys(maps.keys() - dict(self._plan.inside).keys(), 0.0)
         errors: dict[str, Exception] = {}
         facts: list[dict[str, np.ndarray]] = []
-        with untouched(self._model):
-            for rows, real in self._chunks():
-                detail = self._setting.aim.detail[rows]
-                extras = [extra[rows] for extra in self._extras]
-                batch = self._scored.attend(self._images[rows], detail, self._plan, extras)
-                facts.append({k: v[:real] for k, v in self._scored.facts().items()})
-                for name in (n for n in maps if n not in errors):
-                    began = time.perf_counter()
-                    try:
-                        found = self._map(name, batch)
-                        maps[name].append(_as_maps(found, name, batch)[:real])
-                    except Exception as error:
-                        errors[name] = error
-                    if name in seconds:
-                        seconds[name] += time.perf_counter() - began
-            self._scored.forget()
+        for rows, real in self._chunks(size):
+            batch = self._attend(rows, at_once)
+            facts.append({k: v[:real] for k, v in self._scored.facts().items()})
+            for name in (n for n in maps if n not in errors):
+                began = time.perf_counter()
+                try:
+                    found = self._map(name, batch)
+                    maps[name].append(_as_maps(found, name, batch)[:real])
+                except Exception as error:
+                    if may_do_with_fewer(error, at_once):
+                        raise
+                    errors[name] = error
+                if name in seconds:
+                    seconds[name] += time.perf_counter() - began
+        self._scored.forget()
         together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
         seen = [name for name in maps if name not in errors]
         done = {name: np.concatenate(maps.pop(name)) for name in seen}
         return Look(done, errors, **together, seconds=seconds)
+
+    def _attend(self, rows: np.ndarray, at_once: int) -> Any:
+        """Turn to some of the images, and return their tensor."""
+        asked = (self._images[rows], self._setting.aim.detail[rows])
+        extras = [extra[rows] for extra in self._extras]
+        try:
+            return self._scored.attend(*asked, self._plan, extras)
+        except Exception as error:
+            if not self._plan.inside or may_do_with_fewer(error, at_once):
+                raise
+        # A method within the pass may be what fails, and must not take the others with it.
+        return self._scored.attend(*asked, self._plan.apart, extras)
 
     def _map(self, name: str, batch: Any) -> Any:
         """Return a method's maps of the batch attended to, which the pass may have made already."""
         made = self._scored.maps
         return made[name] if name in made else self._methods[name](self._scored, batch)
 
-    def _chunks(self) -> Iterator[tuple[np.ndarray, int]]:
+    def _chunks(self, size: int) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the rows of batches of one size, the last filled up, so that one trace serves."""
-        for start in range(0, len(self._images), self._size):
-            rows = np.arange(start, start + self._size)
+        for start in range(0, len(self._images), size):
+            rows = np.arange(start, start + size)
             real = int((rows < len(self._images)).sum())
             rows = np.minimum(rows, len(self._images) - 1)
             yield rows, real

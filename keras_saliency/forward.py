@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import autodiff
+from keras_saliency.memory import with_fewer
 from keras_saliency.passes import Setting
 from keras_saliency.untouched import untouched
 
@@ -24,6 +25,7 @@ class Forward:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._outputs = autodiff.compiled(setting.call, setting.model)
+        self._at_once = _AT_ONCE
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class.
@@ -34,12 +36,18 @@ class Forward:
         Returns:
             `(n, classes)` in [0, 1].
         """
-        found = []
-        with untouched(self._setting.model):
-            for rows in chunks(len(images), at_a_time(_AT_ONCE, images)):
+
+        def attempt(at_once: int) -> np.ndarray:
+            found = []
+            for rows in chunks(len(images), at_once):
                 outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
                 found.append(ops.convert_to_numpy(outputs))
-        outputs = np.concatenate(found)[: len(images)]
+            return np.concatenate(found)[: len(images)]
+
+        most = at_a_time(self._at_once, images)
+        with untouched(self._setting.model):
+            outputs, found = with_fewer(attempt, most)
+        self._at_once = self._at_once * found // most
         return np.asarray(self._setting.head.probabilities(outputs))
 
 

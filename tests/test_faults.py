@@ -3,7 +3,6 @@ and one warning says what is missing.
 """
 
 import ctypes
-import functools
 import os
 import resource
 import shutil
@@ -18,67 +17,13 @@ import keras
 import observed
 import pytest
 from disks import DeadlyFile, Run, SlowFile, fill, immutable, records, small_disk
-from keras import layers
-from observed import after, same, values
+from observed import values
 from test_recorder import Board, snapshot
+from watching import ALL, EPOCHS, NUMBER, PICTURE, PROBES, STRIP, Then, built, watched
 
 import keras_saliency as ks
 from keras_saliency.board.events import new_run
 from keras_saliency.board.run_writer import RunWriter
-
-PROBES = observed.pictures(2, seed=2)
-EPOCHS = 5
-NUMBER, PICTURE, STRIP = "probes/score", "grad-cam/00_0", "film-strip/grad-cam"
-ALL = [-1, *range(EPOCHS)]
-
-
-def built(rate=0.01):
-    """A small network, the same at every call; eager, so that nothing has to be traced."""
-    keras.utils.clear_session()  # so that names are the same again
-    keras.utils.set_random_seed(7)
-    parts = [layers.Conv2D(4, 3, activation="relu"), layers.Dropout(0.4, seed=6)]
-    top = [layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")]
-    model = keras.Sequential([keras.Input(observed.SIZE), *parts, *top])
-    model.compile(keras.optimizers.Adam(rate), observed.CountsLosses(), run_eagerly=True)
-    return model
-
-
-def fitted(model, callbacks=(), **options):
-    x, y = observed.pictures(16)
-    options = {"epochs": EPOCHS, "batch_size": 8, "verbose": 0} | options
-    return model.fit(x, y, callbacks=list(callbacks), **options).history
-
-
-@functools.cache
-def alone():
-    """What the training leaves behind that nobody watches."""
-    model = built()
-    return after(model, fitted(model))
-
-
-class Then(keras.callbacks.Callback):
-    """Does something at the end of some epochs, when all that was seen has been written."""
-
-    def __init__(self, watch, **actions):
-        super().__init__()
-        self.watch = watch
-        self.actions = {int(when.removeprefix("epoch_")): do for when, do in actions.items()}
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch in self.actions:
-            assert self.watch._recorder.flush(60)
-            self.actions[epoch]()
-
-
-def watched(watch, *callbacks):
-    """Train with the callback; assert that the training is the same, and return what was said."""
-    model = built()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        history = fitted(model, [watch, *callbacks])
-    found = after(model, history)
-    same(alone(), found)
-    return [str(one.message) for one in told if "keras_saliency" in str(one.message)]
 
 
 def faulty(folder, methods=("saliency", "grad_cam"), **actions):
@@ -138,6 +83,7 @@ def script_command(script, folder):
         import pathlib, sys
         sys.path.insert(0, {os.path.dirname(__file__)!r})
         from test_faults import *
+        from watching import *
         folder = pathlib.Path({str(folder)!r})
     """
     code = textwrap.dedent(head) + textwrap.dedent(script)
