@@ -154,6 +154,7 @@ class Arms(keras.callbacks.Callback):
 def disarmed():
     yield
     Interrupted.armed = Trips.armed = None
+    Trips.left = 1
 
 
 def looked_at(traits, folder, arms, methods, eager=False):
@@ -198,6 +199,7 @@ EAGER = (*SMALL, "trips")
 def test_a_layer_that_raises_in_the_midst_of_a_pass_leaves_no_trace(error, tmp_path):
     ends = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else None
     told = contextlib.nullcontext() if ends else pytest.warns(UserWarning, match="in a layer")
+    Trips.left = 2  # as what fails is tried again without the methods within the pass
     with told:
         found = looked_at(EAGER, tmp_path, Arms(Trips, error), ["saliency", "grad_cam"], eager=True)
     same(alone(EAGER, eager=True, ends=ends), found)
