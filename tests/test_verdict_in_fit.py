@@ -213,7 +213,10 @@ def several_labels(units, activation="sigmoid", loss="binary_crossentropy"):
     images, ground, masks = scenes(400)
     rows = np.stack([ground, np.arange(400) // 2 % 2], axis=1)
     model = keras.Sequential([*network().layers[:-1], layers.Dense(units, activation=activation)])
-    model.compile(keras.optimizers.Adam(0.05), loss)
+    random = np.random.default_rng(0)  # the same weights on every backend
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape) / np.sqrt(np.prod(weight.shape[:-1])))
+    model.compile(keras.optimizers.Adam(0.02), loss)
     return model, images, rows, masks
 
 
@@ -222,8 +225,8 @@ def test_a_model_of_several_labels_has_a_verdict(tmp_path):
     probes = ks.Probes(images[:3], rows[:3], class_names=["bright", "odd"])
     watch = ks.SaliencyCallback(probes, tmp_path, shortcuts=(images, rows, masks))
     with pytest.warns(UserWarning, match="relies on the background"):
-        model.fit(images, rows, epochs=5, verbose=0, callbacks=[watch])
-    assert watch.verdict.per_class[0] > 0.5 > abs(watch.verdict.per_class[1])
+        model.fit(images, rows, epochs=5, shuffle=False, verbose=0, callbacks=[watch])
+    assert watch.verdict.per_class[0] > 0.5 > 0.2 > abs(watch.verdict.per_class[1])
     assert "shortcut-twins/mark" in events(tmp_path).Tags()["tensors"]
 
 
@@ -234,7 +237,7 @@ def test_a_model_of_several_labels_has_a_verdict(tmp_path):
             *(3, "sigmoid", "binary_crossentropy"),
             marks=pytest.mark.needs(
                 backend="tensorflow",
-                why="on others Keras tries the loss before any callback, and says it first",
+                why="elsewhere Keras tries the loss before any callback, and says it first",
             ),
         ),
         (2, "softmax", "categorical_crossentropy"),
