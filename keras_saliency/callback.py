@@ -43,6 +43,12 @@ from keras_saliency.writers import Writer
 
 logger = logging.getLogger("keras_saliency")
 
+# What a training has made, which goes into no copy: the model, threads, files, compiled functions.
+_OF_A_TRAINING = {
+    *("_siblings", "_probes", "_explainer", "_asked", "_stopwatch", "_overhead", "_is_timed"),
+    *("_settling", "_batch", "_assessor"),
+}
+
 
 class SaliencyCallback(keras.callbacks.Callback):
     """Watch, while a model trains, what it looks at in a few fixed images.
@@ -128,19 +134,34 @@ class SaliencyCallback(keras.callbacks.Callback):
         self._strict = strict
         check_share(max_overhead, "max_overhead")
         self._max_overhead = max_overhead
-        self._faults: set[str] = set()
-        self._recorder: Recorder | Unheard | None = None
-        self._unsaid: list[str] = []
         self._has_hinted = False
-        self._last: Snapshot | None = None
-        self._best: Snapshot | None = None
+        self._forget()
         if self._counts_batches:
             # A batch hook turns off Keras's asynchronous dispatch: there is one only on request.
             self.on_train_batch_end = self._after_batch
 
+    def _forget(self) -> None:
+        """Be as before any training, but for the verdict."""
+        self._faults: set[str] = set()
+        self._recorder: Recorder | Unheard | None = None
+        self._unsaid: list[str] = []
+        self._last: Snapshot | None = None
+        self._best: Snapshot | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give a copy, or a pickle, the settings and the verdict, and no training under way."""
+        left_out = {*_OF_A_TRAINING, "_recorder", "_last", "_best"}
+        kept = {name: value for name, value in vars(self).items() if name not in left_out}
+        return kept | {"_model": None, "params": None}
+
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check everything that can be wrong, before anything is trained."""
         self._close()
+        self._faults = set()
         self._check_clock()
         self._siblings = Siblings(self)
         self._probes = self._load_probes()

@@ -305,6 +305,16 @@ class Probes:
             )
         return cls.from_dataset(value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"extras": dict(self.extras)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a copy, or what was pickled, as read-only as it was."""
+        vars(self).update(state | {"extras": MappingProxyType(state["extras"])})
+        for value in (*vars(self).values(), *self.extras.values()):
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -21,11 +21,11 @@ HUGE = 2**58  # bytes, more than any computer can address
 
 def diverging():
     """A training whose weights are no numbers after a few steps."""
-    return built(layers.BatchNormalization(), optimizer=keras.optimizers.SGD(1e30))
+    return built(layers.BatchNormalization, optimizer=keras.optimizers.SGD(1e30))
 
 
 def greedy():
-    return built(GreedyLayer())
+    return built(GreedyLayer)
 
 
 OTHERS = set(ks.methods.available()) - {"attention_rollout"}  # which asks for a transformer

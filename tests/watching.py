@@ -15,11 +15,18 @@ ALL = [-1, *range(EPOCHS)]
 
 
 def built(*further, optimizer=None):
-    """A small network, the same at every call; eager, so that nothing has to be traced."""
+    """A small network, the same at every call; eager, so that nothing has to be traced.
+
+    `further` makes further layers.
+    """
     keras.utils.clear_session()  # so that names are the same again
     keras.utils.set_random_seed(7)
     parts = [layers.Conv2D(4, 3, activation="relu"), layers.Dropout(0.4, seed=6)]
-    top = [*further, layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")]
+    top = [
+        *(make() for make in further),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(2, activation="softmax"),
+    ]
     model = keras.Sequential([keras.Input(observed.SIZE), *parts, *top])
     optimizer = optimizer or keras.optimizers.Adam(0.01)
     model.compile(optimizer, observed.CountsLosses(), run_eagerly=True)

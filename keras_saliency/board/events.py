@@ -21,6 +21,7 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 
 from keras_saliency.board import PLUGIN_NAME
+from keras_saliency.board.in_use import hold, is_held
 from keras_saliency.board.records import frame
 from keras_saliency.checks import local_folder
 
@@ -58,7 +59,8 @@ def new_run(
         log_dir: The folder that TensorBoard is pointed at; it is made if need be.
         name: The run's name. Where it is taken, `name_2`, `name_3` and so on are used. A folder
             counts as taken when it exists, so two processes that start together never share one.
-        resume: Whether to continue the newest run of this name that holds event files, if any.
+        resume: Whether to continue the newest run of this name that holds event files, if any; one
+            that another process still writes is not continued.
 
     Returns:
         The run's folder, which exists.
@@ -78,7 +80,10 @@ def new_run(
         runs = _numbered_runs(root, name)
         if resume:
             for number in sorted(runs, reverse=True):
-                if any(runs[number].glob("*tfevents*")):
+                files = list(runs[number].glob("*tfevents*"))
+                if any(map(is_held, files)):
+                    break
+                if files:
                     return runs[number]
         return _make_next(root, name, max(runs, default=0) + 1)
     except OSError as error:
@@ -297,6 +302,7 @@ class EventWriter:
         stamp = f"{second:010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
         self.path = self.folder / f"events.out.tfevents.{stamp}.v2"
         self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
+        hold(self._file)
         self._size = 0
         version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
         self._append(frame(version.SerializeToString()))
