@@ -9,6 +9,7 @@
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make bench      what looking costs a training, against targets: a table, figures and a plot
 # make bench-shortcuts    24 trainings with shortcuts and without, against the committed figures
+# make soak     2,000 epochs of a tiny model: memory, threads, files and the run stay as they should
 # make docs    the documentation as a site, in build/site
 # make package    wheel and sdist in dist/, checked as an index would
 # make ci-full    tests on all three backends, comparisons, benchmarks and what takes long
@@ -24,7 +25,7 @@ CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff agreement c
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-min test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts docs package ci-full clean
+.PHONY: demo test test-min test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts soak docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -58,6 +59,9 @@ bench: $(VENV)/installed-dev $(PEERS)/installed
 bench-shortcuts: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/shortcuts/run.py --short
 
+soak: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/soak.py
+
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
@@ -66,7 +70,7 @@ package: $(VENV)/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-ci-full: test test-reference bench docs package $(VENV)/installed-hub
+ci-full: test test-reference bench soak docs package $(VENV)/installed-hub
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference and not browser" -n 2 --dist loadfile
 	for backend in jax torch; do $(MAKE) test BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/background_heat.py
