@@ -118,7 +118,7 @@ class AssessedModel:
             found = []
             for rows in chunks(len(images), at_once):
                 batch = self._scored.attend(
-                    np.asarray(images[rows], "float32"), labels[rows].astype("int32"), _SPOTS
+                    _SPOTS, np.asarray(images[rows], "float32"), labels[rows].astype("int32")
                 )
                 maps = saliency(self._scored, batch)
                 found.append(ops.convert_to_numpy(maps))

@@ -65,6 +65,12 @@ def compiled(function: Function, model: keras.Model) -> Function:
     return torch.no_grad()(_stateless(function))
 
 
+def runs_compiled(model: keras.Model) -> bool:
+    """Tell whether what `compiled` gives runs the model's Python code only when it is traced."""
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and not model.run_eagerly)
+
+
 def traced(function: Function, model: keras.Model, *arrays: np.ndarray) -> None:
     """Run `function(*tensors)` for what it sees in passing, computing as little as can be."""
     backend = keras.backend.backend()

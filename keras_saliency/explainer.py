@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_saliency import methods as all_methods
 from keras_saliency import render
-from keras_saliency.autodiff import check_backend
+from keras_saliency.autodiff import check_backend, runs_compiled
 from keras_saliency.calls import fitting
 from keras_saliency.checks import check_call, check_count
 from keras_saliency.clips import save_gif
@@ -230,6 +230,8 @@ class Explainer:
         self._images = np.asarray(probes.images, "float32")
         self._extras = list(probes.extras.values())
         self._batch_size = batch_size
+        self._held: tuple[Any, ...] | None = None
+        self._traced = 0  # how many at once went through the model in the last look
         self._model = model
         call = fitting(model, probes.form, self._images, target.output)
         call.build(self._images, *self._extras)
@@ -282,8 +284,7 @@ class Explainer:
         """
         most = self._batch_size if any(self.copies.values()) else len(self._images)
         most = min(most, self._batch_size)
-        with untouched(self._model):
-            look, found = with_fewer(lambda n: self._look(n, left_out, show_progress), most)
+        look, found = with_fewer(lambda n: self._look(n, left_out, show_progress), most)
         if found < most:
             self._batch_size = found
         return look
@@ -297,21 +298,26 @@ class Explainer:
         seconds = dict.fromkeys(maps.keys() - dict(self._plan.inside).keys(), 0.0)
         errors: dict[str, Exception] = {}
         facts: list[dict[str, np.ndarray]] = []
-        for rows, real in self._chunks(size):
-            batch = self._attend(rows, at_once)
-            facts.append({k: v[:real] for k, v in self._scored.facts().items()})
-            for name in (n for n in maps if n not in errors):
-                began = time.perf_counter()
-                try:
-                    found = self._map(name, batch)
-                    maps[name].append(_as_maps(found, name, batch)[:real])
-                except Exception as error:
-                    if may_do_with_fewer(error, at_once):
-                        raise
-                    errors[name] = error
-                if name in seconds:
-                    seconds[name] += time.perf_counter() - began
-        self._scored.forget()
+        with untouched(self._model, is_traced=self._is_traced(at_once)):
+            for rows, real in self._chunks(size):
+                batch = self._attend(rows, at_once)
+                told, made = self._scored.told()
+                facts.append({k: v[:real] for k, v in told.items()})
+                for name in (n for n in maps if n not in errors):
+                    began = time.perf_counter()
+                    try:
+                        found = made.get(name)
+                        if found is None:
+                            found = self._methods[name](self._scored, batch)
+                        maps[name].append(_as_maps(found, name, batch)[:real])
+                    except Exception as error:
+                        if may_do_with_fewer(error, at_once):
+                            raise
+                        errors[name] = error
+                    if name in seconds:
+                        seconds[name] += time.perf_counter() - began
+            self._scored.forget()
+        self._traced = at_once
         together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
         seen = [name for name in maps if name not in errors]
         done = {name: np.concatenate(maps.pop(name)) for name in seen}
@@ -319,20 +325,30 @@ class Explainer:
 
     def _attend(self, rows: np.ndarray, at_once: int) -> Any:
         """Turn to some of the images, and return their tensor."""
-        asked = (self._images[rows], self._setting.aim.detail[rows])
-        extras = [extra[rows] for extra in self._extras]
+        given = self._given(rows)
         try:
-            return self._scored.attend(*asked, self._plan, extras)
+            return self._scored.attend(self._plan, *given)
         except Exception as error:
             if not self._plan.inside or may_do_with_fewer(error, at_once):
                 raise
         # A method within the pass may be what fails, and must not take the others with it.
-        return self._scored.attend(*asked, self._plan.apart, extras)
+        with untouched(self._model):
+            return self._scored.attend(self._plan.apart, *given)
 
-    def _map(self, name: str, batch: Any) -> Any:
-        """Return a method's maps of the batch attended to, which the pass may have made already."""
-        made = self._scored.maps
-        return made[name] if name in made else self._methods[name](self._scored, batch)
+    def _given(self, rows: np.ndarray) -> tuple[Any, ...]:
+        """Return what a pass gets of some images; where these are all, it stays on the device."""
+        are_all = len(rows) == len(self._images)
+        if are_all and self._held is not None:
+            return self._held
+        parts = (self._images, self._setting.aim.detail, *self._extras)
+        given = tuple(part[rows] for part in parts)
+        self._held = tuple(map(ops.convert_to_tensor, given)) if are_all else None
+        return self._held or given
+
+    def _is_traced(self, at_once: int) -> bool:
+        """Tell whether a look runs nothing but compiled passes that were traced before."""
+        ours = all(map(all_methods.is_built_in, self._methods.values()))
+        return ours and at_once == self._traced and runs_compiled(self._model)
 
     def _chunks(self, size: int) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the rows of batches of one size, the last filled up, so that one trace serves."""

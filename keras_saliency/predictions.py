@@ -42,7 +42,8 @@ def read_predictions(
     predicted = chances.argmax(axis=-1)
     names = class_names or ()
     texts = [names[c] if c < len(names) else f"class {c}" for c in predicted]
-    confidence = np.take_along_axis(chances, predicted[:, None], axis=-1)[:, 0]
+    rows = np.arange(len(chances))
+    confidence = chances[rows, predicted]
     if labels is None:
         return Predictions(texts, confidence, unknown, [None] * len(outputs))
     if labels.ndim == 2:
@@ -52,9 +53,8 @@ def read_predictions(
         )
         correct = [bool(labels[i, c] > 0.5) for i, c in enumerate(predicted)]
         return Predictions(texts, confidence, probability, list(correct))
-    known = np.isin(labels, np.arange(chances.shape[-1]))
+    known = (labels >= 0) & (labels < chances.shape[-1]) & (labels % 1 == 0)
     classes = np.where(known, labels, 0).astype(int)
-    own = np.take_along_axis(chances, classes[:, None], axis=-1)[:, 0]
-    probability = np.where(known, own, np.nan)
+    probability = np.where(known, chances[rows, classes], np.nan)
     hits = zip(predicted == classes, known, strict=True)
     return Predictions(texts, confidence, probability, [bool(h) if k else None for h, k in hits])

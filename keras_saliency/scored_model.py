@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -69,14 +70,12 @@ class ScoredModel:
             `"value"` for a regression.
         batch_size: At most so many images go through the model at once.
         progress: Told of the passes over copies of the images, `(done, all)`, or None.
-        maps: Of the batch attended to, the maps that came out of the pass, by method.
     """
 
     def __init__(self, setting: Setting, batch_size: int) -> None:
         self.of = setting.aim.of
         self.batch_size = batch_size
         self.progress: Callable[[int, int], None] | None = None
-        self.maps: dict[str, Any] = {}
         self._setting = setting
         self._passes: dict[Plan, Callable[..., Any]] = {}
         self._elsewhere: dict[Any, ScoredModel] = {}
@@ -84,6 +83,7 @@ class ScoredModel:
         self._images: Any = None
         self._beside: list[Any] = []  # what the target knows of each image, and the other inputs
         self._answers: dict[str, Any] = {}
+        self._inside: list[str] = []  # methods whose maps the pass has made
         self._asked: set[str] = set()
         self._rehearsing = self._turns_away = False
         # Small gradients vanish in float16; a power of two is taken out again without a trace.
@@ -200,7 +200,7 @@ class ScoredModel:
         asked: dict[bool, set[str]] = {False: set(), True: set()}
         inside, copies = [], dict.fromkeys(methods, 0)
         for name, method in methods.items():
-            self.attend(images, np.zeros(len(images)), _NOTHING, extras)
+            self.attend(_NOTHING, images, np.zeros(len(images)), *extras)
             self._turns_away = False
             try:
                 method(self, self._images)
@@ -214,32 +214,39 @@ class ScoredModel:
         self.forget()
         return Plan(frozenset(asked[False]), tuple(inside), frozenset(asked[True]), copies)
 
-    def attend(
-        self,
-        images: np.ndarray,
-        detail: np.ndarray,
-        plan: Plan,
-        extras: Sequence[np.ndarray] = (),
-    ) -> Any:
+    def attend(self, plan: Plan, images: Any, detail: Any, *extras: Any) -> Any:
         """Turn to a batch, answer what is planned in one pass, and return the batch's tensor."""
         self._images = ops.convert_to_tensor(images)
         self._beside = [ops.convert_to_tensor(one) for one in (detail, *extras)]
-        self._answers, self._asked, self.maps = {}, set(), {}
+        self._answers, self._asked = {}, set()
+        self._inside = [name for name, _ in plan.inside]
         if not self._rehearsing:
             self._answers = self._pass(plan, self._images, *self._beside)
-            self.maps = self._answers.pop("maps")
             self._beside[0] = self._answers["detail"]
         return self._images
 
     def forget(self) -> None:
         """Let go of the batch and of the answers about it."""
-        self._images, self._beside, self._answers, self.maps = None, [], {}, {}
+        self._images, self._beside, self._answers = None, [], {}
         for there in (*self._elsewhere.values(), *filter(None, [self._copies])):
             there.forget()
 
-    def facts(self) -> dict[str, np.ndarray]:
-        """Return scores, classes and the model's own outputs for the batch attended to."""
-        return {name: ops.convert_to_numpy(self._answers[name]) for name in _FACTS[:-1]}
+    def told(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return facts about the batch attended to, and the maps that its pass made, by method.
+
+        The facts are scores, classes and the model's own outputs. All come from the device in one
+        copy, but for outputs of another type than float32.
+        """
+        flat, *parts = self._answers["told"]
+        values, start, arrays = ops.convert_to_numpy(flat), 0, []
+        for shape in (tuple(part.shape) for part in parts):
+            end = start + math.prod(shape)
+            arrays.append(values[start:end].reshape(shape))
+            start = end
+        scores, classes, *maps = arrays[: 2 + len(self._inside)]
+        outputs = arrays[len(maps) + 2 :] or [ops.convert_to_numpy(self._answers["outputs"])]
+        facts = {"scores": scores, "classes": classes.astype("int32"), "outputs": outputs[0]}
+        return facts, dict(zip(self._inside, maps, strict=True))
 
     def _here_too(self, there: ScoredModel) -> ScoredModel:
         """Turn another view of the model to the batch that is attended to here."""
@@ -332,8 +339,9 @@ class ScoredModel:
         def mapped(scale: Any, images: Any, *beside: Any) -> dict[str, Any]:
             found = answer(scale, images, *beside)
             there = self._answered(images, found)
-            maps = {name: method(there, images) for name, method in plan.inside}
-            return {name: found[name] for name in (*_FACTS, *plan.questions)} | {"maps": maps}
+            maps = [method(there, images) for _, method in plan.inside]
+            handed_out = {name: found[name] for name in (*_FACTS, *plan.questions)}
+            return handed_out | {"told": _packed(found, maps)}
 
         return mapped
 
@@ -417,6 +425,15 @@ def settle(
     return Setting(
         call, recording, head, aim(target, head, labels, len(images)), logits, place, no_place
     )
+
+
+def _packed(found: dict[str, Any], maps: list[Any]) -> list[Any]:
+    """Lay facts and maps behind each other, and add them as they are, as their shapes tell."""
+    parts = [found["scores"], found["classes"], *maps]
+    if keras.backend.standardize_dtype(found["outputs"].dtype) == "float32":
+        parts.append(found["outputs"])
+    flat = [ops.reshape(ops.cast(part, "float32"), (-1,)) for part in parts]
+    return [ops.concatenate(flat), *parts]
 
 
 def _uses_float16(model: keras.Model) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.layers import JaxLayer, Lambda
 
 from keras_saliency import autodiff
 
@@ -19,17 +20,20 @@ _HOLDS = (dict, list, set, deque, tuple, np.ndarray)
 
 
 @contextmanager
-def untouched(model: keras.Model) -> Iterator[None]:
+def untouched(model: keras.Model, *, is_traced: bool = False) -> Iterator[None]:
     """Put back, after a pass, what a layer's Python code or its tracing may have moved.
 
     Args:
         model: The model. Put back is every attribute of its layers; what dicts, lists, sets and
             arrays among them held; and the random streams of the process.
+        is_traced: Whether only compiled passes will run that were traced before. Then Keras's own
+            layers run no Python code, and others do in a callback of the backend alone.
     """
     undone: list[Callable[[], None]] = []
     met: set[int] = set()
     for part in autodiff.parts(model):
-        _note(vars(part), undone, met)
+        if not (is_traced and _is_inert(part)):
+            _note(vars(part), undone, met)
     drawn, drawn_numpy = random.getstate(), np.random.get_state()
     with autodiff.state_kept(model):
         try:
@@ -39,6 +43,12 @@ def untouched(model: keras.Model) -> Iterator[None]:
             np.random.set_state(drawn_numpy)
             for undo in undone:
                 undo()
+
+
+def _is_inert(part: Any) -> bool:
+    """Tell whether a part of a model is Keras's own, and holds no code of the user's."""
+    is_own = type(part).__module__.startswith("keras.src.")
+    return is_own and not isinstance(part, (Lambda, JaxLayer))
 
 
 def _note(value: Any, undone: list[Callable[[], None]], met: set[int]) -> None:

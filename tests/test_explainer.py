@@ -258,6 +258,40 @@ def test_training_goes_on_as_if_nothing_had_been_explained(photos, run_eagerly):
     assert all(np.array_equal(a, b) for a, b in zip(*ended, strict=True))
 
 
+@pytest.mark.needs(backend="tensorflow", why="py_function is TensorFlow's")
+def test_what_a_compiled_layer_does_in_python_is_undone_at_every_look(photos):
+    import tensorflow as tf
+
+    ran = []
+
+    class Counting(kl.Layer):
+        def __init__(self):
+            super().__init__()
+            self.count, self.seen = 0, {"names": []}
+
+        def call(self, inputs):
+            def note(values):
+                ran.append(np.random.random())
+                self.count += 1
+                self.seen["names"].append("one")
+                return values
+
+            noted = tf.py_function(note, [inputs], inputs.dtype)
+            return tf.ensure_shape(noted, inputs.shape)
+
+    model = keras.Sequential([keras.Input((5, 7, 1)), Counting(), kl.Flatten(), kl.Dense(2)])
+    watch = explainer(model, photos(3, (5, 7, 1)), ["saliency"], target=1)
+    layer = model.layers[0]
+    layer.count, layer.seen["names"] = 7, ["before"]
+    ran.clear()
+    np.random.seed(3)
+    for _ in range(3):
+        watch.look()
+    assert len(ran) == 3
+    assert len(set(ran)) == 1  # the stream is where it was
+    assert (layer.count, layer.seen) == (7, {"names": ["before"]})
+
+
 def test_random_streams_go_on_as_if_nothing_had_been_explained(photos):
     def draw(explained):
         model = restless_model()
@@ -282,6 +316,22 @@ def test_what_is_not_our_doing_stays_readable(photos):
 
 def explainer(model, images, chosen, target=0, layer=None):
     return Explainer(model, Probes(images), chosen, Target(target), layer, 32)
+
+
+def test_all_that_a_look_finds_comes_from_the_device_in_one_copy(classifier, photos, monkeypatch):
+    watch = explainer(classifier(), photos(3), ["saliency", "grad_cam", "layer_cam"])
+    watch.look()
+    copied = []
+    convert = keras.ops.convert_to_numpy
+
+    def noting(tensor):
+        copied.append(keras.ops.is_tensor(tensor))
+        return convert(tensor)
+
+    monkeypatch.setattr(keras.ops, "convert_to_numpy", noting)
+    look = watch.look()
+    assert sum(copied) == 1
+    assert set(look.maps) == {"saliency", "grad_cam", "layer_cam"}
 
 
 @pytest.mark.needs(backend="tensorflow or jax", why="torch traces nothing")

@@ -88,8 +88,8 @@ def scorer(
                 # The last part is filled up, so that one trace serves all.
                 rows = np.minimum(np.arange(start, start + size), len(copies) - 1)
                 beside = [extra[rows] for extra in extras]
-                scored.attend(copies[rows], detail[rows], _SCORES, beside)
-                parts.append(scored.facts()["scores"][: len(copies) - start])
+                scored.attend(_SCORES, copies[rows], detail[rows], *beside)
+                parts.append(scored.told()[0]["scores"][: len(copies) - start])
             scored.forget()
         return np.concatenate(parts)
 
