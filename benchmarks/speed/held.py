@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from networks import SEVEN, limit, subject, watching
+from limit import limit
+from networks import SEVEN, subject, watching
 from timing import interleaved, ratio
 
 
@@ -29,4 +30,4 @@ def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[st
         "step": ratio(times["two"], times["step"]),
         "seven": ratio(times["seven"], times["limit"]),
     }
-    return {key: found[key] for key in keys}
+    return {key: found[key.removeprefix("gpu-")] for key in keys}

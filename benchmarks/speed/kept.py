@@ -6,10 +6,12 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from targets import MODELS, ROWS, Row
+from targets import ROWS, Row
 
 
 class Kept:
@@ -35,19 +37,31 @@ class Kept:
         return [
             (row, model, self._known[row.key][model])
             for row in ROWS
-            for model in MODELS
+            for model in row.models
             if model in self._known.get(row.key, {})
         ]
 
 
 def here() -> str:
     """Say on what machine and with what this process measures."""
+    import keras
+
     names = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    packages = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", "tensorflow")]
+    backend = keras.backend.backend()
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", backend)]
     processor = names[0] if names else platform.processor()
     python = f"Python {platform.python_version()}"
-    return ", ".join([f"{os.cpu_count()} cores of {processor}", python, *packages])
+    cores = f"{os.cpu_count()} cores of {processor}"
+    return ", ".join([*gpus(), cores, python, *packages])
+
+
+def gpus() -> list[str]:
+    """Return the names of this machine's GPUs."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()

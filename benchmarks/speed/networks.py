@@ -1,8 +1,8 @@
-"""The networks that are looked at, their probes, and the least that a look must compute."""
+"""The networks that are looked at, their probes, and a training that stands still."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -58,28 +58,11 @@ def subject(name: str, probes: int = PROBES) -> Subject:
     else:
         options = {"weights": None, "classes": CLASSES, "input_shape": (224, 224, 3)}
         model, side, layer = getattr(keras.applications, name)(**options), 224, LAYERS[name]
-    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    # As is quickest on a CPU with TensorFlow, where XLA is not.
+    compiled = keras.backend.backend() == "jax"
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=compiled)
     images = np.random.default_rng(0).uniform(0, 255, (probes, side, side, 3)).astype("float32")
     return Subject(model, layer, images, np.arange(probes) % CLASSES)
-
-
-def limit(given: Subject) -> Callable[[], list[np.ndarray]]:
-    """Write by hand one compiled forward and backward pass, to the images and to the layer."""
-    import tensorflow as tf
-
-    head = given.model.layers[-1]
-    both = keras.Model(given.model.inputs, [given.model.get_layer(given.layer).output, head.input])
-    batch, classes = tf.constant(given.images), tf.constant(given.labels)
-
-    @tf.function
-    def run() -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(batch)
-            features, pooled = both(batch, training=False)
-            logits = tf.gather(pooled @ head.kernel + head.bias, classes, batch_dims=1)
-        return tape.gradient(logits, [batch, features])
-
-    return lambda: [found.numpy() for found in run()]
 
 
 class Watch:

@@ -22,7 +22,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from kept import Kept, here
+from kept import Kept, gpus, here
 from table import print_table
 from targets import MODELS, ROWS, SMALL, Row
 
@@ -34,17 +34,24 @@ def measured(rows: list[Row], model: str, rounds: int) -> dict[str, dict[str, An
     """Measure rows of one file on one model, in a process of its own."""
     python = PEERS if rows[0].with_peers else sys.executable
     keys = [row.key for row in rows]
-    command = [python, __file__, "--measure", rows[0].group, model, str(rounds), *keys]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    network, _, backend = model.partition(", ")
+    environment = os.environ | ({"KERAS_BACKEND": backend} if backend else {})
+    command = [python, __file__, "--measure", rows[0].group, network, str(rounds), *keys]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def jobs(rows: list[Row], models: list[str]) -> list[tuple[list[Row], str]]:
     """List the processes that are needed: rows of one file, and a model."""
-    files = dict.fromkeys(row.group for row in rows)
-    of_file = [[row for row in rows if row.group == group] for group in files]
-    return [(few, model) for few in of_file for model in models if model in few[0].models]
+    files = dict.fromkeys((row.group, row.on_gpu) for row in rows)
+    of_file = [[row for row in rows if (row.group, row.on_gpu) == file] for file in files]
+    return [
+        (few, model)
+        for few in of_file
+        for model in few[0].models
+        if model.partition(", ")[0] in models
+    ]
 
 
 def main() -> None:
@@ -64,9 +71,12 @@ def main() -> None:
         return
     kept = Kept(args.out / "results.json")
     wanted = [row for row in ROWS if row.key in args.rows]
+    if any(row.on_gpu for row in wanted) and not gpus():
+        print("Skipped, since there is no GPU: what is measured on one.", file=sys.stderr)
+        wanted = [row for row in wanted if not row.on_gpu]
     for rows, model in jobs(wanted, args.models):
         print(f"{', '.join(row.key for row in rows)}: {model}", file=sys.stderr, flush=True)
-        rounds = args.rounds or (25 if model == SMALL else 9)
+        rounds = args.rounds or (25 if model.startswith(SMALL) else 9)
         kept.put(model, measured(rows, model, rounds))
     print_table(kept)
     if args.plot:

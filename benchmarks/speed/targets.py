@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SMALL, MOBILE, RESNET = "small CNN", "MobileNetV2", "ResNet50"
 MODELS = (SMALL, MOBILE, RESNET)
+ON_GPU = tuple(f"{model}, {backend}" for backend in ("jax", "torch") for model in MODELS)
+_LARGE_ON_GPU = tuple(name for name in ON_GPU if not name.startswith(SMALL))
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Row:
         most: The largest figure that will do, by model, or None.
         least: The smallest figure that will do, by model, or None.
         with_peers: Whether it runs in the environment that holds the libraries compared with.
+        on_gpu: Whether it needs one; its models are then `"<model>, <backend>"`.
     """
 
     key: str
@@ -29,6 +32,7 @@ class Row:
     most: dict[str, float] | None = None
     least: dict[str, float] | None = None
     with_peers: bool = False
+    on_gpu: bool = False
 
     def target(self, model: str) -> float | None:
         """The figure that is aimed at, or None where no one asks for one."""
@@ -73,4 +77,36 @@ ROWS = (
     Row("linear", "256 probes / 16 times 16 probes, time", "probes", (SMALL, MOBILE), _all(1.05)),
     Row("peak", "256 probes / 16 probes, peak memory", "peak", (SMALL, MOBILE), _all(1.10)),
     Row("resident", "memory after epoch 300 / epoch 20", "resident", (SMALL,), {SMALL: 1.03}),
+    Row(
+        "gpu-limit",
+        "GPU: thread held / one compiled pass",
+        "held",
+        ON_GPU,
+        most=_all(1.10, ON_GPU),
+        on_gpu=True,
+    ),
+    Row(
+        "gpu-step",
+        "GPU: thread held / training step",
+        "held",
+        ON_GPU,
+        most=_all(0.55, _LARGE_ON_GPU),
+        on_gpu=True,
+    ),
+    Row(
+        "gpu-seven",
+        "GPU: held by seven methods / one compiled pass",
+        "held",
+        ON_GPU,
+        most=_all(1.25, ON_GPU),
+        on_gpu=True,
+    ),
+    Row(
+        "gpu-copies",
+        "GPU: copies to the host a look, two methods",
+        "copies",
+        ON_GPU,
+        most=_all(2, ON_GPU),
+        on_gpu=True,
+    ),
 )
