@@ -17,6 +17,7 @@ from keras_saliency import autodiff
 
 _LARGE = 2**24  # bytes; a larger array is taken for a constant
 _HOLDS = (dict, list, set, deque, tuple, np.ndarray)
+_REQUEST = "stop_training"  # of a model: a signal, or another thread, may ask for it at any time
 
 
 @contextmanager
@@ -24,8 +25,9 @@ def untouched(model: keras.Model, *, is_traced: bool = False) -> Iterator[None]:
     """Put back, after a pass, what a layer's Python code or its tracing may have moved.
 
     Args:
-        model: The model. Put back is every attribute of its layers; what dicts, lists, sets and
-            arrays among them held; and the random streams of the process.
+        model: The model. Put back is every attribute of its layers, but for a request to stop the
+            training; what dicts, lists, sets and arrays among them held; and the random streams of
+            the process.
         is_traced: Whether only compiled passes will run that were traced before. Then Keras's own
             layers run no Python code, and others do in a callback of the backend alone.
     """
@@ -79,7 +81,7 @@ def _put_back(value: dict[Any, Any], held: dict[Any, Any]) -> None:
     for key in value.keys() - held.keys():
         kind.__delitem__(value, key)
     for key, one in held.items():
-        if key not in value or value[key] is not one:
+        if key not in value or (value[key] is not one and key != _REQUEST):
             kind.__setitem__(value, key, one)
 
 

@@ -220,3 +220,26 @@ def test_what_is_raised_before_training_leaves_no_trace(error, tmp_path):
     arms = keras.callbacks.LambdaCallback(on_train_begin=arm)
     quiet = begun([Ends(error, before_training=True)])
     same(quiet, begun([arms, ks.SaliencyCallback(PROBES, tmp_path)]))
+
+
+def test_a_request_to_stop_that_comes_during_a_look_is_kept(tmp_path):
+    """As a machine that is about to be taken away makes it, by a signal."""
+    model, data = compiled(SMALL), data_of(SMALL)
+    looks = []
+
+    def asked_meanwhile(answering, images):
+        looks.append(images)
+        if len(looks) == 3:  # rehearsed, before training, after the first epoch
+            signal.raise_signal(signal.SIGUSR1)
+        return answering.input_gradients(images)[..., 0]
+
+    def stop(*_):
+        model.stop_training = True
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        watch = ks.SaliencyCallback(PROBES, tmp_path, [asked_meanwhile])
+        history = trained(model, data, [watch], epochs=4)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(history["loss"]) == 1
