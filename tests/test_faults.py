@@ -26,9 +26,9 @@ from keras_saliency.board.events import new_run
 from keras_saliency.board.run_writer import RunWriter
 
 
-def faulty(folder, methods=("saliency", "grad_cam"), **actions):
+def faulty(folder, **actions):
     """Train, and let something happen after some epochs; return the run and the one warning."""
-    watch = ks.SaliencyCallback(PROBES, folder, methods)
+    watch = ks.SaliencyCallback(PROBES, folder, ["grad_cam"])
     (message,) = watched(watch, Then(watch, **actions))
     assert message.endswith("The training goes on.")
     return Run(folder / "saliency"), message
@@ -54,7 +54,9 @@ def test_a_full_disk(tmp_path):
         )
         assert "incomplete since epoch 3" in message
         assert "No space left" in message
-        assert run.steps(NUMBER) == run.steps(PICTURE) == [-1, 0, 1, 4]
+        assert run.steps(PICTURE) == [-1, 0, 1, 4]
+        # Numbers are small: those of a set or two have room in the last page of the file.
+        assert set(run.steps(NUMBER)) >= {-1, 0, 1, 4}
         assert records(event_file(disk))[1] == 0  # nothing is there by half
         assert run.steps(STRIP) == [-1, 0, 1, 4]
 
@@ -98,7 +100,7 @@ def test_a_log_folder_that_is_deleted(tmp_path):
         shutil.copytree(logs, kept)
         shutil.rmtree(logs)
 
-    watch = ks.SaliencyCallback(PROBES, logs)
+    watch = ks.SaliencyCallback(PROBES, logs, ["grad_cam"])
     (message,) = watched(watch, Then(watch, epoch_2=delete))
     assert "incomplete since epoch 4 (the event file was deleted" in message
     assert not logs.exists()  # another training may begin there
@@ -162,7 +164,7 @@ def test_an_event_file_that_is_cut_short(share, tmp_path):
 
 def test_a_disk_that_is_slow(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_saliency.recorder._PATIENCE_S", 0.05)
-    watch = ks.SaliencyCallback(PROBES, tmp_path)
+    watch = ks.SaliencyCallback(PROBES, tmp_path, ["grad_cam"])
     slow = []
 
     def slow_down():
@@ -192,7 +194,7 @@ def end_worker(watch):
 
 @DIES
 def test_a_worker_that_dies_between_two_sets(tmp_path):
-    watch = ks.SaliencyCallback(PROBES, tmp_path)
+    watch = ks.SaliencyCallback(PROBES, tmp_path, ["grad_cam"])
     (message,) = watched(watch, Then(watch, epoch_1=lambda: end_worker(watch)))
     assert "ended the thread that draws, at epoch 2 or at what came next" in message
     run = Run(tmp_path / "saliency")
@@ -220,7 +222,7 @@ class EndsWorkerAtWork(keras.callbacks.Callback):
 
 @DIES
 def test_a_worker_that_dies_at_work(tmp_path):
-    watch = ks.SaliencyCallback(PROBES, tmp_path)
+    watch = ks.SaliencyCallback(PROBES, tmp_path, ["grad_cam"])
     (message,) = watched(watch, EndsWorkerAtWork(watch))
     assert "ended the thread that draws, at epoch 3 or" in message
     run = Run(tmp_path / "saliency")
@@ -347,7 +349,9 @@ def test_loaders_that_fork(tmp_path):
         return values(model.variables)
 
     wanted = train(tmp_path / "alone")
-    found = train(tmp_path / "watched", ks.SaliencyCallback(PROBES, tmp_path / "logs"))
+    found = train(
+        tmp_path / "watched", ks.SaliencyCallback(PROBES, tmp_path / "logs", ["grad_cam"])
+    )
     assert found == wanted
     assert Run(tmp_path / "logs" / "saliency").steps(PICTURE) == [-1, 0, 1, 2]
     (path,) = (tmp_path / "logs" / "saliency").glob("*tfevents*")

@@ -35,7 +35,7 @@ def built(*further, optimizer=None):
 
 def fitted(model, callbacks=(), **options):
     x, y = observed.pictures(16)
-    options = {"epochs": EPOCHS, "batch_size": 8, "verbose": 0} | options
+    options = {"epochs": EPOCHS, "batch_size": 16, "verbose": 0} | options
     return model.fit(x, y, callbacks=list(callbacks), **options).history
 
 
