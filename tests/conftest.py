@@ -2,10 +2,15 @@
 
 import importlib.util
 import os
+from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # JAX would compile most of the time, for models that run but a few times.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if os.environ.get("KERAS_BACKEND") == "jax" and metadata.version("jaxlib").startswith("0.10."):
+    # A quarter of the time to compile; a release that does not know a flag would end the process.
+    FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ.setdefault("XLA_FLAGS", FLAGS)
 if os.environ.get("KERAS_BACKEND") == "torch":  # models are small, and processes several
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
