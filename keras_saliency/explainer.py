@@ -308,8 +308,8 @@ class Explainer:
                     try:
                         found = made.get(name)
                         if found is None:
-                            found = self._methods[name](self._scored, batch)
-                        maps[name].append(_as_maps(found, name, batch)[:real])
+                            found = _as_maps(self._methods[name](self._scored, batch), name, batch)
+                        maps[name].append(found[:real])
                     except Exception as error:
                         if may_do_with_fewer(error, at_once):
                             raise
@@ -318,9 +318,9 @@ class Explainer:
                         seconds[name] += time.perf_counter() - began
             self._scored.forget()
         self._traced = at_once
-        together = {k: np.concatenate([f[k] for f in facts]) for k in facts[0]}
+        together = {k: _joined([f[k] for f in facts]) for k in facts[0]}
         seen = [name for name in maps if name not in errors]
-        done = {name: np.concatenate(maps.pop(name)) for name in seen}
+        done = {name: _joined(maps.pop(name)) for name in seen}
         return Look(done, errors, **together, seconds=seconds)
 
     def _attend(self, rows: np.ndarray, at_once: int) -> Any:
@@ -488,9 +488,14 @@ def _check_names(probes: Probes, head: Head) -> None:
         )
 
 
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:
     try:
-        maps = np.asarray(ops.convert_to_numpy(found), "float32")
+        # A copy, since a method may go on to write into its array.
+        maps = np.array(ops.convert_to_numpy(found), "float32")
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"A method must return maps of numbers. Received: {type(found).__name__} from {name!r}"

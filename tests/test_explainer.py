@@ -318,6 +318,20 @@ def explainer(model, images, chosen, target=0, layer=None):
     return Explainer(model, Probes(images), chosen, Target(target), layer, 32)
 
 
+def test_a_method_may_write_into_its_array_again(classifier, photos):
+    maps = np.zeros((3, 2, 2), "float32")
+
+    def counting(model, images):
+        maps[:] += 1
+        return maps
+
+    watch = explainer(classifier(), photos(3), [counting])
+    maps[:] = 0
+    first, second = watch.look(), watch.look()
+    assert (first.maps["counting"] == 1).all()
+    assert (second.maps["counting"] == 2).all()
+
+
 def test_all_that_a_look_finds_comes_from_the_device_in_one_copy(classifier, photos, monkeypatch):
     watch = explainer(classifier(), photos(3), ["saliency", "grad_cam", "layer_cam"])
     watch.look()

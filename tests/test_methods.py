@@ -70,6 +70,14 @@ def test_saliency_takes_the_maximum_of_channels_by_default(photos):
     np.testing.assert_allclose(found.maps[0], np.abs(weights[..., 1]).max(axis=-1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("channels", ["max", "sum"])
+def test_saliency_reduces_however_many_channels_a_signal_has(photos, channels):
+    model, weights = linear((9, 7))
+    method = functools.partial(methods.get("saliency"), channels=channels)
+    found = explain(model, Probes(photos(2, (9, 7)), kind="signal"), method, target=1)
+    np.testing.assert_allclose(found.maps[0], REDUCED[channels](weights[..., 1]), rtol=1e-6)
+
+
 def test_saliency_refuses_another_reduction(photos):
     model, _ = linear((5, 8, 3))
     method = functools.partial(methods.get("saliency"), channels="mean")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras import ops
 
+from keras_saliency.methods._channels import over_channels
+
 if TYPE_CHECKING:
     from keras_saliency.scored_model import ScoredModel
 
@@ -33,4 +35,4 @@ def gradient_x_input(model: ScoredModel, images: Any) -> Any:
         >>> bool(np.allclose(found.maps.sum(), found.scores[0], atol=1e-5))
         True
     """
-    return ops.sum(images * model.input_gradients(images), axis=-1)
+    return over_channels(ops.sum, ops.add, images * model.input_gradients(images))

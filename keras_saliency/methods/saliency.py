@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from keras import ops
 
+from keras_saliency.methods._channels import over_channels
+
 if TYPE_CHECKING:
     from keras_saliency.scored_model import ScoredModel
 
@@ -41,9 +43,9 @@ def saliency(
     """
     size = ops.abs(model.input_gradients(images))
     if channels == "max":
-        return ops.max(size, axis=-1)
+        return over_channels(ops.max, ops.maximum, size)
     if channels == "sum":
-        return ops.sum(size, axis=-1)
+        return over_channels(ops.sum, ops.add, size)
     if channels == "l2":
         return ops.sqrt(ops.sum(ops.square(size), axis=-1))
     raise ValueError(f"channels must be 'max', 'sum' or 'l2'. Received: channels={channels!r}")
