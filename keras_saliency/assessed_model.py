@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from keras import ops
 
+from keras_saliency.autodiff import runs_compiled
 from keras_saliency.forward import Forward, chunks
 from keras_saliency.memory import with_fewer
 from keras_saliency.methods.saliency import saliency
@@ -57,6 +58,7 @@ class AssessedModel:
         self._setting = replace(setting, aim=labelled)
         self._scored = ScoredModel(self._setting, batch_size)
         self._batch_size = batch_size
+        self._traced = 0  # how many at once went through the model when it was last asked for spots
         self._forward = Forward(self._setting)
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
@@ -116,15 +118,18 @@ class AssessedModel:
 
         def attempt(at_once: int) -> np.ndarray:
             found = []
-            for rows in chunks(len(images), at_once):
-                batch = self._scored.attend(
-                    _SPOTS, np.asarray(images[rows], "float32"), labels[rows].astype("int32")
-                )
-                maps = saliency(self._scored, batch)
-                found.append(ops.convert_to_numpy(maps))
+            model = self._setting.model
+            is_traced = at_once == self._traced and runs_compiled(model)
+            with untouched(model, is_traced=is_traced):
+                for rows in chunks(len(images), at_once):
+                    batch = self._scored.attend(
+                        _SPOTS, np.asarray(images[rows], "float32"), labels[rows].astype("int32")
+                    )
+                    maps = saliency(self._scored, batch)
+                    found.append(ops.convert_to_numpy(maps))
+                self._scored.forget()
+            self._traced = at_once
             return np.concatenate(found)[: len(images)]
 
-        with untouched(self._setting.model):
-            maps, self._batch_size = with_fewer(attempt, self._batch_size)
-            self._scored.forget()
+        maps, self._batch_size = with_fewer(attempt, self._batch_size)
         return maps

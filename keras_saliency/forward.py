@@ -26,6 +26,7 @@ class Forward:
         self._setting = setting
         self._outputs = autodiff.compiled(setting.call, setting.model)
         self._at_once = _AT_ONCE
+        self._traced: set[tuple[int, ...]] = set()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class.
@@ -39,14 +40,17 @@ class Forward:
 
         def attempt(at_once: int) -> np.ndarray:
             found = []
-            for rows in chunks(len(images), at_once):
-                outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
-                found.append(ops.convert_to_numpy(outputs))
+            shape, model = (at_once, *images.shape[1:]), self._setting.model
+            is_traced = shape in self._traced and autodiff.runs_compiled(model)
+            with untouched(model, is_traced=is_traced):
+                for rows in chunks(len(images), at_once):
+                    outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
+                    found.append(ops.convert_to_numpy(outputs))
+            self._traced.add(shape)
             return np.concatenate(found)[: len(images)]
 
         most = at_a_time(self._at_once, images)
-        with untouched(self._setting.model):
-            outputs, found = with_fewer(attempt, most)
+        outputs, found = with_fewer(attempt, most)
         self._at_once = self._at_once * found // most
         return np.asarray(self._setting.head.probabilities(outputs))
 

@@ -29,20 +29,22 @@ def untouched(model: keras.Model, *, is_traced: bool = False) -> Iterator[None]:
             training; what dicts, lists, sets and arrays among them held; and the random streams of
             the process.
         is_traced: Whether only compiled passes will run that were traced before. Then Keras's own
-            layers run no Python code, and others do in a callback of the backend alone.
+            layers run no Python code, and others do in a callback of the backend alone. The random
+            streams are left alone: put back, they would give what a thread that loads data has
+            drawn meanwhile a second time.
     """
     undone: list[Callable[[], None]] = []
     met: set[int] = set()
     for part in autodiff.parts(model):
         if not (is_traced and _is_inert(part)):
             _note(vars(part), undone, met)
-    drawn, drawn_numpy = random.getstate(), np.random.get_state()
+    if not is_traced:
+        undone.append(partial(random.setstate, random.getstate()))
+        undone.append(partial(np.random.set_state, np.random.get_state()))
     with autodiff.state_kept(model):
         try:
             yield
         finally:
-            random.setstate(drawn)
-            np.random.set_state(drawn_numpy)
             for undo in undone:
                 undo()
 

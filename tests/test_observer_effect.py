@@ -2,7 +2,10 @@
 
 import contextlib
 import functools
+import random
 import signal
+import threading
+import time
 
 import keras
 import numpy as np
@@ -243,3 +246,37 @@ def test_a_request_to_stop_that_comes_during_a_look_is_kept(tmp_path):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert len(history["loss"]) == 1
+
+
+class Loads(keras.callbacks.Callback):
+    """Draws random numbers in a thread from the second epoch on, as what augments pictures may."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn, self.over = [], threading.Event()
+        self.thread = threading.Thread(target=self.draw)
+
+    def draw(self):
+        while not self.over.is_set():
+            self.drawn.append((random.random(), np.random.random()))
+            time.sleep(1e-4)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            self.thread.start()
+
+    def on_train_end(self, logs=None):
+        self.over.set()
+        self.thread.join()
+
+
+@pytest.mark.needs(backend="tensorflow or jax", why="code of layers runs at every look elsewhere")
+def test_no_number_that_is_drawn_meanwhile_is_drawn_again(tmp_path):
+    x, y = observed.pictures(220, seed=3)
+    shortcuts = ks.Shortcuts((x, y), masks=None, nuisances=["cast", "mark"])
+    model, loads = compiled(("dropout and batch norm",)), Loads()
+    watch = ks.SaliencyCallback(PROBES, tmp_path, shortcuts=shortcuts)
+    trained(model, data_of(()), [watch, loads], epochs=4)
+    assert len(loads.drawn) > 100
+    for numbers in zip(*loads.drawn, strict=True):
+        assert len(set(numbers)) == len(numbers)
