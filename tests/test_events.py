@@ -272,3 +272,16 @@ def test_importing_pulls_in_neither_tensorflow_nor_keras_nor_opencv():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_program_may_go_to_another_folder_meanwhile(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    writer = events.EventWriter(events.new_run("logs"))
+    monkeypatch.chdir(tmp_path / "there")
+    writer.scalars({"a/0": 1.0}, step=0)
+    writer.flush()
+    writer.close()
+    assert tensors(tmp_path / "here" / "logs" / "saliency", "a/0") == [(0, 1.0)]
+    assert list((tmp_path / "there").iterdir()) == []

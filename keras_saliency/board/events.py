@@ -74,7 +74,7 @@ def new_run(
         run = new_run("logs")  # logs/saliency, the next time logs/saliency_2
         ```
     """
-    root = local_folder(log_dir)
+    root = local_folder(log_dir).absolute()  # a program may go to another folder meanwhile
     try:
         root.mkdir(parents=True, exist_ok=True)
         runs = _numbered_runs(root, name)
