@@ -46,7 +46,7 @@ logger = logging.getLogger("keras_saliency")
 # What a training has made, which goes into no copy: the model, threads, files, compiled functions.
 _OF_A_TRAINING = {
     *("_siblings", "_probes", "_explainer", "_asked", "_stopwatch", "_overhead", "_is_timed"),
-    *("_settling", "_batch", "_assessor"),
+    *("_settling", "_batch", "_in_epoch", "_assessor"),
 }
 
 
@@ -177,6 +177,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             self._begin(epoch)
         self._say_what_it_took()
         self._stopwatch = Stopwatch()
+        self._in_epoch = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the probes, if it is time."""
@@ -207,8 +208,12 @@ class SaliencyCallback(keras.callbacks.Callback):
         return png(sheet.draw(self._last))
 
     def _after_batch(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._batch += 1
-        self._look_if_due(self._batch, self._batch, f"batch {self._batch}", logs)
+        """Look after some batches; with `steps_per_execution` several are over at once."""
+        over = batch + 1
+        over = min(over, (self.params or {}).get("steps") or over)  # Keras counts on past the end
+        last, self._in_epoch = max(1, over - self._in_epoch), over
+        self._batch += last
+        self._look_if_due(self._batch, self._batch, f"batch {self._batch}", logs, last)
 
     def _begin(self, epoch: int) -> None:
         first = self._first_look()
@@ -304,11 +309,11 @@ class SaliencyCallback(keras.callbacks.Callback):
                 logs[f"shortcut_{name}"] = self.verdict.gaps.get(name, (float("nan"),))[0]
 
     def _look_if_due(
-        self, count: int, step: int, when: str, logs: Mapping[str, Any] | None
+        self, count: int, step: int, when: str, logs: Mapping[str, Any] | None, last: int = 1
     ) -> None:
         """Look, if it is time after so many epochs or batches, with the methods that are due."""
         left_out = self._overhead.left_out(count)
-        if self._overhead.looks(count) and self._explainer.copies.keys() - left_out:
+        if self._overhead.looks(count, last) and self._explainer.copies.keys() - left_out:
             self._look(step, when, logs, left_out)
 
     def _look(

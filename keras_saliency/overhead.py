@@ -63,10 +63,15 @@ class Overhead:
         self._trainings: list[float] = []
         self._has_begun, self._counted = False, 0
 
-    def looks(self, count: int) -> bool:
-        """Tell, after each epoch or batch, whether the probes are looked at after so many."""
-        self._counted += 1
-        return count % (self._every * self._pace.look) == 0
+    def looks(self, count: int, last: int = 1) -> bool:
+        """Tell, after each epoch or batch, whether the probes are looked at after so many.
+
+        Where several batches run in one go, it is asked after the last of so many, and looks if it
+        is time after any of these.
+        """
+        self._counted += last
+        period = self._every * self._pace.look
+        return count // period > (count - last) // period
 
     def left_out(self, count: int) -> frozenset[str]:
         """Return the methods that are left out of the look after so many epochs, or batches."""

@@ -339,6 +339,18 @@ def test_every_counts_batches_in_a_run_of_its_own(tmp_path):
     assert steps(events(tmp_path / "saliency_batches"), "probes/score") == [0, 2, 4, 6, 8]
 
 
+@pytest.mark.parametrize(
+    ("at_once", "every", "wanted"), [(2, 2, [0, 2, 4, 7, 9, 10]), (9, 4, [0, 5, 10])]
+)
+def test_batches_that_run_in_one_go_are_counted_one_by_one(at_once, every, wanted, tmp_path):
+    model = functional("softmax")
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=at_once)
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], every=f"{every} batches")
+    x, y = pictures(10)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[watch])  # five an epoch
+    assert steps(events(tmp_path / "saliency_batches"), "probes/score") == wanted
+
+
 def test_no_batch_hook_unless_batches_are_counted():
     assert getattr(ks.SaliencyCallback(pictures(1)).on_train_batch_end, "_is_default", False)
     counting = ks.SaliencyCallback(pictures(1), every="2 batches")
