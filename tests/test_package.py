@@ -1,10 +1,12 @@
 """What would be published: built, looked into, and used from where it was installed."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,26 @@ def test_the_sdist_holds_what_is_needed_to_test_it(built):
 def test_an_index_would_take_both(built):
     said = run("-m", "twine", "check", "--strict", *built.iterdir())
     assert said.count("PASSED") == 2
+
+
+def test_an_index_shows_the_readme_with_its_pictures(built):
+    """Where no file lies beside it: at this version's tag, as files that are kept."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+        said = message_from_bytes(archive.read(name))
+    shown = said.get_payload()
+    home = dict(line.split(", ") for line in said.get_all("Project-URL"))["Homepage"]
+    raw, tag = home.replace("//github.com", "//raw.githubusercontent.com"), f"v{said['Version']}"
+    places = {"!": f"{raw}/{tag}/", "": f"{home}/blob/{tag}/"}
+    link = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
+    given = link.findall((ROOT / "README.md").read_text("utf-8"))
+    beside = [(mark, to) for mark, to in given if not to.startswith("https://")]
+    assert {mark for mark, _ in beside} == {"", "!"}
+    for mark, to in beside:
+        assert to.split("#")[0] in kept()
+        assert f"]({places[mark]}{to})" in shown
+    assert all(to.startswith("https://") for _, to in link.findall(shown))
 
 
 def test_demo_and_readme_work_from_the_installed_wheel(built, tmp_path):
