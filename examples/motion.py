@@ -21,7 +21,8 @@ from keras_saliency.demo.videos import DIRECTIONS, Videos, moving_discs
 from keras_saliency.verdict import Verdict
 
 SCENES = {"independent": 0.5, "the same way": 1.0}  # how often the scene goes with the direction
-FORM = {"size": (22, 32), "frames": 6, "plain": True}
+FORM = {"size": (24, 34), "frames": 6, "plain": True}
+SHOWN = 2  # of the videos that are watched: the one that the animations show
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     option("--log-dir", default="logs")
     args = parser.parse_args()
     probes = watched()
-    ks.motion.find(probes).save("moves.gif", fps=4)
+    ks.motion.find(probes).save("moves.gif", SHOWN, fps=4)
     print(f"{'scene':14}{'right':>8}{'other scene':>13}   verdict")
     for name, correlation in SCENES.items():
         start = time.perf_counter()
@@ -46,7 +47,7 @@ def main() -> None:
         said = f"{verdict.text} ({time.perf_counter() - start:.0f} s)"
         print(f"{name:14}{shares[0]:>8.0%}{shares[1]:>13.0%}   {said}", flush=True)
         found = ks.explain(model, probes, "grad_cam", target="label")
-        found.save(f"looks-at-{name.replace(' ', '-')}.gif", fps=4)
+        found.save(f"looks-at-{name.replace(' ', '-')}.gif", SHOWN, fps=4)
     print(f"\ntensorboard --logdir {args.log_dir}    (Images: video, shortcut-twins)")
 
 
@@ -63,7 +64,7 @@ def train(
     model = network(drawn.videos.shape[1:])
     every = max(1, epochs // 2)
     shortcuts = ks.Shortcuts(
-        (drawn.videos[:200], drawn.labels[:200]),
+        (drawn.videos[:180], drawn.labels[:180]),
         masks="motion",
         nuisances=["background", "cast", "position"],
         every=every,
