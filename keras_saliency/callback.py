@@ -27,6 +27,7 @@ from keras_saliency.overhead import Overhead
 from keras_saliency.overview import Overview
 from keras_saliency.predictions import read_predictions
 from keras_saliency.probes import Probes
+from keras_saliency.readings import check_tags
 from keras_saliency.recorder import Recorder
 from keras_saliency.scaling import rgb
 from keras_saliency.schedule import hint, in_words, read_every
@@ -48,6 +49,11 @@ _OF_A_TRAINING = {
     *("_siblings", "_probes", "_explainer", "_asked", "_stopwatch", "_overhead", "_is_timed"),
     *("_settling", "_batch", "_in_epoch", "_assessor"),
 }
+
+_BY_HAND = (
+    "A loop of your own tells its callbacks of all that happens, in order, as "
+    "keras.callbacks.CallbackList(callbacks, model=model) does with the same hooks. Received: "
+)
 
 
 class SaliencyCallback(keras.callbacks.Callback):
@@ -117,8 +123,12 @@ class SaliencyCallback(keras.callbacks.Callback):
         max_overhead: float | None = None,
     ) -> None:
         super().__init__()
-        self._log_dir = log_dir if isinstance(log_dir, Writer) else local_folder(log_dir)
-        self._methods = list(name_methods(methods).values())
+        if not isinstance(log_dir, Writer) or isinstance(log_dir, type):
+            log_dir = local_folder(log_dir)
+        self._log_dir: Path | Writer = log_dir
+        named = name_methods(methods)
+        check_tags(named)
+        self._methods = list(named.values())
         is_folder = isinstance(probes, (str, Path))
         self._given = check_folder(probes) if is_folder else Probes.of(probes)
         check_choice(layer)
@@ -160,6 +170,8 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check everything that can be wrong, before anything is trained."""
+        if self.model is None:
+            raise ValueError(_BY_HAND + "set_model has not been called.")
         self._close()
         self._faults = set()
         self._check_clock()
@@ -172,6 +184,8 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Draw one set before the first batch, so that what was learnt can be told."""
+        if not hasattr(self, "_explainer"):
+            raise ValueError(_BY_HAND + "on_epoch_begin without on_train_begin.")
         self._remember_the_best()
         if self._recorder is None:
             self._begin(epoch)
@@ -181,6 +195,8 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the probes, if it is time."""
+        if not hasattr(self, "_overhead"):
+            raise ValueError(_BY_HAND + "on_epoch_end without on_epoch_begin.")
         self._assess(epoch, logs)
         if not self._counts_batches:
             self._look_if_due(epoch + 1, epoch, f"epoch {epoch + 1}", logs)

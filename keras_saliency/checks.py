@@ -57,10 +57,12 @@ def check_call(function: Callable[..., Any], arguments: tuple[str, ...], what: s
 def local_folder(log_dir: Any) -> Path:
     """The folder of this machine that was meant; addresses of remote storage are refused."""
     if not isinstance(log_dir, str | os.PathLike):
+        kind = type(log_dir).__name__
+        what = f"the class {log_dir.__name__}" if kind == "type" else f"log_dir of type {kind}"
         raise TypeError(
             "log_dir must be a folder, or a writer with the methods images, scalars and close; "
             "labels go with their images, as in SaliencyCallback((images, labels), log_dir). "
-            f"Received: log_dir of type {type(log_dir).__name__}"
+            f"Received: {what}"
         )
     text = os.fspath(log_dir)
     # A Path has made one slash of two. A single letter before the colon is a drive of Windows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,6 +71,33 @@ class Reader:
         if maps.ndim == 4 and masks.shape[1] != maps.shape[1]:
             masks = _averaged_frames(masks, maps.shape[1])
         return _in_parts(focus.enrichment, _flat(maps), _flat(masks))
+
+
+def check_tags(methods: Iterable[str]) -> None:
+    """Refuse methods whose maps or numbers TensorBoard would take for those of others.
+
+    Raises:
+        ValueError: Names that make the same tags.
+
+    Example:
+        ```python
+        check_tags(["grad_cam", "own_cam"])
+        ```
+    """
+    groups: dict[str, str] = dict.fromkeys(
+        ("probes", "score", "probability"), "the probes' numbers"
+    )
+    for name in methods:
+        group = safe_tag(name)
+        made = {group: f"the method {name!r}"}
+        made |= {f"{kind}-{group}": f"numbers of {name!r}" for kind in ("peak", "focus")}
+        for tag in (one for one in made if one in groups):
+            raise ValueError(
+                "Methods need names of their own, under which TensorBoard files what is written. "
+                f"Received: {made[tag]} and {groups[tag]}, both filed under {tag!r}. Wrap one in a "
+                "function of another name."
+            )
+        groups |= made
 
 
 def scalars(

@@ -26,6 +26,14 @@ ABSENT = "no/such/folder"
 PAIR = (X, Y)
 
 
+def named(name):
+    def method(model, images):
+        raise AssertionError("it is not called")
+
+    method.__name__ = name
+    return method
+
+
 def partial(name, **options):
     return functools.partial(ks.methods.get(name), **options)
 
@@ -108,6 +116,26 @@ WRONG = {
         ValueError,
         ["names of their own", "lambda more than once"],
     ),
+    "methods that differ by a sign": (
+        watch(methods=[named("my_map"), named("my-map")]),
+        ValueError,
+        ["the method 'my-map' and the method 'my_map'", "under 'my-map'"],
+    ),
+    "a method named like numbers": (
+        watch(methods=[named("score")]),
+        ValueError,
+        ["the method 'score' and the probes' numbers", "another name"],
+    ),
+    "a method named like those of another": (
+        watch(methods=["grad_cam", named("peak_grad_cam")]),
+        ValueError,
+        ["the method 'peak_grad_cam' and numbers of 'grad_cam'", "another name"],
+    ),
+    "a writer's class": (
+        watch(PAIR, ks.PictureFolder),
+        TypeError,
+        ["a writer with the methods", "the class PictureFolder"],
+    ),
     "a method of one argument": (
         watch(methods=[lambda model: model]),
         TypeError,
@@ -149,6 +177,21 @@ WRONG = {
     "shortcuts switched on": (watch(shortcuts=True), TypeError, ["`(images, labels)`", "bool"]),
     "shortcuts unlabelled": (watch(shortcuts=X), TypeError, ["need labels", "ndarray"]),
     "the class itself": (watch(shortcuts=ks.Shortcuts), TypeError, ["need labels", "type"]),
+    "a loop without a model": (
+        lambda: watch()().on_train_begin(),
+        ValueError,
+        ["CallbackList(callbacks, model=model)", "set_model has not"],
+    ),
+    "a loop without a beginning": (
+        lambda: watch()().on_epoch_begin(0),
+        ValueError,
+        ["CallbackList(callbacks, model=model)", "without on_train_begin"],
+    ),
+    "a loop of ends": (
+        lambda: watch()().on_epoch_end(0, {}),
+        ValueError,
+        ["CallbackList(callbacks, model=model)", "without on_epoch_begin"],
+    ),
     # --- Probes
     "images of nothing": (probes({}), ValueError, ["at least the images", "an empty dict"]),
     "no inputs": (probes(()), ValueError, ["at least the images", "an empty tuple"]),
