@@ -213,8 +213,12 @@ class FilmStrips:
                 if str(found["whose"]) != self._whose:
                     return Columns()
                 sheet = np.asarray(cv2.imdecode(found["sheet"], cv2.IMREAD_COLOR))[..., ::-1]
-                steps, labels = found["steps"].tolist(), found["labels"].tolist()
+                steps = [int(step) for step in found["steps"]]
+                # There and back, as NumPy lets what is no character be one.
+                labels = [str(label).encode().decode() for label in found["labels"].tolist()]
                 seen, stride = int(found["seen"]), int(found["stride"])
+            if seen < 0 or stride < 1 or len(steps) >= _COLUMNS:
+                return Columns()
             probes, height, width, _ = self._pictures.shape
             cells = sheet.reshape(probes, height, len(steps), width, 3).transpose(2, 0, 1, 3, 4)
             return Columns(seen, stride, list(map(Column, steps, labels, cells)))
