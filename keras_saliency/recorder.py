@@ -37,6 +37,7 @@ _WAITING = 2  # snapshots with pictures that may wait, or are drawn: what a kill
 _PATIENCE_S = 2.0  # how long training waits for room among them, until there is room again
 _CLOSING_S = 120.0
 _DRAWN = 64  # probes at most
+_AT_ONCE = 16  # of them that are written together, and held until then
 _PLAYED = 8  # videos in one animation
 
 
@@ -344,11 +345,12 @@ class Recorder:
             self._signed.add(method)
         signed = method in self._signed
         group = safe_tag(method)
-        tiles = {}
-        for i in self._drawn:
-            map_ = None if maps is None else maps[i]
-            tiles[f"{group}/{self._names[i]}"] = self._tile(method, map_, i, snapshot, signed)
-        self._writer.images(tiles, snapshot.step)
+        for start in range(0, len(self._drawn), _AT_ONCE):
+            tiles = {}
+            for i in self._drawn[start : start + _AT_ONCE]:
+                map_ = None if maps is None else maps[i]
+                tiles[f"{group}/{self._names[i]}"] = self._tile(method, map_, i, snapshot, signed)
+            self._writer.images(tiles, snapshot.step)
         drawn = None if maps is None else maps[self._drawn]
         strip = self._strips.add(method, snapshot.step, snapshot.when, drawn, signed)
         if strip is not None:

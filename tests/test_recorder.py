@@ -232,6 +232,25 @@ def test_a_method_once_negative_stays_signed(tmp_path):
         assert close(shown[step], expected)
 
 
+class CountingWriter(RunWriter):
+    def __init__(self, run_dir):
+        super().__init__(run_dir)
+        self.counts = []
+
+    def images(self, images, step):
+        self.counts.append(len(images))
+        super().images(images, step)
+
+
+def test_pictures_of_many_probes_are_not_held_all_at_once(tmp_path):
+    writer = CountingWriter(new_run(tmp_path))
+    board = Board(tmp_path, n=40, writer=writer)
+    board.run = writer.path.parent
+    tags = board.write(snapshot(0, n=40)).tags("images")
+    assert max(writer.counts) == 16
+    assert len([tag for tag in tags if tag.startswith("grad-cam/")]) == 40
+
+
 def test_few_probes_are_drawn_but_all_are_counted(tmp_path):
     n = 7
     board = Board(
