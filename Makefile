@@ -54,7 +54,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev $(PEERS)/installed
-	$(BIN)/python benchmarks/speed/run.py --plot docs/speed.png
+	$(BIN)/python benchmarks/speed/run.py --docs docs
 
 bench-shortcuts: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/shortcuts/run.py --short

@@ -1,12 +1,13 @@
 """What looking costs, against targets: a table, a file of figures, and a plot.
 
     python benchmarks/speed/run.py [--rows limit step ...] [--models "small CNN" ...] [--rounds N]
-        [--out DIR] [--plot FILE]
+        [--out DIR] [--docs DIR]
 
 Every figure is a ratio of times, or of memory, inside one run, in turns A B A B, and the median of
 the rounds. Each file of rows runs in a process of its own for each model. What is measured takes
 the place of what stood in DIR/results.json, and the table shows all that stands there, so that the
-whole can be run in parts.
+whole can be run in parts. --docs writes it between its marks into DIR/speed.md, and the plot beside
+it; --rows without any measures nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from kept import Kept, gpus, here
-from table import print_table
+from table import filled, table
 from targets import MODELS, ROWS, SMALL, Row
 
 HERE = Path(__file__).parent
@@ -57,11 +58,11 @@ def jobs(rows: list[Row], models: list[str]) -> list[tuple[list[Row], str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     keys = [row.key for row in ROWS]
-    parser.add_argument("--rows", nargs="+", choices=keys, default=keys, metavar="ROW")
+    parser.add_argument("--rows", nargs="*", choices=keys, default=keys, metavar="ROW")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, metavar="MODEL")
     parser.add_argument("--rounds", type=int, help="25 on the small CNN, 9 elsewhere")
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--docs", type=Path, help="write there, such as into docs/")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -78,11 +79,13 @@ def main() -> None:
         print(f"{', '.join(row.key for row in rows)}: {model}", file=sys.stderr, flush=True)
         rounds = args.rounds or (25 if model.startswith(SMALL) else 9)
         kept.put(model, measured(rows, model, rounds))
-    print_table(kept)
-    if args.plot:
+    print(table(kept))
+    if args.docs:
         from plot import plot
 
-        plot(kept, args.plot)
+        page = args.docs / "speed.md"
+        page.write_text(filled(page.read_text(), table(kept)))
+        plot(kept, args.docs / "speed.png")
 
 
 if __name__ == "__main__":
