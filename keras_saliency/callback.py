@@ -242,6 +242,7 @@ class SaliencyCallback(keras.callbacks.Callback):
                 self._log_dir,
                 name,
                 resume_at=begun if epoch > 0 else None,
+                later=sum(map(self._shares_folder, self._siblings.after())),
                 of=self._explainer.of,
                 settings=settings(self.model, self._explainer, self._target, self._rhythm),
                 tile_maps=TileMaps.of(self._probes, self._explainer.head),
@@ -264,6 +265,11 @@ class SaliencyCallback(keras.callbacks.Callback):
             focus, verdict = self._probes.masks is not None, self._shortcuts is not None
             self._recorder.record_charts(focus=focus, verdict=verdict)
             self._tell_about(before)
+
+    def _shares_folder(self, other: keras.callbacks.Callback) -> bool:
+        """Tell whether another callback's runs lie beside this one's, under the same name."""
+        alike = isinstance(other, SaliencyCallback) and other._log_dir == self._log_dir
+        return alike and other._counts_batches == self._counts_batches
 
     def _begin_assessing(self, epoch: int) -> Assessor | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""

@@ -126,6 +126,7 @@ class Recorder:
         run: str,
         *,
         resume_at: int | None,
+        later: int,
         of: str,
         settings: Mapping[str, str],
         tile_maps: "TileMaps | None",
@@ -139,6 +140,7 @@ class Recorder:
             run: The name of the run, to which a number is added where it is taken.
             resume_at: The first step that is written now, where the newest run of this name is
                 continued if there is one; None for a new run.
+            later: How many callbacks that come after this one have runs of this name.
             of: What is explained.
             settings: What a reader of the Saliency tab should know besides.
             tile_maps: What draws the slides, where the probes are tiles.
@@ -151,7 +153,7 @@ class Recorder:
         writer: RunWriter | Relay
         tab = None
         if isinstance(log_dir, Path):
-            folder = new_run(log_dir, run, resume=resume_at is not None)
+            folder = new_run(log_dir, run, resume_at is not None, later)
             continued = any(folder.iterdir())
             writer = RunWriter(folder, resume_at if continued else None)
             shown = choose_evenly(labels, _DRAWN)

@@ -35,6 +35,10 @@ class Siblings:
         kind = keras.callbacks.EarlyStopping
         return [one for one in self._listed if isinstance(one, kind) and one.restore_best_weights]
 
+    def after(self) -> list[keras.callbacks.Callback]:
+        """Return those whose hooks run after those of the one that asks."""
+        return self._listed[self._listed.index(self._callback) + 1 :]
+
     def comes_before(self, other: keras.callbacks.Callback) -> bool:
         """Whether another callback's hooks run before those of the one that asks."""
         return self._listed.index(other) < self._listed.index(self._callback)

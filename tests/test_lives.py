@@ -120,6 +120,21 @@ def test_two_trainings_into_one_folder_at_once(tmp_path):
         assert run.values(NUMBER)[4] == pytest.approx(scores(model), rel=1e-5)
 
 
+def test_two_callbacks_of_a_training_each_go_on_in_their_run(tmp_path):
+    def both():
+        few, many = (observed.pictures(count, seed=count) for count in (2, 3))
+        return [ks.SaliencyCallback(each, tmp_path, ["saliency"]) for each in (few, many)]
+
+    model = built()
+    for epochs in ({"epochs": 2}, {"initial_epoch": 2}):
+        fitted(model, both(), **epochs)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["saliency", "saliency_2"]
+    for name, count in (("saliency", 2), ("saliency_2", 3)):
+        run = Run(tmp_path / name)
+        assert run.steps(NUMBER) == ALL
+        assert len([tag for tag in run.tags if tag.startswith("saliency/0")]) == count
+
+
 def test_a_run_that_another_process_writes_is_not_continued(tmp_path):
     writes = new_run(tmp_path)
     (begun, tell_begun), (over, tell_over) = os.pipe(), os.pipe()

@@ -51,7 +51,7 @@ def safe_tag(text: str) -> str:
 
 
 def new_run(
-    log_dir: str | os.PathLike[str], name: str = "saliency", resume: bool = False
+    log_dir: str | os.PathLike[str], name: str = "saliency", resume: bool = False, later: int = 0
 ) -> pathlib.Path:
     """Make the folder of a new TensorBoard run, or find the one to continue.
 
@@ -61,6 +61,7 @@ def new_run(
             counts as taken when it exists, so two processes that start together never share one.
         resume: Whether to continue the newest run of this name that holds event files, if any; one
             that another process still writes is not continued.
+        later: How many of the newest runs are those of other callbacks of the same training.
 
     Returns:
         The run's folder, which exists.
@@ -83,8 +84,9 @@ def new_run(
                 files = list(runs[number].glob("*tfevents*"))
                 if any(map(is_held, files)):
                     break
-                if files:
+                if files and not later:
                     return runs[number]
+                later -= bool(files)
         return _make_next(root, name, max(runs, default=0) + 1)
     except OSError as error:
         raise OSError(
