@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keras_saliency.explainer import Explainer, Look
     from keras_saliency.probes import Probes
 
+_LACKING = ". Install it, or set KERAS_BACKEND to what is installed of tensorflow, jax and torch."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 _PICTURES = 1000  # steps of each, as many as TensorBoard keeps of numbers
 _COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba", None: "rgb"}
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0
-    except (OSError, TypeError, ValueError) as error:
-        sys.stderr.write(f"keras-saliency {args.command}: {_one_line(error)}\n")
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        mend = _LACKING if isinstance(error, ImportError) else ""
+        sys.stderr.write(f"keras-saliency {args.command}: {_one_line(error)}{mend}\n")
         return 2
 
 

@@ -5,6 +5,7 @@ how to mend it. What other tests refuse already is not repeated here.
 """
 
 import functools
+import importlib.util
 import os
 import subprocess
 import sys
@@ -642,3 +643,14 @@ def test_what_is_wrong_around_the_program_is_said(case):
     assert found.returncode == 1
     last = found.stderr.strip().splitlines()[-1]
     assert not [part for part in parts if part not in last], last
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="it is installed")
+def test_a_command_says_in_one_line_that_a_backend_is_not_installed():
+    code = "import sys; from keras_saliency.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "explain", "VGG16", __file__]
+    environment = os.environ | {"KERAS_BACKEND": "openvino"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "No module named 'openvino'. Install it, or set KERAS_BACKEND" in found.stderr
