@@ -83,7 +83,9 @@ def test_maps_do_not_depend_on_the_batch_size(found, method):
 def test_a_batch_is_explained_as_one_by_one(classifier, photos, found, method):
     """One alone is in other company, too: its noise and masks must be the same."""
     model, chosen = classifier(pooled=False), with_options(method, **FEW[method])
-    assert_close(explain(model, photos(3)[1:2], chosen, batch_size=1).maps[0], found(method)[1])
+    alone = explain(model, photos(3)[1:2], chosen, batch_size=1).maps[0]
+    # Score-CAM scales the faintest channel to 0..1, and with it what torch rounds otherwise there.
+    assert_close(alone, found(method)[1], share=1e-4 if method == "score_cam" else 1e-5)
 
 
 @pytest.mark.parametrize("method", FEW)
