@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Rows = slice | np.ndarray  # of images: a slice where they need no copy
+
 _SHOWN = 8  # images, by a notebook
 _PER_IMAGE = ("maps", "scores", "targets", "outputs", "display")
 
@@ -294,36 +296,46 @@ class Explainer:
         self._scored.batch_size = at_once
         batches = -(-len(self._images) // size)
         self._scored.progress = Progress(batches) if show_progress else None
-        maps: dict[str, list[np.ndarray]] = {n: [] for n in self._methods if n not in left_out}
-        seconds = dict.fromkeys(maps.keys() - dict(self._plan.inside).keys(), 0.0)
+        chosen = [name for name in self._methods if name not in left_out]
+        seconds = dict.fromkeys(set(chosen) - dict(self._plan.inside).keys(), 0.0)
+        facts: dict[str, np.ndarray] = {}
+        maps: dict[str, np.ndarray] = {}
         errors: dict[str, Exception] = {}
-        facts: list[dict[str, np.ndarray]] = []
         with untouched(self._model, is_traced=self._is_traced(at_once)):
-            for rows, real in self._chunks(size):
+            for rows, at in self._chunks(size):
                 batch = self._attend(rows, at_once)
                 told, made = self._scored.told()
-                facts.append({k: v[:real] for k, v in told.items()})
-                for name in (n for n in maps if n not in errors):
+                for fact, found in told.items():
+                    self._keep(facts, fact, found, at)
+                for name in (n for n in chosen if n not in errors):
                     began = time.perf_counter()
                     try:
-                        found = made.get(name)
-                        if found is None:
-                            found = _as_maps(self._methods[name](self._scored, batch), name, batch)
-                        maps[name].append(found[:real])
+                        if name not in made:
+                            map_ = self._methods[name](self._scored, batch)
+                            made[name] = _as_maps(map_, name, batch)
+                        self._keep(maps, name, made[name], at)
                     except Exception as error:
                         if may_do_with_fewer(error, at_once):
                             raise
                         errors[name] = error
+                        maps.pop(name, None)
                     if name in seconds:
                         seconds[name] += time.perf_counter() - began
-            self._scored.forget()
+                self._scored.forget()
         self._traced = at_once
-        together = {k: _joined([f[k] for f in facts]) for k in facts[0]}
-        seen = [name for name in maps if name not in errors]
-        done = {name: _joined(maps.pop(name)) for name in seen}
-        return Look(done, errors, **together, seconds=seconds)
+        return Look(maps, errors, **facts, seconds=seconds)
 
-    def _attend(self, rows: np.ndarray, at_once: int) -> Any:
+    def _keep(self, kept: dict[str, np.ndarray], name: str, found: np.ndarray, at: slice) -> None:
+        """Put what was found of some images where it belongs among that of all."""
+        count, real = len(self._images), at.stop - at.start
+        if real == count:
+            kept[name] = found
+            return
+        if name not in kept:
+            kept[name] = np.empty((count, *found.shape[1:]), found.dtype)
+        kept[name][at] = found[:real]
+
+    def _attend(self, rows: Rows, at_once: int) -> Any:
         """Turn to some of the images, and return their tensor."""
         given = self._given(rows)
         try:
@@ -335,9 +347,9 @@ class Explainer:
         with untouched(self._model):
             return self._scored.attend(self._plan.apart, *given)
 
-    def _given(self, rows: np.ndarray) -> tuple[Any, ...]:
+    def _given(self, rows: Rows) -> tuple[Any, ...]:
         """Return what a pass gets of some images; where these are all, it stays on the device."""
-        are_all = len(rows) == len(self._images)
+        are_all = isinstance(rows, slice) and rows == slice(0, len(self._images))
         if are_all and self._held is not None:
             return self._held
         parts = (self._images, self._setting.aim.detail, *self._extras)
@@ -350,13 +362,16 @@ class Explainer:
         ours = all(map(all_methods.is_built_in, self._methods.values()))
         return ours and at_once == self._traced and runs_compiled(self._model)
 
-    def _chunks(self, size: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield the rows of batches of one size, the last filled up, so that one trace serves."""
-        for start in range(0, len(self._images), size):
-            rows = np.arange(start, start + size)
-            real = int((rows < len(self._images)).sum())
-            rows = np.minimum(rows, len(self._images) - 1)
-            yield rows, real
+    def _chunks(self, size: int) -> Iterator[tuple[Rows, slice]]:
+        """Yield rows of batches of one size, and which images these are.
+
+        The last batch is filled up, so that one trace serves.
+        """
+        count = len(self._images)
+        for start in range(0, count, size):
+            at = slice(start, min(start + size, count))
+            filled = np.minimum(np.arange(start, start + size), count - 1)
+            yield (at if at.stop == start + size else filled), at
 
 
 def explain(
@@ -486,10 +501,6 @@ def _check_names(probes: Probes, head: Head) -> None:
             f"class_names must name each of the model's {head.classes} classes, in the order of "
             f"its outputs (one sigmoid unit has two). Received: class_names={list(names)}"
         )
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:

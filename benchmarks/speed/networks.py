@@ -76,6 +76,10 @@ class Watch:
         self._callback.on_epoch_end(self._epoch, {})
         self._epoch += 1
 
+    def ask(self) -> None:
+        """Look, and record nothing."""
+        self._callback._explainer.look()
+
     def finish_drawing(self) -> None:
         """Wait for the worker thread."""
         self._callback._recorder.flush(120)

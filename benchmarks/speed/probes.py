@@ -1,4 +1,7 @@
-"""Whether sixteen times as many probes take sixteen times as long."""
+"""Whether sixteen times as many probes take sixteen times as long, drawing apart.
+
+Sixteen looks follow each other: a short one after a pause gets more of a busy machine.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,16 @@ from typing import Any
 from networks import PROBES, subject, watching
 from timing import interleaved, ratio
 
-MANY = 16 * PROBES
+TIMES = 16
 
 
 def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[str, Any]]:
-    few, many = subject(model), subject(model, MANY)
+    few, many = subject(model), subject(model, TIMES * PROBES)
     with (
         watching(few, batch_size=PROBES) as short,
         watching(many, batch_size=PROBES) as long,
     ):
-
-        def finish_drawing() -> None:
-            short.finish_drawing()
-            long.finish_drawing()
-
-        actions = {"few": short.look, "many": long.look}
-        times = interleaved(actions, rounds, finish_drawing)
-    return {"linear": ratio([one / 16 for one in times["many"]], times["few"])}
+        times = interleaved(
+            {"few": lambda: [short.ask() for _ in range(TIMES)], "many": long.ask}, rounds
+        )
+    return {"linear": ratio(times["many"], times["few"])}

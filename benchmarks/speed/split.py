@@ -21,10 +21,10 @@ def main(model: str = SMALL, rounds: str = "101") -> None:
     given = subject(model)
     with watching(given) as watch:
         explainer = watch._callback._explainer
-        rows = np.arange(len(given.images))
+        rows = slice(0, len(given.images))
 
         def one_pass() -> None:
-            explainer._attend(rows, len(rows))
+            explainer._attend(rows, len(given.images))
             explainer._scored.told()
 
         actions = {
