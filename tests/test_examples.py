@@ -202,8 +202,9 @@ def test_tiles_show_the_pen(example, tmp_path):
     )
     assert with_pen > without + 0.3
     steps, last = read(tmp_path / "logs" / "saliency")
+    assert steps["tiles-accuracy/00_slide-to-be-read"] == list(range(-1, 6))
     for tag in ("tile-map/00_slide-to-be-read", "tile-mosaic/00_slide-to-be-read_grad-cam"):
-        assert (steps[tag][0], steps[tag][-1]) == (-1, 5)
+        assert steps[tag][0] == -1  # later ones are left out where the machine is too busy
     assert last["tiles-accuracy/00_slide-to-be-read"] < 0.95
 
 

@@ -131,7 +131,9 @@ def test_grey_with_opacity_and_a_colour_that_means_nothing(tmp_path):
 def test_every_mode_of_a_white_picture_is_white(tmp_path, mode):
     white = Image.new("RGB", (WIDTH, HEIGHT), "white")
     made = Image.new(mode, white.size, 65535) if mode == "I;16" else white.convert(mode)
-    made.save(tmp_path / "a.tiff")
+    # Pillow 11 can't read the plain one of this mode that it has written itself.
+    packed = "tiff_lzw" if mode == "YCbCr" else None
+    made.save(tmp_path / "a.tiff", compression=packed)
     assert read_picture(tmp_path / "a.tiff", "rgb").min() >= 250
 
 
