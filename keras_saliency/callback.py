@@ -469,7 +469,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Keep within `max_overhead`; without it, measure the first looks within an epoch, once."""
         if self._max_overhead is not None:
             watch = self._stopwatch
-            settled = self._overhead.settle(epoch + 1, watch.rest, watch.seconds)
+            settled = self._overhead.settle(watch.rest)
             if settled is not None:
                 self._unsaid.append(settled)
                 self._tell_about(epoch)

@@ -10,7 +10,7 @@ from typing import Any
 from keras_saliency.schedule import in_words
 
 _EPOCHS = 3  # of which the time is taken in the middle, as single ones are disturbed
-_ROOM = 0.7  # of what is allowed must do before something is asked more often again
+_ROOM = 0.5  # of what is allowed must do before something is asked more often again
 _GROWTH = 1.25  # of an interval that is not long enough yet
 
 
@@ -40,12 +40,12 @@ class Overhead:
 
     Example:
         >>> overhead = Overhead(0.1, every=1, counts_batches=False, verdict_every=None)
-        >>> overhead.settle(1, training=9.0, ours=0.9)  # The first epoch traces.
+        >>> overhead.settle(training=9.0)  # The first epoch traces.
         >>> overhead.looks(2)
         True
         >>> overhead.looked(0.9, {"rise": 0.8})
-        >>> overhead.settle(2, training=2.0, ours=0.9)
-        'looking took 31 % of epoch 2, max_overhead=0.1; from now on rise in one of 7 looks'
+        >>> overhead.settle(training=2.0)
+        'looking takes 31 % of the time, max_overhead=0.1; from now on rise in one of 7 looks'
         >>> [sorted(overhead.left_out(epoch)) for epoch in (6, 7, 8)]
         [['rise'], [], ['rise']]
     """
@@ -91,13 +91,11 @@ class Overhead:
         """Take note of the seconds of a verdict."""
         self._verdict = seconds
 
-    def settle(self, epoch: int, training: float, ours: float) -> str | None:
+    def settle(self, training: float) -> str | None:
         """Change the pace after an epoch but the first one, if it must be or may be.
 
         Args:
-            epoch: Which one it was, from 1.
-            training: Its seconds that were not ours.
-            ours: Those that were.
+            training: The seconds of the epoch that were not ours.
 
         Returns:
             What has changed, in words, or None.
@@ -107,7 +105,8 @@ class Overhead:
         if self._most is None or not has_begun:
             return None
         self._trainings = [*self._trainings[1 - _EPOCHS :], training]
-        allowed = statistics.median(self._trainings) * self._most / (1 - self._most)
+        usual = statistics.median(self._trainings)
+        allowed = usual * self._most / (1 - self._most)
         looks = counted / self._every
         before, now = self._pace, self._cost(self._pace, looks)
         if now > allowed:
@@ -116,10 +115,10 @@ class Overhead:
             self._pace = roomy
         if self._pace == before:
             return None
-        share = 100 * ours / (training + ours)
+        share = 100 * now / (usual + now)
         self.changes.append(
-            f"looking took {share:.0f} % of epoch {epoch}, max_overhead={self._most:g}; from now "
-            f"on {self._in_words()}"
+            f"looking takes {share:.3g} % of the time, max_overhead={self._most:g}; from now on "
+            f"{self._in_words()}"
         )
         return self.changes[-1]
 
