@@ -1,6 +1,7 @@
 # make demo    trains two elephant and penguin models and puts their verdicts beside each other
 # make test    lint, types and tests
 # make test BACKEND=jax    the same on another backend: jax or torch
+# make test-all BACKEND=jax    with what takes long
 # make test-core BACKEND=jax    the core of the tests on another backend
 # make test-without-tensorflow    on JAX and torch in environments that have no TensorFlow
 # make test-min    with the lowest versions that pyproject.toml allows, in .venv-min
@@ -25,13 +26,16 @@ CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff agreement c
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-min test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts soak docs package ci-full clean
+.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts soak docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
 
 test: lint $(VENV)/installed-$(BACKEND)
 	$(PYTEST) -n 2 --dist loadfile
+
+test-all: $(VENV)/installed-$(BACKEND) $(VENV)/installed-hub
+	REQUIRE_PEERS=1 $(PYTEST) -m "not reference and not browser" -n 2 --dist loadfile
 
 test-core: $(VENV)/installed-$(BACKEND)
 	$(PYTEST) $(CORE) -n 2 --dist loadfile
@@ -70,9 +74,8 @@ package: $(VENV)/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-ci-full: test test-reference bench soak docs package $(VENV)/installed-hub
-	REQUIRE_PEERS=1 $(BIN)/python -m pytest -m "not reference and not browser" -n 2 --dist loadfile
-	for backend in jax torch; do $(MAKE) test BACKEND=$$backend || exit 1; done
+ci-full: lint test-min test-reference bench soak docs package
+	for backend in tensorflow jax torch; do $(MAKE) test-all BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/background_heat.py
 
 $(VENV)/bin/python:
