@@ -49,6 +49,7 @@ def moving_discs(
     frames: int = 10,
     camera: Literal["still", "pan", "zoom"] = "pan",
     plain: bool = False,
+    contrast: float = 1.0,
     seed: int = 0,
 ) -> Videos:
     """Draw videos of discs, half of which move to the left and half to the right.
@@ -61,6 +62,7 @@ def moving_discs(
         frames: How many frames each has.
         camera: What the camera does, in each video in a direction of its own.
         plain: Whether discs are of one colour; else they have a texture.
+        contrast: How opaque discs are, from 0 to 1: at 0.1 the scene is nearly all that is seen.
         seed: Decides everything.
 
     Returns:
@@ -82,7 +84,7 @@ def moving_discs(
         noise = rng.normal(0, _NOISE, videos[k].shape).astype(np.float32)
         for kind, found in ((scenes[k], videos), (1 - scenes[k], twins)):
             scene = _filmed(_texture(rng, size, frames) + _COLOURS[kind], path, size)
-            mixed = masks[k][..., None] * disc + (1 - masks[k][..., None]) * scene + noise
+            mixed = scene + contrast * masks[k][..., None] * (disc - scene) + noise
             found[k] = np.rint(np.clip(mixed, 0, 255))
     return Videos(videos, labels, masks, scenes, twins)
 
