@@ -617,7 +617,7 @@ def test_several_outputs_or_inputs(classifier, photos):
     ):
         explain(several, photos(1))
     other = keras.Input((2,))
-    several = keras.Model([one.input, other], one.output)
+    several = keras.Model([one.input, other], kl.Concatenate()([one.output, other]))
     with pytest.raises(
         ValueError, match=r"several inputs\. Give them all.*: \.\.\., .*Received: images alone"
     ):
