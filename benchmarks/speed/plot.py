@@ -59,7 +59,8 @@ def _scale(ax: Axes) -> None:
     ax.grid(axis="x", which="major", color="0.85", linewidth=0.6, zorder=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_xlabel(
-        "measured / target (of what is to be large: target / measured); medians, quartiles as bars"
+        "measured / target, or target / measured of what is to be large\n"
+        "medians, with quartiles as bars"
     )
     ax.text(0.98, 1.01, "met \N{LEFTWARDS ARROW}", transform=ax.get_xaxis_transform(), ha="right")
     ax.text(1.02, 1.01, "\N{RIGHTWARDS ARROW} missed", transform=ax.get_xaxis_transform())
