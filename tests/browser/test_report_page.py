@@ -154,6 +154,24 @@ def test_the_charts_follow_the_slider_and_lead_it(report):
     assert report.when() == "epoch 1"
 
 
+def test_numbers_of_a_chart_stay_inside_it(opened, tmp_path):
+    training = Training(tmp_path / "logs" / "saliency")
+    for step in range(3):
+        training.add(step)
+        training.writer.scalars({"epoch_loss": 1.6e-6 / (step + 1)}, step)
+    training.writer.close()
+    assert main(["report", str(tmp_path / "logs"), "--out", str(tmp_path / "page.html")]) == 0
+    page = opened(tmp_path / "page.html")
+    loss = page.bring(page.find("#curves svg"))
+    boxes = page.browser.execute_script(
+        "return [...arguments[0].querySelectorAll('text')]"
+        ".map((one) => [one.textContent, one.getBBox().x])",
+        loss,
+    )
+    assert {"1.5e−6", "1.0e−6", "5.0e−7"} <= {text for text, _ in boxes}
+    assert all(left >= 0 for _, left in boxes)
+
+
 def test_keys_move_the_pictures_and_leave_the_page_alone(report):
     report.go_to(5)
     report.bring(report.tile(NAMES[0])).send_keys(Keys.ARROW_RIGHT)

@@ -6,6 +6,7 @@ import { number } from './words.js';
 
 const SIZE = { width: 320, height: 140 };
 export const CHANCE = [1, 'chance']; // a landmark of focus
+const ROOM = { signs: 5, width: MARGIN.left - 8 }; // of a tick's number; longer ones are narrowed
 const COLOURS = 8; // that the style sheet has for lines
 
 export class Plot {
@@ -62,8 +63,15 @@ export class Plot {
 }
 
 function grid(tick, y) {
-  const text = svg('text', { x: MARGIN.left - 6, y: y + 3.5, 'text-anchor': 'end' });
-  text.append(number(tick));
+  const said = number(tick);
+  const narrow = { textLength: ROOM.width, lengthAdjust: 'spacingAndGlyphs' };
+  const text = svg('text', {
+    x: MARGIN.left - 6,
+    y: y + 3.5,
+    'text-anchor': 'end',
+    ...(said.length > ROOM.signs ? narrow : {}),
+  });
+  text.append(said);
   return [
     svg('line', {
       class: 'grid-line',
