@@ -67,7 +67,7 @@ def test_score_cam_is_the_paper(classifier, photos, layer):
     found = explain(model, images, "score_cam", target=[3, 1], layer=layer).maps
     wanted = [slow_score_cam(model, images[n], layer, (3, 1)[n]) for n in range(2)]
     # A channel that hardly varies magnifies rounding when it is scaled to 0..1.
-    assert_close(found, np.stack(wanted), 5e-5)
+    assert_close(found, np.stack(wanted), 1e-4)
 
 
 def test_top_k_takes_the_channels_that_vary_most(classifier, photos):
