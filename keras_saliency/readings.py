@@ -12,7 +12,7 @@ from keras_saliency.arrays import Array
 from keras_saliency.board.events import safe_tag
 from keras_saliency.snapshot import Snapshot
 
-_AT_ONCE = 64
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
