@@ -56,6 +56,8 @@ def pytest_configure(config):
     if keras.backend.backend() != "tensorflow":
         # Keras hands its variables to numpy in the way of numpy 1.
         config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't")
+    if keras.backend.backend() == "jax":  # whose threads the children of these tests do without
+        config.addinivalue_line("filterwarnings", "ignore:os.fork.. was called:RuntimeWarning")
 
 
 def pytest_runtest_setup(item):
