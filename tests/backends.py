@@ -54,3 +54,12 @@ def double_precision():
     import jax
 
     return jax.enable_x64(True)
+
+
+def uncompiled():
+    """Let JAX run Python at every call, as a model that is compiled to run eagerly does."""
+    if BACKEND != "jax":
+        return nullcontext()
+    import jax
+
+    return jax.disable_jit()
