@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_saliency.arrays import Array
 from keras_saliency.checks import check_count
-from keras_saliency.image_files import PILLOW_MODES, read_picture
+from keras_saliency.image_files import PILLOW_MODES, read_picture, read_pictures
 from keras_saliency.notices import warn_user
 from keras_saliency.opencv import cv2
 
@@ -50,7 +50,7 @@ def read_folder(
     if not picked:
         raise ValueError(f"No pictures ({', '.join(_EXTENSIONS)}) were found in {directory}.")
     paths = [path for _, path in picked]
-    images = [read_picture(path, color_mode) for path in paths]
+    images = read_pictures(paths, color_mode)
     masks = _read_masks(paths, images)
     _check_sizes(paths, images, size)
     images = [resized(image, size) for image in images]

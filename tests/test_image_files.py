@@ -4,6 +4,7 @@ import contextlib
 import os
 import struct
 import tempfile
+import warnings
 import zlib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from keras_saliency.image_files import read_picture
 from keras_saliency.probes import Probes
+from keras_saliency.tiles import Tiles
 
 RNG = np.random.default_rng(7)
 HEIGHT, WIDTH = 11, 17
@@ -299,3 +301,14 @@ def test_what_may_not_be_read_is_named():
                 Probes.from_directory(root)
             place.chmod(mode)
             assert words in str(caught.value)
+
+
+def test_many_files_leave_the_filters_of_warnings_as_they_are(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(64)]
+    for path in paths:
+        Image.new("RGB", (5, 7)).save(path)
+    before = list(warnings.filters)
+    for _ in range(20):
+        tiles = Tiles(paths, None, "slide", range(64), [0] * 64, maps=1)
+        list(tiles.parts())
+        assert list(warnings.filters) == before

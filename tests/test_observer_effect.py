@@ -135,6 +135,7 @@ def fails():
 
 
 def is_interrupted():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs of a shell may ignore it
     signal.raise_signal(signal.SIGINT)  # as Ctrl+C does
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from keras_saliency.arrays import Array, as_array
 from keras_saliency.heads import Head
-from keras_saliency.image_files import read_picture
+from keras_saliency.image_files import read_pictures
 from keras_saliency.labels import settle_class_names, settle_labels
 from keras_saliency.probes import Probes
 from keras_saliency.tiles.drawing import Thumbnail, places, sides
@@ -259,8 +258,7 @@ class _Files:
         self._paths = paths
 
     def __getitem__(self, rows: slice) -> Array:
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda path: read_picture(path, "rgb"), self._paths[rows]))
+        found = read_pictures(self._paths[rows], "rgb")
         for path, picture in zip(self._paths[rows], found, strict=True):
             if picture.shape != found[0].shape:
                 raise ValueError(
