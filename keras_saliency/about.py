@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_saliency import __version__
 from keras_saliency.probes import Probes
 from keras_saliency.verdict import Verdict
+from keras_saliency.version import __version__
 
 if TYPE_CHECKING:
     from keras_saliency.explainer import Explainer

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from keras_saliency import __version__, motion_command
+from keras_saliency import motion_command
 from keras_saliency.options import as_count, as_seed, as_share, as_target
 from keras_saliency.report import command as report_command
+from keras_saliency.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

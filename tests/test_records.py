@@ -21,7 +21,8 @@ from keras_saliency.board import records
     ],
 )
 def test_published_checksums(data, checksum):
-    assert records.crc32c(data) == checksum
+    masked = (checksum >> 15 | checksum << 17) + 0xA282EAD8 & 0xFFFFFFFF
+    assert records._masked(data) == masked
 
 
 def test_records_are_those_of_tensorboard():
@@ -35,9 +36,9 @@ def test_records_are_those_of_tensorboard():
 
 def test_one_changed_bit_changes_the_checksum():
     data = bytearray(np.random.default_rng(1).bytes(4096))
-    before = records.crc32c(bytes(data))
+    before = records._masked(bytes(data))
     for place in (0, 3, 4, 2048, 4095):
         data[place] ^= 0x10
-        assert records.crc32c(bytes(data)) != before
+        assert records._masked(bytes(data)) != before
         data[place] ^= 0x10
     assert records._masked(bytes(data)) == masked_crc32c(bytes(data))

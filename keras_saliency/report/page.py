@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from keras_saliency import __version__
 from keras_saliency.report import charts, evidence, pictures
 from keras_saliency.report.facts import facts_of
 from keras_saliency.report.html import Child, Element, document, node, picture_address, script_data
 from keras_saliency.report.reading import Training
 from keras_saliency.report.script import bundled
+from keras_saliency.version import __version__
 
 _HERE = Path(__file__).parent
 _TAB_STYLE = _HERE.parent / "board" / "static" / "style.css"
