@@ -17,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import keras_saliency as ks
-from keras_saliency.demo.training import drawn_pictures, train
-from keras_saliency.focus import enrichment
+from keras_saliency.cli.demo import drawn_pictures, train
+from keras_saliency.metrics.localization import enrichment
 
 METHODS = ("grad_cam", "saliency")
 CORRELATIONS = (0.95, 0.5)

@@ -26,9 +26,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_saliency as ks
-from keras_saliency import faithfulness
-from keras_saliency.demo import scenes
-from keras_saliency.demo.training import small_cnn
+from keras_saliency import metrics
+from keras_saliency.cli.demo import small_cnn
+from keras_saliency.data.synthetic import scenes
 
 TRANSFORMERS_ONLY = {"attention_rollout"}
 OPTIONS = {"rise": {"samples": 300}}  # of 4000, for the sake of time
@@ -106,7 +106,7 @@ def areas_by_chance(scores: Callable, images: np.ndarray) -> dict[str, np.ndarra
     random = np.random.default_rng(0)
     maps = random.random((4, *images.shape[:3]))
     return {
-        name: np.mean([getattr(faithfulness, name)(scores, images, m).areas for m in maps], axis=0)
+        name: np.mean([getattr(metrics, name)(scores, images, m).areas for m in maps], axis=0)
         for name in ("insertion", "deletion")
     }
 
@@ -123,16 +123,16 @@ def measure(
     maps = explain(model, images, target=labels)
     maps = maps.maps if isinstance(maps, ks.Explanation) else maps
     few, their = images[:checked], labels[:checked]
-    change = faithfulness.confidence_change(scores, images, maps)
-    randomised = faithfulness.model_randomisation(explain, model, few, their)
+    change = metrics.confidence_change(scores, images, maps)
+    randomised = metrics.model_randomisation(explain, model, few, their)
     return {
-        "insertion": faithfulness.insertion(scores, images, maps).areas - by_chance["insertion"],
-        "deletion": by_chance["deletion"] - faithfulness.deletion(scores, images, maps).areas,
+        "insertion": metrics.insertion(scores, images, maps).areas - by_chance["insertion"],
+        "deletion": by_chance["deletion"] - metrics.deletion(scores, images, maps).areas,
         "drop": change.drops,
         "increase": change.increases.astype(float),
-        "ROAD": faithfulness.road(scores, images, maps).gaps,
+        "ROAD": metrics.road(scores, images, maps).gaps,
         "randomised": means(randomised.correlations),
-        "other class": faithfulness.class_sensitivity(explain, model, few, their, range(2)),
+        "other class": metrics.class_sensitivity(explain, model, few, their, range(2)),
     }
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     images, labels = drawn.images.astype("float32"), drawn.labels
     right = (model.predict(images, verbose=0).argmax(axis=-1) == labels).mean()
     print(f"{args.images} new pictures, {right:.0%} of them classified rightly\n")
-    scores = faithfulness.scorer(model, images, target=labels)
+    scores = metrics.scorer(model, images, target=labels)
     by_chance = areas_by_chance(scores, images)
     print(f"| method | {' | '.join(COLUMNS)} | seconds |\n|---|{'---|' * (len(COLUMNS) + 1)}")
     for name, explain in explainers().items():

@@ -28,7 +28,7 @@ def measure(count: int) -> None:
     import numpy as np
 
     import keras_saliency as ks
-    from keras_saliency.demo.training import small_cnn
+    from keras_saliency.cli.demo import small_cnn
 
     keras.utils.set_random_seed(0)
     model = small_cnn((SIDE, SIDE), 2)

@@ -17,8 +17,8 @@ import sklearn
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
-from keras_saliency.masks import make_masks
-from keras_saliency.verdict import TwinSheet
+from keras_saliency.data.masks import make_masks
+from keras_saliency.shortcuts.verdict import TwinSheet
 
 TRAINED = 1280  # photographs of a training; of the digits, what is not tested on
 TESTED = {"photographs": 280, "digits": 800}  # each in several versions

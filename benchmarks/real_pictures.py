@@ -44,11 +44,11 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 import keras_saliency as ks
-from keras_saliency.assessed_model import AssessedModel
-from keras_saliency.explainer import Explainer
-from keras_saliency.masks import find_objects
-from keras_saliency.shortcuts import DEFAULT
-from keras_saliency.verdict import Assessor
+from keras_saliency.attribution.explainer import Explainer
+from keras_saliency.data.masks import find_objects
+from keras_saliency.shortcuts.classifier import AssessedModel
+from keras_saliency.shortcuts.experiment import DEFAULT
+from keras_saliency.shortcuts.verdict import Assessor
 
 EPOCHS, BATCH = 4, 32
 NEUTRAL = 6000  # pictures of all objects for the features that the photographs begin with

@@ -35,9 +35,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 import keras_saliency as ks
-from keras_saliency.board.events import EventWriter
-from keras_saliency.snapshot import Snapshot
-from keras_saliency.tab import Tab
+from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.tensorboard.event_writer import EventWriter
+from keras_saliency.recording.tensorboard.plugin_data import Tab
 
 PROBES, METHODS, EPOCHS = 64, ("grad_cam", "saliency"), 200
 SIDES = (7, 112)

@@ -18,9 +18,9 @@ import keras
 import numpy as np
 
 import keras_saliency as ks
-from keras_saliency.demo.training import small_cnn
+from keras_saliency.cli.demo import small_cnn
 from keras_saliency.tiles import Thumbnail, Tiles, tile_mosaic, tile_sheet
-from keras_saliency.tiles.survey import explainer_of
+from keras_saliency.tiles.explainer import explainer_of
 
 COUNT, SIDE, BATCH = 20_000, 64, 32
 ASKED = 1024  # tiles, in the comparison with training

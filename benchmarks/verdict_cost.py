@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 import keras_saliency as ks
-from keras_saliency.demo import scenes
-from keras_saliency.demo.training import small_cnn
+from keras_saliency.cli.demo import small_cnn
+from keras_saliency.data.synthetic import scenes
 
 BATCH = 32
 EPOCHS = (1_000, 10_000, 50_000)

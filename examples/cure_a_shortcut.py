@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_saliency as ks
-from keras_saliency.demo import CLASS_NAMES, Scenes, scenes
-from keras_saliency.demo.training import small_cnn
-from keras_saliency.masks import make_masks
+from keras_saliency.cli.demo import small_cnn
+from keras_saliency.data.masks import make_masks
+from keras_saliency.data.synthetic import CLASS_NAMES, Scenes, scenes
 
 PROBES, TESTED = 16, 300
 

@@ -21,7 +21,7 @@ import numpy as np
 from keras import layers
 
 import keras_saliency as ks
-from keras_saliency.focus import mass_in_mask
+from keras_saliency.metrics.localization import mass_in_mask
 
 TRAINED, PROBES = 1400, 16
 SIZE, MARGIN = 32, 4  # pixels of a digit, and of black around it

@@ -12,7 +12,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_saliency.demo.training import (
+from keras_saliency.cli.demo import (
     CORRELATIONS,
     comparison,
     own_pictures,

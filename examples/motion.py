@@ -17,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 import keras_saliency as ks
-from keras_saliency.demo.videos import DIRECTIONS, Videos, moving_discs
-from keras_saliency.verdict import Verdict
+from keras_saliency.data.synthetic.videos import DIRECTIONS, Videos, moving_discs
+from keras_saliency.shortcuts.verdict import Verdict
 
 SCENES = {"independent": 0.5, "the same way": 1.0}  # how often the scene goes with the direction
 FORM = {"size": (24, 34), "frames": 6, "plain": True}

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers
 
 import keras_saliency as ks
-from keras_saliency.demo.training import Pictures, drawn_pictures, own_pictures, summary
+from keras_saliency.cli.demo import Pictures, drawn_pictures, own_pictures, summary
 
 SIZE = (96, 96)
 

@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Any
 from keras_saliency.version import __version__
 
 if TYPE_CHECKING:
-    from keras_saliency import faithfulness, methods, motion, tiles
-    from keras_saliency.background_swap import BackgroundSwap
-    from keras_saliency.callback import SaliencyCallback
-    from keras_saliency.explainer import Explanation, explain
-    from keras_saliency.layouts import Tokens
-    from keras_saliency.probes import Probes
-    from keras_saliency.shortcuts import Shortcuts
-    from keras_saliency.targets import Target
-    from keras_saliency.twins import Nuisance
-    from keras_saliency.writers import PictureFolder, Writer
+    from keras_saliency import methods, metrics, motion, tiles
+    from keras_saliency.attribution.explainer import Explanation, explain
+    from keras_saliency.callback.callback import SaliencyCallback
+    from keras_saliency.data.probes import Probes
+    from keras_saliency.engine.feature_layout import Tokens
+    from keras_saliency.engine.targets import Target
+    from keras_saliency.recording.writers import PictureFolder, Writer
+    from keras_saliency.shortcuts.background_swap import BackgroundSwap
+    from keras_saliency.shortcuts.experiment import Shortcuts
+    from keras_saliency.shortcuts.nuisances import Nuisance
 
 _WHERE = {
-    "BackgroundSwap": "background_swap",
-    "Explanation": "explainer",
-    "Nuisance": "twins",
-    "PictureFolder": "writers",
-    "Probes": "probes",
-    "SaliencyCallback": "callback",
-    "Shortcuts": "shortcuts",
-    "Target": "targets",
-    "Tokens": "layouts",
-    "Writer": "writers",
-    "explain": "explainer",
-    "faithfulness": "faithfulness",
+    "BackgroundSwap": "shortcuts.background_swap",
+    "Explanation": "attribution.explainer",
+    "Nuisance": "shortcuts.nuisances",
+    "PictureFolder": "recording.writers",
+    "Probes": "data.probes",
+    "SaliencyCallback": "callback.callback",
+    "Shortcuts": "shortcuts.experiment",
+    "Target": "engine.targets",
+    "Tokens": "engine.feature_layout",
+    "Writer": "recording.writers",
+    "explain": "attribution.explainer",
     "methods": "methods",
+    "metrics": "metrics",
     "motion": "motion",
     "tiles": "tiles",
 }
@@ -55,9 +55,10 @@ __all__ = [
     "Target",
     "Tokens",
     "Writer",
+    "__version__",
     "explain",
-    "faithfulness",
     "methods",
+    "metrics",
     "motion",
     "tiles",
 ]

@@ -13,7 +13,7 @@ from few_copies import method
 from keras import layers as kl
 
 from keras_saliency import Probes, Target, methods
-from keras_saliency.explainer import Explainer
+from keras_saliency.attribution.explainer import Explainer
 
 BACKEND = keras.backend.backend()
 

@@ -11,9 +11,9 @@ import keras
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras_saliency as ks
-from keras_saliency import faithfulness
-from keras_saliency.cli import main
-from keras_saliency.demo import CLASS_NAMES, scenes
+from keras_saliency import metrics
+from keras_saliency.cli.main import main
+from keras_saliency.data.synthetic import CLASS_NAMES, scenes
 
 place = Path(sys.argv[1])
 keras.config.disable_interactive_logging()
@@ -76,9 +76,7 @@ for name in ks.methods.available():
     assert found.maps.any(), name
 found = ks.explain(model, probes, "grad_cam", target="label")
 found.plot().savefig(place / "panels.png")
-faithfulness.deletion(
-    faithfulness.scorer(model, probes.images, target=0), probes.images, found.maps
-)
+metrics.deletion(metrics.scorer(model, probes.images, target=0), probes.images, found.maps)
 model.save(place / "model.keras")
 keras.utils.save_img(place / "photo.png", drawn.images[0])
 main(

@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_saliency.callback import SaliencyCallback
-from keras_saliency.demo import CLASS_NAMES, scenes
-from keras_saliency.probes import Probes
-from keras_saliency.shortcuts import Shortcuts
+from keras_saliency.callback.callback import SaliencyCallback
+from keras_saliency.data.probes import Probes
+from keras_saliency.data.synthetic import CLASS_NAMES, scenes
+from keras_saliency.shortcuts.experiment import Shortcuts
 
 SIZE = (32, 44)
 EPOCHS = 4

@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 
-from keras_saliency.board.events import EventWriter, encode_jpeg
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg
 
 HOSTILE = '<img src=x onerror="document.title=1">'
 CLOSING = "</script><script>document.title=2</script>"

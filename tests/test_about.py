@@ -9,11 +9,11 @@ import pytest
 from tensorboard import plugin_util
 
 import keras_saliency as ks
-from keras_saliency.about import about, escaped
-from keras_saliency.explainer import Explainer
-from keras_saliency.schedule import hint, in_words, read_every
-from keras_saliency.targets import Target
-from keras_saliency.verdict import Verdict
+from keras_saliency.attribution.explainer import Explainer
+from keras_saliency.callback.schedule import hint, in_words, read_every
+from keras_saliency.engine.targets import Target
+from keras_saliency.recording.run_summary import about, escaped
+from keras_saliency.shortcuts.verdict import Verdict
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",

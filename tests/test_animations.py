@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency.animations import animation
+from keras_saliency.drawing.animation import animation
 
 SIZES = [(48, 64), (64, 30), (37, 128)]
 

@@ -8,7 +8,7 @@ import pytest
 from keras import layers as kl
 
 from keras_saliency import Probes, Target, explain, methods
-from keras_saliency.explainer import Explainer
+from keras_saliency.attribution.explainer import Explainer
 
 SIZE = (12, 18, 3)  # patches of 6: a grid of 2 x 3
 TOKENS, WIDTH = 6, 8

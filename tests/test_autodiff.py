@@ -9,8 +9,8 @@ from keras import layers as kl
 from keras import ops
 
 from keras_saliency import Probes, Target
-from keras_saliency.autodiff import compiled
-from keras_saliency.explainer import Explainer
+from keras_saliency.attribution.explainer import Explainer
+from keras_saliency.engine.backend import compiled
 
 METHODS = ["saliency", "grad_cam", "layer_cam", "cam", "smooth_grad", "eigen_cam"]
 

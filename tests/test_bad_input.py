@@ -17,8 +17,8 @@ import pytest
 from keras import layers
 
 import keras_saliency as ks
-from keras_saliency import masks as made_masks
-from keras_saliency.cli import main
+from keras_saliency.cli.main import main
+from keras_saliency.data import masks as made_masks
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((6, 12, 15, 3), "float32"), np.array([0, 1, 2, 0, 1, 2])
@@ -647,7 +647,7 @@ def test_what_is_wrong_around_the_program_is_said(case):
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="it is installed")
 def test_a_command_says_in_one_line_that_a_backend_is_not_installed():
-    code = "import sys; from keras_saliency.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from keras_saliency.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "explain", "VGG16", __file__]
     environment = os.environ | {"KERAS_BACKEND": "openvino"}
     found = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import keras_saliency as ks
-from keras_saliency import biased_sets
-from keras_saliency.biased_sets import imagenet9, spawrious, waterbirds
+from keras_saliency.data import biased_datasets
+from keras_saliency.data.biased_datasets import imagenet9, spawrious, waterbirds
 
 COLUMNS = ["img_id", "img_filename", "y", "split", "place", "place_filename"]
 BREEDS = ["bulldog", "corgi", "dachshund", "labrador"]
@@ -113,7 +113,7 @@ def dogs(folder, images):
 @pytest.fixture
 def kennel(tmp_path, monkeypatch):
     """All of Spawrious, with 20 images in place of 3168."""
-    monkeypatch.setattr(biased_sets, "_IMAGES", 20)
+    monkeypatch.setattr(biased_datasets, "_IMAGES", 20)
     dogs(tmp_path, 21)
     return tmp_path
 
@@ -157,7 +157,7 @@ def test_many_to_many_spawrious_has_two_places_for_two_breeds(kennel):
 def test_the_published_counts_are_used(tmp_path):
     """Of 3168 images, as the authors count: 3072 and 96, 2756 and 412."""
     sources = {}
-    for part, place, breed, count in biased_sets._sources("o2o_easy", train=True):
+    for part, place, breed, count in biased_datasets._sources("o2o_easy", train=True):
         sources[part, place, breed] = count
     assert sources[0, "desert", "bulldog"] == 3072
     assert sources[0, "beach", "bulldog"] == 96

@@ -13,7 +13,7 @@ from backends import derivatives
 from PIL import Image
 
 import keras_saliency as ks
-from keras_saliency.cli import main
+from keras_saliency.cli.main import main
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 import keras_saliency as ks
-from keras_saliency.board.events import encode_jpeg
-from keras_saliency.cards import tile
+from keras_saliency.drawing.cards import tile
+from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
 
 SIZE = (13, 18, 3)
 ONE_PASS = ("saliency", "gradient_x_input", "cam", "grad_cam", "grad_cam_plus_plus")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_saliency import cards, render
+from keras_saliency.drawing import cards, heatmap
 
 WORDS = {"title": "03 penguin", "subtitle": "epoch 4 · step 3"}
 HEADER, FOOTER = 26, 50
@@ -131,7 +131,7 @@ class TestTile:
     def test_the_bar_runs_from_zero_or_from_minus_the_peak(self):
         for signed, cmap in [(False, "viridis"), (True, "PuOr")]:
             drawn = bar(draw(signed=signed, cmap=cmap))[7]  # a row through the bar
-            expected = render.colour_bar((1, 200), signed, cmap)[0].astype(int)
+            expected = heatmap.colour_bar((1, 200), signed, cmap)[0].astype(int)
             for end in (0, -1):
                 distance = np.abs(drawn - expected[end]).max(axis=-1)
                 middle = np.flatnonzero(distance[20:-20] <= 8) + 20
@@ -187,7 +187,7 @@ class TestCell:
     def test_a_drawable_map_is_its_overlay(self):
         map_ = heat() - 0.001
         for signed in (False, True):
-            expected = render.overlay(photo(), map_, signed=signed)
+            expected = heatmap.overlay(photo(), map_, signed=signed)
             np.testing.assert_array_equal(cards.cell(photo(), map_, signed=signed), expected)
 
     def test_what_is_missing_is_grey_and_marked(self):

@@ -19,7 +19,7 @@ from PIL import Image
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
-from keras_saliency.cli import main
+from keras_saliency.cli.main import main
 
 SIZE = (20, 28)
 
@@ -421,7 +421,7 @@ def test_version(capsys):
 def test_help_is_instant():
     code = """
 import sys
-from keras_saliency.cli import main
+from keras_saliency.cli.main import main
 try:
     main(["explain", "--help"])
 finally:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency.probes import Probes
+from keras_saliency.data.probes import Probes
 
 COUNT = 24
 LABELS = np.arange(COUNT) % 3

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_saliency.demo import (
+from keras_saliency.cli.demo import Trained, comparison
+from keras_saliency.data.synthetic import (
     BACKGROUND_NAMES,
     CLASS_NAMES,
     Background,
@@ -13,8 +14,7 @@ from keras_saliency.demo import (
     draw_light,
     scenes,
 )
-from keras_saliency.demo.training import Trained, comparison
-from keras_saliency.verdict import Verdict
+from keras_saliency.shortcuts.verdict import Verdict
 
 SIZES = [(64, 64), (33, 71), (90, 41), (32, 200)]
 HALF_A_LEVEL = 0.5 / 255 + 1e-6

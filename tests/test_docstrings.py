@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import keras_saliency as ks
-from keras_saliency import progress
+from keras_saliency.attribution import progress
 
 MODULES = [
     name

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing import event_file_loader, plugin_event
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
-from keras_saliency.board import events
+from keras_saliency.recording.tensorboard import events
 
 
 def read(run):
@@ -264,7 +264,7 @@ def test_safe_tags_have_neither_slash_nor_underscore(text, tag):
 
 def test_importing_pulls_in_neither_tensorflow_nor_keras_nor_opencv():
     code = (
-        "import sys; import keras_saliency.board.events; "
+        "import sys; import keras_saliency.recording.tensorboard.event_writer; "
         "print([name for name in ('tensorflow', 'keras', 'cv2') if name in sys.modules])"
     )
     root = pathlib.Path(events.__file__).parents[2]

@@ -13,7 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
-from keras_saliency.demo import CLASS_NAMES, scenes
+from keras_saliency.data.synthetic import CLASS_NAMES, scenes
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 ORIENTATION = 0x0112

@@ -11,7 +11,7 @@ from backends import next_random_numbers
 from keras import layers as kl
 
 from keras_saliency import Probes, SaliencyCallback, Target, explain, methods
-from keras_saliency.explainer import Explainer
+from keras_saliency.attribution.explainer import Explainer
 
 SIZE = (9, 12, 3)
 BY_GRADIENTS = (

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency import render
-from keras_saliency.explainer import Explanation
+from keras_saliency.attribution.explainer import Explanation
+from keras_saliency.drawing import heatmap
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def found():
 def test_overlay_lays_each_map_over_its_own_picture(found, options):
     overlays = found.overlay(**options)
     for i in range(2):
-        wanted = render.overlay(found.display[i], found.maps[i], **options)
+        wanted = heatmap.overlay(found.display[i], found.maps[i], **options)
         np.testing.assert_array_equal(overlays[i], wanted)
 
 
@@ -47,7 +47,7 @@ def test_options_of_the_overlay_are_not_ignored(found):
 def test_signed_maps_are_drawn_as_signed(found):
     found.maps[0, 0, 0] = -1.0
     assert found.signed
-    wanted = render.overlay(found.display[1], found.maps[1], signed=True)
+    wanted = heatmap.overlay(found.display[1], found.maps[1], signed=True)
     np.testing.assert_array_equal(found.overlay()[1], wanted)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_saliency as ks
-from keras_saliency.faithfulness import (
+from keras_saliency.metrics import (
     class_sensitivity,
     confidence_change,
     deletion,
@@ -17,7 +17,7 @@ from keras_saliency.faithfulness import (
     road,
     scorer,
 )
-from keras_saliency.faithfulness.removal import filled_in
+from keras_saliency.metrics.road import filled_in
 
 ON_TENSORFLOW = pytest.mark.needs(
     backend="tensorflow", why="guided backpropagation is written with tf.custom_gradient"

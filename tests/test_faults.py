@@ -22,8 +22,8 @@ from test_recorder import Board, snapshot
 from watching import ALL, EPOCHS, NUMBER, PICTURE, PROBES, STRIP, Then, built, watched
 
 import keras_saliency as ks
-from keras_saliency.board.events import new_run
-from keras_saliency.board.run_writer import RunWriter
+from keras_saliency.recording.tensorboard.event_writer import new_run
+from keras_saliency.recording.tensorboard.run_writer import RunWriter
 
 
 def faulty(folder, **actions):
@@ -163,7 +163,7 @@ def test_an_event_file_that_is_cut_short(share, tmp_path):
 
 
 def test_a_disk_that_is_slow(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_saliency.recorder._PATIENCE_S", 0.05)
+    monkeypatch.setattr("keras_saliency.recording.recorder._PATIENCE_S", 0.05)
     watch = ks.SaliencyCallback(PROBES, tmp_path, ["grad_cam"])
     slow = []
 

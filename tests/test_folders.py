@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency.probes import Probes
+from keras_saliency.data.probes import Probes
 
 RNG = np.random.default_rng(0)
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency.image_files import read_picture
-from keras_saliency.probes import Probes
+from keras_saliency.data.image_files import read_picture
+from keras_saliency.data.probes import Probes
 from keras_saliency.tiles import Tiles
 
 RNG = np.random.default_rng(7)

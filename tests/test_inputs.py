@@ -9,7 +9,7 @@ from keras import layers as kl
 from keras import ops
 
 import keras_saliency as ks
-from keras_saliency import faithfulness
+from keras_saliency import metrics
 
 METHODS = ["saliency", "grad_cam", "layer_cam", "occlusion", "ablation_cam"]
 rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def test_a_scorer_holds_the_other_inputs_with_their_originals(photos):
     inputs, copies = {"image": photos(), "meta": META}, photos(seed=5)
     outputs = ops.convert_to_numpy(model(inputs | {"image": copies}))
     for given in (inputs, ks.Probes(inputs)):
-        scores = faithfulness.scorer(model, given, target=[2, 0, 1], batch_size=2)
+        scores = metrics.scorer(model, given, target=[2, 0, 1], batch_size=2)
         np.testing.assert_allclose(scores(copies), outputs[range(3), [2, 0, 1]], rtol=1e-5)
 
 
@@ -94,11 +94,11 @@ def test_a_scorer_holds_the_other_inputs_with_their_originals(photos):
 def test_curves_of_several_inputs_are_those_with_the_others_held(measure, photos):
     model, images = two_inputs(STRUCTS["list"]), photos()
     inputs, maps = {"image": images, "meta": META}, images[..., 0]
-    scores = faithfulness.scorer(model, inputs, target=1)
-    found = getattr(faithfulness, measure)(scores, images, maps, steps=5)
+    scores = metrics.scorer(model, inputs, target=1)
+    found = getattr(metrics, measure)(scores, images, maps, steps=5)
     for i in range(3):
-        alone = faithfulness.scorer(with_meta_held(model, META[i : i + 1]), images[[i]], target=1)
-        wanted = getattr(faithfulness, measure)(alone, images[[i]], maps[[i]], steps=5)
+        alone = metrics.scorer(with_meta_held(model, META[i : i + 1]), images[[i]], target=1)
+        wanted = getattr(metrics, measure)(alone, images[[i]], maps[[i]], steps=5)
         np.testing.assert_allclose(found.areas[i], wanted.areas[0], atol=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_a_model_of_several_inputs_is_randomised_from_the_top(form, photos):
     given = inputs if form == "dict" else ks.Probes(inputs)
     explain = functools.partial(ks.explain, method="hires_cam")
     before = model.get_weights()
-    found = faithfulness.model_randomisation(explain, model, given, 1)
+    found = metrics.model_randomisation(explain, model, given, 1)
     gate = next(layer.name for layer in model.layers if isinstance(layer, kl.Dense))
     assert set(found.layers) == {"scores", gate, "conv"}
     assert (found.layers[0], found.layers[-1]) == ("scores", "conv")
@@ -119,7 +119,7 @@ def test_a_model_of_several_inputs_is_randomised_from_the_top(form, photos):
     head, random = model.get_layer("scores"), np.random.default_rng(0)
     head.set_weights([random.permutation(w.ravel()).reshape(w.shape) for w in head.get_weights()])
     changed = explain(model, inputs, target=1).maps
-    wanted = faithfulness.rank_correlation(original, changed)
+    wanted = metrics.rank_correlation(original, changed)
     np.testing.assert_allclose(found.correlations[0], wanted, atol=1e-6)
 
 
@@ -128,10 +128,10 @@ def test_class_sensitivity_with_the_other_inputs_held(photos):
     inputs = {"image": photos(), "meta": META}
     explain = functools.partial(ks.explain, method="gradient_x_input")
     for given in (inputs, ks.Probes(inputs)):
-        found = faithfulness.class_sensitivity(explain, model, given, [0, 1, 2], range(3))
+        found = metrics.class_sensitivity(explain, model, given, [0, 1, 2], range(3))
         for i in range(3):
             alone = with_meta_held(model, META[i : i + 1])
-            wanted = faithfulness.class_sensitivity(explain, alone, photos()[[i]], i, range(3))
+            wanted = metrics.class_sensitivity(explain, alone, photos()[[i]], i, range(3))
             np.testing.assert_allclose(found[i], wanted[0], atol=0.02)
 
 

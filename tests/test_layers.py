@@ -9,8 +9,8 @@ import pytest
 from keras import layers as kl
 
 from keras_saliency import explain
-from keras_saliency.layers import Place, reached
-from keras_saliency.layouts import Layout
+from keras_saliency.engine.feature_layout import Layout
+from keras_saliency.engine.target_layer import Place, reached
 
 
 def forward(model, images):

@@ -16,7 +16,7 @@ from observed import values
 from watching import ALL, NUMBER, PICTURE, PROBES, built, fitted, watched
 
 import keras_saliency as ks
-from keras_saliency.board.events import EventWriter, new_run
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
 
 
 def wide():

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_saliency import masks
-from keras_saliency.demo import scenes
+from keras_saliency.data import masks
+from keras_saliency.data.synthetic import scenes
 
 
 def overlap(made, true):

@@ -8,7 +8,7 @@ import pytest
 from backends import derivatives
 
 from keras_saliency import Probes, Target, explain, methods
-from keras_saliency.explainer import Explainer
+from keras_saliency.attribution.explainer import Explainer
 
 
 def gradient(model, images):

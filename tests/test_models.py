@@ -489,7 +489,7 @@ def test_operations_have_no_weights_to_randomise():
     def maps(model, images, target):
         return ks.explain(model, images, "saliency", target=target).maps
 
-    found = ks.faithfulness.model_randomisation(maps, row.model, row.images(), 1)
+    found = ks.metrics.model_randomisation(maps, row.model, row.images(), 1)
     assert found.layers == ("head", "branch", "first")
 
 

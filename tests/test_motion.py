@@ -7,11 +7,13 @@ import pytest
 from PIL import Image
 
 import keras_saliency as ks
-from keras_saliency import focus, motion, render
-from keras_saliency.cli import main
-from keras_saliency.clips import pauses
-from keras_saliency.demo.videos import moving_discs
-from keras_saliency.motion.movers import mask_of
+from keras_saliency import motion
+from keras_saliency.cli.main import main
+from keras_saliency.data.synthetic.videos import moving_discs
+from keras_saliency.data.video.motion_masks import mask_of
+from keras_saliency.drawing import heatmap
+from keras_saliency.drawing.video import pauses
+from keras_saliency.metrics import localization
 
 SIZE = (61, 83)
 
@@ -106,7 +108,7 @@ def test_what_moves_is_the_disc_whatever_the_camera_does(
     found = motion.find(drawn.videos, algorithm=algorithm)
     assert found.maps.shape == drawn.masks.shape
     assert overlap(found.masks, drawn.masks).min() > least
-    assert focus.mass_in_mask(flat(found.maps), flat(drawn.masks)).min() > share
+    assert localization.mass_in_mask(flat(found.maps), flat(drawn.masks)).min() > share
 
 
 def flat(maps):
@@ -304,21 +306,21 @@ def test_a_video_s_overlay_is_that_of_its_frames_on_one_scale():
     clip = np.random.default_rng(0).integers(0, 256, (6, 18, 27, 3), np.uint8)
     map_ = np.random.default_rng(1).normal(size=(6, 6, 9)).astype(np.float32)
     for signed in (False, True):
-        peak = render.peak_of(map_, signed)
+        peak = heatmap.peak_of(map_, signed)
         alone = [
-            render.overlay(clip[t], map_[t], signed=signed, peak=peak, cmap="jet", opacity=0.4)
+            heatmap.overlay(clip[t], map_[t], signed=signed, peak=peak, cmap="jet", opacity=0.4)
             for t in range(6)
         ]
-        drawn = render.overlay_frames(clip, map_, signed=signed, cmap="jet", opacity=0.4)
+        drawn = heatmap.overlay_frames(clip, map_, signed=signed, cmap="jet", opacity=0.4)
         np.testing.assert_array_equal(drawn, alone)
 
 
 def test_a_map_of_one_frame_lies_over_all():
     clip = np.full((5, 18, 27, 3), 120, np.uint8)
     map_ = np.random.default_rng(1).random((1, 6, 9), np.float32)
-    drawn = render.overlay_frames(clip, map_)
-    np.testing.assert_array_equal(drawn, np.stack([render.overlay(clip[0], map_[0])] * 5))
-    grey = render.overlay_frames(np.full((2, 6, 9, 3), (200, 10, 10), np.uint8), 0 * map_)
+    drawn = heatmap.overlay_frames(clip, map_)
+    np.testing.assert_array_equal(drawn, np.stack([heatmap.overlay(clip[0], map_[0])] * 5))
+    grey = heatmap.overlay_frames(np.full((2, 6, 9, 3), (200, 10, 10), np.uint8), 0 * map_)
     assert (grey[..., 0] == grey[..., 2]).all()
 
 
@@ -333,7 +335,7 @@ def test_motion_is_drawn_and_written(tmp_path):
     found = motion.find(drawn.videos)
     overlay = found.overlay(cmap="viridis", opacity=0.5)
     wanted = [
-        render.overlay_frames(clip, map_, cmap="viridis", opacity=0.5)
+        heatmap.overlay_frames(clip, map_, cmap="viridis", opacity=0.5)
         for clip, map_ in zip(drawn.videos, found.maps, strict=True)
     ]
     np.testing.assert_array_equal(overlay, wanted)

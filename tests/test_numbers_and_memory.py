@@ -13,8 +13,9 @@ from keras import layers, ops
 from watching import ALL, PICTURE, PROBES, built, fitted, watched
 
 import keras_saliency as ks
-from keras_saliency import autodiff, cards, memory
-from keras_saliency.demo import scenes
+from keras_saliency.data.synthetic import scenes
+from keras_saliency.drawing import cards
+from keras_saliency.engine import backend, batching
 
 HUGE = 2**58  # bytes, more than any computer can address
 
@@ -179,10 +180,10 @@ def test_too_little_memory_for_the_first_look_is_told_before_training(tmp_path):
 def test_the_error_of_each_backend_is_known():
     with pytest.raises(Exception) as caught:  # noqa: PT011 (each has its own)
         ops.convert_to_numpy(ops.ones((2**23, 2**23)))
-    assert autodiff.is_out_of_memory(caught.value)
+    assert backend.is_out_of_memory(caught.value)
     with pytest.raises(Exception) as caught:  # noqa: PT011
         ops.convert_to_numpy(ops.matmul(ops.ones((2, 3)), ops.ones((2, 3))))
-    assert not autodiff.is_out_of_memory(caught.value)
+    assert not backend.is_out_of_memory(caught.value)
 
 
 @pytest.mark.parametrize("most", [32, 5, 1])
@@ -193,7 +194,7 @@ def test_fewer_are_tried_until_they_fit(most):
         tried.append(count)
         return len(np.empty(0 if count <= most else HUGE, "uint8"))
 
-    assert memory.with_fewer(attempt, 32) == (0, tried[-1])
+    assert batching.with_fewer(attempt, 32) == (0, tried[-1])
     assert tried == {32: [32], 5: [32, 16, 8, 4], 1: [32, 16, 8, 4, 2, 1]}[most]
 
 
@@ -204,5 +205,5 @@ def test_other_errors_are_not_tried_again():
 
     tried = []
     with pytest.raises(ValueError, match="no"):
-        memory.with_fewer(attempt, 32)
+        batching.with_fewer(attempt, 32)
     assert tried == [32]

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 import keras_saliency as ks
-from keras_saliency.overhead import Overhead
+from keras_saliency.callback.overhead import Overhead
 
 SIZE = (24, 31)
 

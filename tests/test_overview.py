@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_saliency import render
-from keras_saliency.board.events import encode_jpeg
-from keras_saliency.overview import Overview
-from keras_saliency.snapshot import Snapshot
+from keras_saliency.drawing import heatmap
+from keras_saliency.recording.overview import Overview
+from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
 
 PAPER = (250, 250, 250)
 
@@ -76,7 +76,7 @@ def test_every_map_of_every_probe_is_drawn_on_its_picture():
     whole = sheet(3)
     for maps in each.maps.values():
         for i in range(3):
-            assert has(whole, render.overlay(photos(3, 62, 82)[i], maps[i]))
+            assert has(whole, heatmap.overlay(photos(3, 62, 82)[i], maps[i]))
 
 
 def test_sixteen_probes_are_chosen_evenly_by_label():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import keras_saliency as ks
-from keras_saliency.verdict import Assessor
+from keras_saliency.shortcuts.verdict import Assessor
 
 LOGO = (slice(2, 5), slice(30, 34))
 

@@ -47,7 +47,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     names = set(zipfile.ZipFile(wheel).namelist())
     described = {name for name in names if ".dist-info/" in name}
     assert names - described == kept("keras_saliency")
-    statics = ("board/static/index.js", "report/static/report.js", "report/static/report.css")
+    statics = (
+        "recording/tensorboard/static/index.js",
+        "recording/report/static/report.js",
+        "recording/report/static/report.css",
+    )
     assert {f"keras_saliency/{name}" for name in ("py.typed", *statics)} <= names
     ends = {name.split(".dist-info/")[1] for name in described}
     assert ends == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}

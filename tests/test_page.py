@@ -12,9 +12,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from keras_saliency import render
+from keras_saliency.drawing import heatmap
 
-STATIC = pathlib.Path(__file__).parents[1] / "keras_saliency" / "board" / "static"
+STATIC = (
+    pathlib.Path(__file__).parents[1] / "keras_saliency" / "recording" / "tensorboard" / "static"
+)
 SCRIPTS = sorted(STATIC.glob("*.js"))
 # CI installs Node.js, and must not pass without it.
 needs_node = pytest.mark.skipif(
@@ -88,7 +90,7 @@ def test_an_overlay_is_that_of_the_stock_pictures(signed):
     alpha = heat[..., 3:] / 255
     laid = alpha * heat[..., :3] + (1 - alpha) * photo
     # Rounding to 8 bits, and colours between two of the samples.
-    assert np.abs(laid - render.overlay(photo, map_, signed=signed)).max() <= 4
+    assert np.abs(laid - heatmap.overlay(photo, map_, signed=signed)).max() <= 4
 
 
 @needs_node
@@ -98,7 +100,7 @@ def test_maps_shrink_as_opencv_shrinks_them():
         "answer([...maps.resize({ width: 45, height: 31, values: given.values }, 20, 12).values]);"
     )
     found = np.reshape(evaluated(code, values=map_.ravel().tolist()), (12, 20))
-    np.testing.assert_allclose(found, render.resize(map_, (12, 20)), atol=1e-5)
+    np.testing.assert_allclose(found, heatmap.resize(map_, (12, 20)), atol=1e-5)
 
 
 @needs_node

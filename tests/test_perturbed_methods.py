@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from backends import uncompiled
 
-from keras_saliency import Probes, Target, explain, explainer, methods, progress
+from keras_saliency import Probes, Target, explain, methods
+from keras_saliency.attribution import explainer, progress
 
 SIZE = (5, 8, 3)
 pytestmark = pytest.mark.filterwarnings("ignore:The images' values run from")

@@ -21,9 +21,9 @@ from tensorboard.backend import http_util
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorboard_data_server import server_binary
 
-from keras_saliency.board import plugin
-from keras_saliency.board.events import EventWriter, encode_jpeg
-from keras_saliency.board.records import frame
+from keras_saliency.recording.tensorboard import plugin
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg
+from keras_saliency.recording.tensorboard.tfrecord import frame
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NAMES = [HOSTILE, "01_\"quoted\" & 'so'", "02_ü\u2028"]

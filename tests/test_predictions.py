@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_saliency.heads import Head
-from keras_saliency.predictions import read_predictions
+from keras_saliency.engine.output_head import Head
+from keras_saliency.engine.predictions import read_predictions
 
 SOFTMAX = Head("softmax", None, (3,))
 OUTPUTS = np.array([[0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])

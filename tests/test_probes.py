@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from PIL import Image
 
-from keras_saliency.probes import Probes
+from keras_saliency.data.probes import Probes
 
 NAMES = ["elephant", "penguin"]
 

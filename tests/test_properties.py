@@ -9,9 +9,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from keras_saliency import focus, render
-from keras_saliency.board.events import safe_tag
-from keras_saliency.probes import Probes
+from keras_saliency.data.probes import Probes
+from keras_saliency.drawing import heatmap
+from keras_saliency.metrics import localization
+from keras_saliency.recording.tensorboard.event_writer import safe_tag
 
 # The same examples on every machine, however slow it is.
 settings.register_profile("same", derandomize=True, database=None, deadline=None, max_examples=60)
@@ -71,16 +72,16 @@ def test_resizing_interpolates_what_grows_and_averages_what_shrinks(map_, size):
             wanted = averaged(wanted, sizes)
         else:
             wanted = np.moveaxis(interpolated(np.moveaxis(wanted, axis, 0), count), 0, axis)
-    found = render.resize(map_, size)
+    found = heatmap.resize(map_, size)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
 @given(maps(), SIZES)
 def test_resizing_turns_with_the_map_and_never_overshoots(map_, size):
-    found = render.resize(map_, size)
-    np.testing.assert_allclose(render.resize(map_[::-1, ::-1], size), found[::-1, ::-1], atol=2e-4)
-    np.testing.assert_allclose(render.resize(map_.T, size[::-1]), found.T, atol=2e-4)
+    found = heatmap.resize(map_, size)
+    np.testing.assert_allclose(heatmap.resize(map_[::-1, ::-1], size), found[::-1, ::-1], atol=2e-4)
+    np.testing.assert_allclose(heatmap.resize(map_.T, size[::-1]), found.T, atol=2e-4)
     assert map_.min() - 1e-4 <= found.min()
     assert found.max() <= map_.max() + 1e-4
 
@@ -102,7 +103,7 @@ def drawn(picture, map_, signed):
 def test_an_overlay_is_the_blend_that_is_promised(map_, signed, shade):
     picture = np.full((*map_.shape, 3), shade, np.uint8)
     picture[..., 1] = np.arange(picture[..., 1].size).reshape(map_.shape) % 256
-    found = render.overlay(picture, map_, signed=signed)
+    found = heatmap.overlay(picture, map_, signed=signed)
     assert found.dtype == np.uint8
     if not map_.any() or not (signed or map_.max() > 0):
         assert (found == found[..., :1]).all()
@@ -117,7 +118,7 @@ def test_a_map_is_drawn_alike_whatever_its_scale(map_, power, size):
     picture = np.full((*size, 3), 77, np.uint8)
     scaled = map_.astype(np.float64) * 2.0**power
     np.testing.assert_array_equal(
-        render.overlay(picture, map_), render.overlay(picture, scaled.astype(np.float32))
+        heatmap.overlay(picture, map_), heatmap.overlay(picture, scaled.astype(np.float32))
     )
 
 
@@ -125,7 +126,7 @@ def test_a_map_is_drawn_alike_whatever_its_scale(map_, power, size):
 def test_a_map_that_is_not_finite_is_never_heat(map_, bad, size):
     map_[-1, -1] = bad
     picture = np.dstack([np.full(size, shade, np.uint8) for shade in (200, 20, 20)])
-    found = render.overlay(picture, map_, signed=True)
+    found = heatmap.overlay(picture, map_, signed=True)
     assert (found == found[..., :1]).all()
 
 
@@ -135,7 +136,7 @@ def test_a_map_that_is_not_finite_is_never_heat(map_, bad, size):
 @given(st.data(), SIZES, SIZES)
 def test_masks_are_averaged_by_area(data, size, grid):
     mask = data.draw(masks(size))
-    found = focus.average_masks(mask[None], grid)[0]
+    found = localization.average_masks(mask[None], grid)[0]
     np.testing.assert_allclose(found, averaged(mask, grid), atol=1e-12)
 
 
@@ -145,7 +146,11 @@ def test_focus_is_what_a_fine_grid_says(data, map_, size):
     shares, weights = averaged(mask, map_.shape), np.abs(map_.astype(np.float64))
     mass, hit, times = (
         measure(map_[None], mask[None])[0]
-        for measure in (focus.mass_in_mask, focus.pointing_hit, focus.enrichment)
+        for measure in (
+            localization.mass_in_mask,
+            localization.pointing_hit,
+            localization.enrichment,
+        )
     )
     if not weights.any() or shares.mean() in (0, 1):
         assert np.isnan([mass, hit, times]).all()
@@ -157,7 +162,7 @@ def test_focus_is_what_a_fine_grid_says(data, map_, size):
 
 @given(maps(), st.randoms(use_true_random=False))
 def test_entropy_counts_cells_and_knows_no_places(map_, chance):
-    found = focus.entropy(map_[None])[0]
+    found = localization.entropy(map_[None])[0]
     if map_.size == 1 or not map_.any():
         assert np.isnan(found)
         return
@@ -166,7 +171,7 @@ def test_entropy_counts_cells_and_knows_no_places(map_, chance):
     wanted = -sum(w * np.log(w) for w in weights if w) / np.log(map_.size)
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     shuffled = map_.ravel()[chance.sample(range(map_.size), map_.size)].reshape(map_.shape)
-    np.testing.assert_allclose(focus.entropy(shuffled[None])[0], found, atol=1e-9)
+    np.testing.assert_allclose(localization.entropy(shuffled[None])[0], found, atol=1e-9)
 
 
 @given(st.data(), maps(), st.floats(0.01, 100), st.floats(-5, 5))
@@ -174,12 +179,12 @@ def test_similarity_is_pearsons_and_knows_no_scale(data, map_, scale, shift):
     other = data.draw(arrays.arrays(np.float64, map_.shape, elements=st.integers(-9, 9)))
     assume(np.ptp(map_) and np.ptp(other))
     first = map_.astype(np.float64)
-    found = focus.similarity(first[None], other[None])[0]
+    found = localization.similarity(first[None], other[None])[0]
     wanted = np.corrcoef(first.ravel(), other.ravel())[0, 1]
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     moved = (scale * first + shift)[None]
-    np.testing.assert_allclose(focus.similarity(moved, other[None])[0], found, atol=1e-6)
-    np.testing.assert_allclose(focus.similarity(other[None], -moved)[0], -found, atol=1e-6)
+    np.testing.assert_allclose(localization.similarity(moved, other[None])[0], found, atol=1e-6)
+    np.testing.assert_allclose(localization.similarity(other[None], -moved)[0], -found, atol=1e-6)
 
 
 # --- probes --------------------------------------------------------------------------------------

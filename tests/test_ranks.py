@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency import methods, render
+from keras_saliency import methods
+from keras_saliency.drawing import heatmap
 
 QUICK = {
     "blur_integrated_gradients": {"steps": 4},
@@ -162,7 +163,7 @@ def test_the_heat_of_a_signal_is_under_its_curve():
     assert (left * rows).sum() / left.sum() > 100 > 20 > (right * rows).sum() / right.sum()
     map_ = np.zeros(5, "float32")
     map_[3] = 2
-    drawn = render.overlay(picture, map_)
+    drawn = heatmap.overlay(picture, map_)
     heat = np.abs(drawn.astype(int) - picture).sum(-1)
     columns = np.arange(picture.shape[1]) + 0.5
     assert (heat * columns).sum() / heat.sum() == pytest.approx(0.7 * picture.shape[1], abs=3)
@@ -201,9 +202,9 @@ def test_a_frame_is_heated_where_its_own_map_is(frames, cells):
     probes = ks.Probes(np.full((1, frames, 6, 8, 3), 0.5))
     map_ = np.zeros((cells, 3, 4), "float32")
     map_[cells - cells // 3 :, 2, 3] = 1
-    drawn = render.overlay(probes.display[0], map_, frames=frames)
+    drawn = heatmap.overlay(probes.display[0], map_, frames=frames)
     changed = (drawn != probes.display[0]).any(-1)
-    rows, columns = render.mosaic_of(frames)
+    rows, columns = heatmap.mosaic_of(frames)
     heated = [
         (corner.any(), rest.any())
         for row in np.split(changed, rows)
@@ -220,9 +221,9 @@ def test_every_frame_has_the_scale_of_the_whole_volume():
     probes = ks.Probes(np.full((1, 15, 6, 8, 3), 0.5))
     even, hidden = np.ones((15, 6, 8), "float32"), np.ones((15, 6, 8), "float32")
     hidden[1, 3, 3] = 100
-    assert 1 not in render.chosen_frames(15)
+    assert 1 not in heatmap.chosen_frames(15)
     strength = [
-        np.abs(render.overlay(probes.display[0], map_, frames=15).astype(int) - 128).mean()
+        np.abs(heatmap.overlay(probes.display[0], map_, frames=15).astype(int) - 128).mean()
         for map_ in (even, hidden)
     ]
     assert strength[1] < strength[0] / 10
@@ -234,7 +235,7 @@ def test_explanations_of_other_ranks_are_drawn(what, tmp_path):
     probes = ks.Probes(pictures(2, *shape), kind=kind)
     found = ks.explain(network(shape, 3, len(shape) - 1), probes, "saliency", target=0)
     assert found.frames == (6 if what == "volume" else 1)
-    overlay = render.overlay(probes.display[1], found.maps[1], frames=found.frames)
+    overlay = heatmap.overlay(probes.display[1], found.maps[1], frames=found.frames)
     np.testing.assert_array_equal(found.overlay()[1], overlay)
     found.plot().savefig(tmp_path / "plot.png")
     panels = np.asarray(Image.open(tmp_path / "plot.png").convert("RGB")).reshape(-1, 3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_saliency.readings import Reader
+from keras_saliency.recording.scalars import Reader
 
 
 def masked(n=2, height=6, width=10):

@@ -17,11 +17,12 @@ from PIL import Image
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
-from keras_saliency import cards, film_strips, recorder
-from keras_saliency.board.events import new_run
-from keras_saliency.board.run_writer import RunWriter
-from keras_saliency.overview import Overview
-from keras_saliency.recorder import Recorder, Snapshot
+from keras_saliency.drawing import cards
+from keras_saliency.recording import film_strip, recorder
+from keras_saliency.recording.overview import Overview
+from keras_saliency.recording.recorder import Recorder, Snapshot
+from keras_saliency.recording.tensorboard.event_writer import new_run
+from keras_saliency.recording.tensorboard.run_writer import RunWriter
 
 NAMES = ["00_cat", "01_cat", "02_dog"]
 LABELS = ["cat", "cat", "dog"]
@@ -283,9 +284,9 @@ def test_the_film_strip_spans_the_training_and_is_thinned_evenly(tmp_path):
     assert list(columns) == [*range(8), 9, 11, 14, 17, 21, 26, 32, 40, 46]
     assert all(columns[step] == step + 1 for step in columns if step < 20)
     assert all(11 <= columns[step] <= 20 for step in columns if step > 20)
-    kept = film_strips.Columns()
+    kept = film_strip.Columns()
     for step in range(200):
-        kept.add(film_strips.Column(step, str(step), np.zeros((1, 2, 2, 3))))
+        kept.add(film_strip.Column(step, str(step), np.zeros((1, 2, 2, 3))))
         shown = [column.step for column in kept.shown]
         assert (shown[0], shown[-1], len(shown) <= 20) == (0, step, True)
         assert len(set(np.diff(shown[:-1]))) <= 1  # even, but for the newest
@@ -302,7 +303,7 @@ def resumed(board, *snapshots, **options):
 @pytest.mark.parametrize("stop", [3, 19, 20, 29])
 def test_the_film_strip_goes_on_where_a_training_is_resumed(tmp_path, stop):
     def train(folder, steps):
-        strips = film_strips.FilmStrips(NAMES, LABELS, photos(), "logits", 1, tmp_path / folder)
+        strips = film_strip.FilmStrips(NAMES, LABELS, photos(), "logits", 1, tmp_path / folder)
         newest = {}
         for step in steps:
             for method in ("grad_cam", "my own"):

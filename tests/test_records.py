@@ -7,7 +7,7 @@ import pytest
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from keras_saliency.board import records
+from keras_saliency.recording.tensorboard import records
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,16 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-from keras_saliency.board.events import EventWriter, encode_jpeg, new_run
-from keras_saliency.board.records import frame, records
-from keras_saliency.cli import main
-from keras_saliency.probes import Probes
-from keras_saliency.report import pictures
-from keras_saliency.report.page import page
-from keras_saliency.report.reading import newest
-from keras_saliency.report.script import bundled
-from keras_saliency.tab import Tab
-from keras_saliency.verdict import Verdict
+from keras_saliency.cli.main import main
+from keras_saliency.data.probes import Probes
+from keras_saliency.recording.report import pictures
+from keras_saliency.recording.report.page import page
+from keras_saliency.recording.report.script import bundled
+from keras_saliency.recording.tensorboard.event_reader import newest
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, new_run
+from keras_saliency.recording.tensorboard.plugin_data import Tab
+from keras_saliency.recording.tensorboard.tfrecord import frame, records
+from keras_saliency.shortcuts.verdict import Verdict
 
 EPOCHS = 2
 
@@ -569,7 +569,7 @@ HEAVY = {"keras", "tensorflow", "jax", "torch"}
 def test_neither_keras_nor_tensorflow_is_imported(trained, tmp_path, command):
     written(tmp_path, verdict(0.1))
     code = (
-        "import sys; from keras_saliency.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from keras_saliency.cli.main import main; status = main(sys.argv[1:]);"
         f"print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     folders = [str(trained[0]), str(tmp_path)][: 2 if command == "compare" else 1]

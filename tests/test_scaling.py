@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_saliency.probes import Probes
-from keras_saliency.scaling import read_pixels, rgb
+from keras_saliency.data.normalization import read_pixels, rgb
+from keras_saliency.data.probes import Probes
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 9, 14, 3), np.uint8)

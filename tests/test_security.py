@@ -10,8 +10,8 @@ import pytest
 from keras import layers
 
 import keras_saliency
-from keras_saliency.cli import main
-from keras_saliency.loading import load
+from keras_saliency.cli.main import main
+from keras_saliency.cli.models import load
 
 PACKAGE = Path(keras_saliency.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_saliency.demo import scenes
-from keras_saliency.shortcuts import DEFAULT, Shortcuts
-from keras_saliency.verdict import Assessor
+from keras_saliency.data.synthetic import scenes
+from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
+from keras_saliency.shortcuts.verdict import Assessor
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "shortcuts"
 sys.path.insert(0, str(FOLDER))

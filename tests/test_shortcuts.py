@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from keras_saliency.demo import scenes
-from keras_saliency.probes import Probes
-from keras_saliency.shortcuts import Shortcuts
-from keras_saliency.twins import Nuisance
+from keras_saliency.data.probes import Probes
+from keras_saliency.data.synthetic import scenes
+from keras_saliency.shortcuts.experiment import Shortcuts
+from keras_saliency.shortcuts.nuisances import Nuisance
 
 SIZE = (24, 32)
 

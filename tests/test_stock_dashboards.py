@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency.focus import enrichment
-from keras_saliency.overview import Overview
-from keras_saliency.settling import Settling
+from keras_saliency.callback.batch_norm import Settling
+from keras_saliency.metrics.localization import enrichment
+from keras_saliency.recording.overview import Overview
 
 SIZE = (11, 16, 3)
 

@@ -10,11 +10,11 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
-from keras_saliency.board.events import EventWriter, new_run
-from keras_saliency.probes import Probes
-from keras_saliency.snapshot import Snapshot
-from keras_saliency.tab import Tab
-from keras_saliency.verdict import Verdict
+from keras_saliency.data.probes import Probes
+from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
+from keras_saliency.recording.tensorboard.plugin_data import Tab
+from keras_saliency.shortcuts.verdict import Verdict
 
 
 def snapshot(maps, step=0, **changes):

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency.cli import _showing_all
+from keras_saliency.cli.main import _showing_all
 
 STEPS = 12  # with the set before training more than the ten that TensorBoard keeps
 FREQUENCIES = (1, 7, "epoch")
@@ -109,7 +109,7 @@ def started(*flags):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    command = [sys.executable, "-c", "import sys, keras_saliency.cli as c; sys.exit(c.main())"]
+    command = [sys.executable, "-c", "import sys, keras_saliency.cli.main as c; sys.exit(c.main())"]
     flags = ["tensorboard", *map(str, flags), "--port", str(port), "--host", "127.0.0.1"]
     server = subprocess.Popen([*command, *flags], env=os.environ, stderr=subprocess.DEVNULL)
 

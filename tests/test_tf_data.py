@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_saliency import sampling
-from keras_saliency.probes import Probes
+from keras_saliency.data import sampling
+from keras_saliency.data.probes import Probes
 
 tf = pytest.importorskip("tensorflow", reason="reads tf.data.Datasets")
 
@@ -180,7 +180,7 @@ def test_python_code_with_a_state_of_its_own_is_said():
 
 @pytest.mark.parametrize("limit", [0, IMAGES.size])
 def test_a_dataset_too_large_to_copy_is_read_and_this_is_said(monkeypatch, limit):
-    monkeypatch.setattr("keras_saliency.tf_data._COPY_AT_MOST", limit)
+    monkeypatch.setattr("keras_saliency.data.tf_dataset._COPY_AT_MOST", limit)
     with pytest.warns(UserWarning, match="too large.*may shift.*pass arrays"):
         probes = Probes.from_dataset(source().shuffle(COUNT).batch(4), per_class=2)
     assert probes.labels.tolist() == [0, 0, 1, 1, 2, 2]

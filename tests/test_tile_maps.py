@@ -5,9 +5,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from keras_saliency import render
+from keras_saliency.drawing import heatmap
 from keras_saliency.tiles import Thumbnail, tile_map, tile_mosaic, tile_sheet
-from keras_saliency.tiles.places import Frame, averaged, frame_of, spacing, window
+from keras_saliency.tiles.geometry import Frame, averaged, frame_of, spacing, window
 
 EMPTY = (208, 208, 208)
 PAPER = (250, 250, 250)
@@ -171,7 +171,7 @@ def test_a_mosaic_has_each_map_on_its_own_tile_and_one_scale_for_all():
             assert np.ptp(seen, axis=-1).max() < 40  # in grey, and struck out
             assert seen.min() < 60
             continue
-        alone = render.overlay(cv2.resize(pictures[i], (side, side)), maps[i], peak=1.0)
+        alone = heatmap.overlay(cv2.resize(pictures[i], (side, side)), maps[i], peak=1.0)
         assert np.abs(seen - alone).mean() < 3
         heat = np.ptp(seen, axis=-1)
         row, column = np.unravel_index(heat.argmax(), heat.shape)

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency.heads import Head
+from keras_saliency.engine.output_head import Head
 from keras_saliency.tiles import Thumbnail, Tiles, tile_mosaic, tile_sheet
 
 SIZE = (12, 16)
@@ -174,7 +174,7 @@ def test_tiles_are_read_part_by_part(tmp_path, monkeypatch):
             self.asked.append(rows.stop - rows.start)
             return np.stack([np.full(SIZE, i, np.uint8) for i in range(200)[rows]])
 
-    monkeypatch.setattr("keras_saliency.tiles.table._READ", 64)
+    monkeypatch.setattr("keras_saliency.tiles.dataset._READ", 64)
     stored = Stored()
     tiles = Tiles(stored, None, "s", np.arange(200), np.zeros(200), maps=[3, 150])
     parts = list(tiles.parts())

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_saliency.twins import MARK_AREA, NUISANCES, Pictures, find_spots
+from keras_saliency.shortcuts.nuisances import MARK_AREA, NUISANCES, Pictures, find_spots
 
 SIZE = (40, 56)
 TELEA = 3  # What in-painting gets wrong by rounding even on flat ground.

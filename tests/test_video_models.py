@@ -15,10 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency import methods, render
-from keras_saliency.clips import played
-from keras_saliency.focus import enrichment
-from keras_saliency.readings import Reader
+from keras_saliency import methods
+from keras_saliency.drawing import heatmap
+from keras_saliency.drawing.video import played
+from keras_saliency.metrics.localization import enrichment
+from keras_saliency.recording.scalars import Reader
 
 VIDEO = (6, 7, 9, 3)  # frames, height, width, channels
 QUICK = {
@@ -239,7 +240,7 @@ def test_a_layer_of_fewer_frames_lies_on_the_frames_it_saw():
     assert found.maps.shape == (1, 3, 5, 7)
     assert np.unravel_index(found.maps.argmax(), found.maps.shape) == (0, 2, 2, 3)
     grey = np.full((6, 50, 70, 3), 128, "uint8")
-    heat = np.abs(render.overlay_frames(grey, found.maps[0]).astype(int) - 128).sum((1, 2, 3))
+    heat = np.abs(heatmap.overlay_frames(grey, found.maps[0]).astype(int) - 128).sum((1, 2, 3))
     assert heat[:3].sum() == 0
     assert heat[4:].min() > heat[3] > 0
     for lit, wanted in (((4, 5), 3 * 35), ((2, 3), 0)):
@@ -345,7 +346,7 @@ def test_an_explanation_of_videos_is_written_as_they_play(tmp_path):
     small = (clip[1] * 255).round().astype("uint8")
     size = (shown[0][0].shape[1], shown[0][0].shape[0])
     large = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_CUBIC) for f in small])
-    wanted = render.overlay_frames(large, found.maps[1], cmap="viridis", opacity=0.5)
+    wanted = heatmap.overlay_frames(large, found.maps[1], cmap="viridis", opacity=0.5)
     assert np.abs(np.stack([frame for frame, _ in shown]) - wanted).mean() < 6  # of 256 colours
     image = keras.Sequential([keras.Input((4, 5, 3)), kl.Flatten(), kl.Dense(2)])
     with pytest.raises(ValueError, match="Only videos play"):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import keras_saliency as ks
-from keras_saliency.demo.videos import moving_discs
-from keras_saliency.masks import dilate
-from keras_saliency.motion.movers import bridged
-from keras_saliency.pools import DONORS_NEEDED
-from keras_saliency.twin_clips import Clips, scene_of, stills, twins_of
-from keras_saliency.twins import NUISANCES, Nuisance, inpainted
-from keras_saliency.verdict import Assessor
+from keras_saliency.data.masks import dilate
+from keras_saliency.data.synthetic.videos import moving_discs
+from keras_saliency.data.video.motion_masks import bridged
+from keras_saliency.shortcuts.example_pool import DONORS_NEEDED
+from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance, inpainted
+from keras_saliency.shortcuts.verdict import Assessor
+from keras_saliency.shortcuts.video_swaps import Clips, scene_of, stills, twins_of
 
 SIZE, FRAMES = (22, 31), 6
 

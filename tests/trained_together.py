@@ -40,9 +40,9 @@ import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
 import keras_saliency as ks  # noqa: E402
-from keras_saliency import autodiff  # noqa: E402
-from keras_saliency.shortcuts import Shortcuts  # noqa: E402
-from keras_saliency.verdict import Assessor  # noqa: E402
+from keras_saliency.engine import backend  # noqa: E402
+from keras_saliency.shortcuts.experiment import Shortcuts  # noqa: E402
+from keras_saliency.shortcuts.verdict import Assessor  # noqa: E402
 
 if KIND == "processes":
     keras.distribution.initialize(PLACES[0], 2, INDEX)
@@ -243,7 +243,7 @@ def main():
         for side, values in zip(("without", "with"), weights, strict=True):
             found[f"{way}/{side}"] = np.concatenate([one.ravel() for one in values])
         found[f"{way}/devices"] = devices(model)
-        found[f"{way}/alone"] = autodiff.is_alone(model)
+        found[f"{way}/alone"] = backend.is_alone(model)
     np.savez(FOLDER / f"{INDEX}.npz", pid=os.getpid(), **found)
 
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_saliency.demo import BACKGROUND_NAMES, Background, draw_background
-from keras_saliency.demo.canvas import Floats, Shape, clouds, ellipse, hsv, moved, paint, times
+from keras_saliency.data.synthetic import BACKGROUND_NAMES, Background, draw_background
+from keras_saliency.data.synthetic.canvas import (
+    Floats,
+    Shape,
+    clouds,
+    ellipse,
+    hsv,
+    moved,
+    paint,
+    times,
+)
 
 GROUNDS = (*BACKGROUND_NAMES, "sand", "water", "rock")
 

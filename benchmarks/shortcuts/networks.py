@@ -17,10 +17,10 @@ from objects import OBJECTS, SIDE
 from pictures import Studio, matching
 from pool import Pool
 
-from keras_saliency.assessed_model import AssessedModel
-from keras_saliency.explainer import Explainer
-from keras_saliency.probes import Probes
-from keras_saliency.targets import Target
+from keras_saliency.attribution.explainer import Explainer
+from keras_saliency.data.probes import Probes
+from keras_saliency.engine.targets import Target
+from keras_saliency.shortcuts.classifier import AssessedModel
 
 _BATCH = {False: 16, True: 32}  # by whether the start is warm
 _RATE = 2e-3

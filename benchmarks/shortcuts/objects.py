@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from keras_saliency.demo import CLASS_NAMES, Layer, draw_animal
-from keras_saliency.demo.canvas import (
+from keras_saliency.data.synthetic import CLASS_NAMES, Layer, draw_animal
+from keras_saliency.data.synthetic.canvas import (
     BLACK,
     WHITE,
     Colour,

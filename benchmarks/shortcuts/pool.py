@@ -11,7 +11,7 @@ import numpy as np
 from grounds import GROUNDS, draw_ground
 from objects import OBJECTS, SIDE, draw_object
 
-from keras_saliency.demo import draw_light
+from keras_saliency.data.synthetic import draw_light
 
 _VERSION = 1  # One more whenever what is drawn changes.
 FOLDER = Path(tempfile.gettempdir()) / f"keras-saliency-shortcuts-{_VERSION}"

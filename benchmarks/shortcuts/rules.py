@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from measured import Measured, read
 
-from keras_saliency.shortcuts import DEFAULT
-from keras_saliency.twins import NUISANCES
-from keras_saliency.verdict import _CLEARED, _MOST, Alarm
+from keras_saliency.shortcuts.experiment import DEFAULT
+from keras_saliency.shortcuts.nuisances import NUISANCES
+from keras_saliency.shortcuts.verdict import _CLEARED, _MOST, Alarm
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pictures import Sample, Studio, matching, others
 from pool import FOLDER, Pool
 from results import EPOCHS
 
-from keras_saliency.shortcuts import DEFAULT, Shortcuts
-from keras_saliency.verdict import Assessor, Verdict
+from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
+from keras_saliency.shortcuts.verdict import Assessor, Verdict
 
 TESTED = 320  # pictures, and as many twins
 _IMAGES, _FEW = {2: 1000, 5: 1000}, 250

@@ -12,7 +12,7 @@ import numpy as np
 from targets import SMALL
 
 import keras_saliency as ks
-from keras_saliency.demo.training import small_cnn
+from keras_saliency.cli.demo import small_cnn
 
 PROBES, CLASSES = 16, 10
 LAYERS = {"MobileNetV2": "out_relu", "ResNet50": "conv5_block3_out"}

@@ -33,7 +33,7 @@ def main() -> None:
     import numpy as np
 
     import keras_saliency as ks
-    from keras_saliency.demo.training import small_cnn
+    from keras_saliency.cli.demo import small_cnn
 
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (32, SIDE, SIDE, 3), np.uint8), np.arange(32) % 2

@@ -14,8 +14,8 @@ from networks import SEVEN
 from timing import summed
 
 import keras_saliency as ks
-from keras_saliency.demo import scenes
-from keras_saliency.demo.training import small_cnn
+from keras_saliency.cli.demo import small_cnn
+from keras_saliency.data.synthetic import scenes
 
 EPOCHS = 4
 

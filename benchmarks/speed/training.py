@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from timing import ratio, seconds
 
 import keras_saliency as ks
-from keras_saliency.demo.training import small_cnn
+from keras_saliency.cli.demo import small_cnn
 
 EPOCHS, BATCH, SIDE = 20, 32, 64
 LEAST = 2.0  # seconds of an epoch: so many copies of the digits are trained on

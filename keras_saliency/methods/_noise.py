@@ -10,11 +10,11 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import methods
-from keras_saliency.methods._copies import each_copy, seeded
-from keras_saliency.methods._options import check_count, check_seed, check_share
+from keras_saliency.common.options import check_count, check_seed, check_share
+from keras_saliency.methods._perturbations import each_copy, seeded
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def moments(

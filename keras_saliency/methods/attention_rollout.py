@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from keras import ops
 
-from keras_saliency.methods._options import check_share
+from keras_saliency.common.options import check_share
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def attention_rollout(

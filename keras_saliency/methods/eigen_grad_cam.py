@@ -9,7 +9,7 @@ from keras import ops
 from keras_saliency.methods._components import first_component
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def eigen_grad_cam(model: ScoredModel, images: Any) -> Any:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from keras import ops
 
-from keras_saliency.methods._options import check_count, check_share
+from keras_saliency.common.options import check_count, check_share
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def finer_cam(

@@ -9,7 +9,7 @@ from keras import ops
 SMALLEST = 1e-30  # a denominator below this is a channel without a gradient
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def grad_cam_plus_plus(model: ScoredModel, images: Any) -> Any:

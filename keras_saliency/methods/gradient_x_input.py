@@ -9,7 +9,7 @@ from keras import ops
 from keras_saliency.methods._channels import over_channels
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def gradient_x_input(model: ScoredModel, images: Any) -> Any:

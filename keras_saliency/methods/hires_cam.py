@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from keras import ops
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def hires_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.methods._copies import along_path
-from keras_saliency.methods._grids import Baseline, baselines
-from keras_saliency.methods._options import check_count
+from keras_saliency.common.options import check_count
+from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.methods._perturbations import along_path
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def integrated_gradients(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.layers import LayerChoice
-from keras_saliency.methods._grids import resized
+from keras_saliency.common.resampling import resized
+from keras_saliency.engine.target_layer import LayerChoice
 
 GAMMA = 2.0  # how strongly weak places of a map are lifted before maps are fused
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def layer_cam(

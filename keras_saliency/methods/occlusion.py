@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.methods._copies import scores_of_copies
-from keras_saliency.methods._grids import Baseline, baselines
-from keras_saliency.methods._options import check_sizes
+from keras_saliency.common.options import check_sizes
+from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.methods._perturbations import scores_of_copies
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def occlusion(

@@ -8,7 +8,7 @@ from keras_saliency.methods import Method
 from keras_saliency.methods._noise import as_maps, moments
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def smooth_grad(

@@ -9,7 +9,7 @@ from keras import ops
 SMALLEST = 1e-12  # of a channel's sum, below which it has nothing to share out
 
 if TYPE_CHECKING:
-    from keras_saliency.scored_model import ScoredModel
+    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def xgrad_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:

@@ -12,7 +12,7 @@ Without a callback, `tile_map`, `tile_sheet` and `tile_mosaic` draw the same of 
 
 from __future__ import annotations
 
+from keras_saliency.tiles.dataset import Tiles
 from keras_saliency.tiles.drawing import Thumbnail, tile_map, tile_mosaic, tile_sheet
-from keras_saliency.tiles.table import Tiles
 
 __all__ = ["Thumbnail", "Tiles", "tile_map", "tile_mosaic", "tile_sheet"]

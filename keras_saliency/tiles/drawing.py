@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_saliency import cards, lettering, render
-from keras_saliency.arrays import Array
-from keras_saliency.cards import CARD_WIDTH
-from keras_saliency.lettering import FAINT, INK, PAPER
-from keras_saliency.opencv import cv2
-from keras_saliency.tiles.places import Frame, averaged, frame_of, spacing
+from keras_saliency.common.arrays import Array
+from keras_saliency.common.opencv import cv2
+from keras_saliency.drawing import cards, heatmap, text
+from keras_saliency.drawing.cards import CARD_WIDTH
+from keras_saliency.drawing.text import FAINT, INK, PAPER
+from keras_saliency.tiles.geometry import Frame, averaged, frame_of, spacing
 
 _EMPTY = 208  # the grey of a place without a tile: no colour map of ours has it
 _CMAP = "viridis"  # its zero is a colour; heat maps, whose zero is none, are "inferno"
@@ -51,7 +51,7 @@ class Thumbnail:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "picture", np.asarray(self.picture))
-        render.check_picture(self.picture)
+        heatmap.check_picture(self.picture)
         if len(self.size) != 2 or not all(0 < length < np.inf for length in self.size):
             raise ValueError(
                 "size must be the (height, width) of the slide in the units of x and y. "
@@ -258,7 +258,7 @@ def tile_mosaic(
         small = fit_exactly(picture, size)
         photo[top:bottom, left:right] = _struck_out(small) if dead else small
         # A tile that is drawn later covers what it overlaps, as its picture does.
-        heat[top:bottom, left:right] = 0 if dead else render.resize(map_, size)
+        heat[top:bottom, left:right] = 0 if dead else heatmap.resize(map_, size)
     return cards.tile(
         photo,
         heat,
@@ -316,7 +316,7 @@ class _Sheet:
         self._image = Image.new("RGB", (self._width, full), PAPER)
         self._draw = ImageDraw.Draw(self._image)
         self._head(title, subtitle)
-        small = lettering.font(11 * px)
+        small = text.font(11 * px)
         for i, (name, picture) in enumerate(self._pictures()):
             row, column = divmod(i, self._columns)
             step = (self._width - _MARGIN * px) / self._columns
@@ -324,7 +324,7 @@ class _Sheet:
             top = _HEADER * px + row * (height + titled + _MARGIN * px)
             if titled:
                 middle = (left + width / 2, top + titled / 2)
-                lettering.line(self._draw, name, middle, step - 4 * px, small, FAINT, "mm")
+                text.line(self._draw, name, middle, step - 4 * px, small, FAINT, "mm")
             self._image.paste(Image.fromarray(picture), (left, top + titled))
         self._foot(caption, bars)
         return np.asarray(self._image)
@@ -345,7 +345,7 @@ class _Sheet:
         found = [
             (
                 panel.title,
-                render.lay(
+                heatmap.lay(
                     pale,
                     averaged(panel.values, boxes, self._frame.size),
                     signed=panel.signed,
@@ -362,29 +362,29 @@ class _Sheet:
     def _head(self, title: str, subtitle: str) -> None:
         px, y = self._px, 13 * self._px
         end = self._width - _MARGIN * px
-        faint, bold = lettering.font(11 * px), lettering.font(13 * px, bold=True)
-        used = lettering.line(self._draw, subtitle, (end, y), 180 * px, faint, FAINT, "rm")
+        faint, bold = text.font(11 * px), text.font(13 * px, bold=True)
+        used = text.line(self._draw, subtitle, (end, y), 180 * px, faint, FAINT, "rm")
         room = end - used - 2 * _MARGIN * px
-        lettering.line(self._draw, title, (_MARGIN * px, y), room, bold)
+        text.line(self._draw, title, (_MARGIN * px, y), room, bold)
 
     def _foot(self, caption: str, bars: Sequence[tuple[_Panel, str, str]]) -> None:
         """Write the caption, and below it the colours and the grey of what is empty."""
-        px, small = self._px, lettering.font(11 * self._px)
+        px, small = self._px, text.font(11 * self._px)
         x, end = _MARGIN * px, self._width - _MARGIN * px
         y = self._image.height - 32 * px
-        lettering.line(self._draw, caption, (x, y), end - x, lettering.font(12 * px))
+        text.line(self._draw, caption, (x, y), end - x, text.font(12 * px))
         y, high = self._image.height - 12 * px, 5 * px
         opacity = 1.0 if self._thumbnail is None else _OVER
         for panel, low, top in bars:
-            x += round(lettering.line(self._draw, low, (x, y), 60 * px, small)) + 5 * px
-            bar = render.colour_bar((2 * high, 74 * px), panel.signed, panel.cmap, opacity)
+            x += round(text.line(self._draw, low, (x, y), 60 * px, small)) + 5 * px
+            bar = heatmap.colour_bar((2 * high, 74 * px), panel.signed, panel.cmap, opacity)
             self._image.paste(Image.fromarray(bar), (x, y - high))
             self._draw.rectangle((x - 1, y - high - 1, x + 74 * px, y + high), outline=FAINT)
             x += 79 * px
-            x += round(lettering.line(self._draw, top, (x, y), 60 * px, small)) + 12 * px
+            x += round(text.line(self._draw, top, (x, y), 60 * px, small)) + 12 * px
         if self._thumbnail is None:
             room = end - x
-            used = lettering.line(self._draw, "no tile", (end, y), room, small, INK, "rm")
+            used = text.line(self._draw, "no tile", (end, y), room, small, INK, "rm")
             right = round(end - used - 5 * px)
             box = (right - 2 * high, y - high, right, y + high)
             self._draw.rectangle(box, fill=(_EMPTY,) * 3, outline=FAINT)
@@ -398,7 +398,7 @@ def without_map(maps: Array, signed: bool) -> Array:
 
 
 def _struck_out(picture: Array) -> Array:
-    grey = render.grey(picture)
+    grey = heatmap.grey(picture)
     corners = (0, grey.shape[0] - 1), (grey.shape[1] - 1, 0)
     return np.asarray(cv2.line(grey, *corners, INK, max(1, len(grey) // 40), cv2.LINE_AA))
 
@@ -407,7 +407,7 @@ def _background(frame: Frame, thumbnail: Thumbnail | None) -> Array:
     """What is seen where there is no tile: grey, or the thumbnail, grey and never white."""
     if thumbnail is None:
         return np.full((*frame.size, 3), _EMPTY, np.uint8)
-    grey = render.grey(thumbnail.cut(frame)).astype(np.float32)
+    grey = heatmap.grey(thumbnail.cut(frame)).astype(np.float32)
     return np.rint(80 + grey * (_EMPTY - 80) / 255).astype(np.uint8)
 
 

@@ -12,7 +12,7 @@ from made_training import CELLS, CLOSING, DEAD, EPOCHS, HOSTILE, NAMES, Training
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
-from keras_saliency.cli import main
+from keras_saliency.cli.main import main
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_saliency as ks
-from keras_saliency.demo import CLASS_NAMES, scenes
+from keras_saliency.data.synthetic import CLASS_NAMES, scenes
 
 pytestmark = pytest.mark.browser
 

@@ -23,14 +23,14 @@ from tensorboard.backend.event_processing.data_provider import MultiplexerDataPr
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.base_plugin import TBContext
 
-from keras_saliency.board.events import EventWriter, encode_jpeg
-from keras_saliency.board.plugin import SaliencyPlugin
-from keras_saliency.board.records import frame
-from keras_saliency.film_strips import FilmStrips
-from keras_saliency.image_files import read_picture
-from keras_saliency.report.check import check
-from keras_saliency.report.page import page
-from keras_saliency.report.reading import newest
+from keras_saliency.data.image_files import read_picture
+from keras_saliency.recording.film_strip import FilmStrips
+from keras_saliency.recording.report.check import check
+from keras_saliency.recording.report.page import page
+from keras_saliency.recording.tensorboard.event_reader import newest
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg
+from keras_saliency.recording.tensorboard.plugin import SaliencyPlugin
+from keras_saliency.recording.tensorboard.tfrecord import frame
 
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 TYPES = {"image/png", "image/jpeg"}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { focusLines, layChart, MARGIN, niceTicks } from '../../keras_saliency/board/static/charts.js';
+import { focusLines, layChart, MARGIN, niceTicks } from '../../keras_saliency/recording/tensorboard/static/charts.js';
 
 const SIZE = { width: 40 + 100 + 12, height: 8 + 100 + 22 }; // 100 by 100 within the margins
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Client, MapCache } from '../../keras_saliency/board/static/client.js';
-import { soundStep } from '../../keras_saliency/board/static/source.js';
+import { Client, MapCache } from '../../keras_saliency/recording/tensorboard/static/client.js';
+import { soundStep } from '../../keras_saliency/recording/tensorboard/static/source.js';
 import { greyPng } from './made_png.mjs';
 
 const settled = () => new Promise((done) => setTimeout(done, 5));

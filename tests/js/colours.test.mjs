@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { DIVERGING, SEQUENTIAL, palette } from '../../keras_saliency/board/static/colours.js';
+import { DIVERGING, SEQUENTIAL, palette } from '../../keras_saliency/recording/tensorboard/static/colours.js';
 
 const colour = (name, i) => [...palette(name).subarray(3 * i, 3 * i + 3)];
 

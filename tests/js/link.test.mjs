@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { readLink, writeLink } from '../../keras_saliency/board/static/link.js';
+import { readLink, writeLink } from '../../keras_saliency/recording/tensorboard/static/link.js';
 
 const state = {
   run: 'lr=0.1&x/saliency 100%',

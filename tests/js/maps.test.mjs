@@ -13,7 +13,7 @@ import {
   resize,
   scalePeak,
   sharesOf,
-} from '../../keras_saliency/board/static/maps.js';
+} from '../../keras_saliency/recording/tensorboard/static/maps.js';
 
 const near = (found, wanted, tolerance = 1e-6) => {
   assert.equal(found.length, wanted.length);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { decodeGrey } from '../../keras_saliency/board/static/png.js';
+import { decodeGrey } from '../../keras_saliency/recording/tensorboard/static/png.js';
 import { greyPng } from './made_png.mjs';
 
 test('each filter is undone', async () => {

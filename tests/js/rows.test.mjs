@@ -8,7 +8,7 @@ import {
   inSight,
   indexAt,
   layRows,
-} from '../../keras_saliency/board/static/rows.js';
+} from '../../keras_saliency/recording/tensorboard/static/rows.js';
 
 const probes = {
   names: ['b 10', 'a', 'b 2', 'Owl'],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { largestPeaks } from '../../keras_saliency/board/static/maps.js';
-import { Scene } from '../../keras_saliency/board/static/scene.js';
+import { largestPeaks } from '../../keras_saliency/recording/tensorboard/static/maps.js';
+import { Scene } from '../../keras_saliency/recording/tensorboard/static/scene.js';
 
 function source(name, steps, names = ['owl', 'fox']) {
   const made = steps.map((step) => ({

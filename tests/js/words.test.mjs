@@ -8,7 +8,7 @@ import {
   number,
   percent,
   saying,
-} from '../../keras_saliency/board/static/words.js';
+} from '../../keras_saliency/recording/tensorboard/static/words.js';
 
 const step = {
   when: 'epoch 4',

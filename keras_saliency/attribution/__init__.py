@@ -1,0 +1,1 @@
+"""Explaining images: `explain`, the `Explanation` it returns, and the loop over batches."""

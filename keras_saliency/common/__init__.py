@@ -1,0 +1,1 @@
+"""What every layer uses: arrays, validation, resampling, pictures of Pillow, warnings."""

@@ -1,0 +1,1 @@
+"""Images and what belongs to them: probes, labels, masks, folders, datasets and videos."""

@@ -1,0 +1,302 @@
+"""Published sets with a known bias, read as their authors unpack them.
+
+Nothing is downloaded: the functions read the folder that a user has unpacked, and say where it is
+to be had if it is not there. The layouts are those that the authors' own loaders read.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.data.directory import resized
+from keras_saliency.data.image_files import read_picture
+
+Split = Literal["train", "val", "test"]
+Size = int | tuple[int, int]
+
+_WATERBIRDS = "https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz"
+_IMAGENET9 = "https://github.com/MadryLab/backgrounds_challenge"
+_SPAWRIOUS = "https://github.com/aengusl/spawrious"
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_GROUNDS = ("land", "water")
+_BREEDS = ("bulldog", "corgi", "dachshund", "labrador")
+_IMAGES = 3168  # Spawrious, of each breed in each place and part
+_ORDER = ("bulldog", "dachshund", "labrador", "corgi")
+# The places of these in training and in testing, and the place of the few training images, of all
+# breeds, that break the rule.
+_CHALLENGES = {
+    "o2o_easy": ("desert jungle dirt snow", "dirt snow desert jungle", "beach"),
+    "o2o_medium": ("mountain beach dirt jungle", "jungle dirt beach snow", "desert"),
+    "o2o_hard": ("jungle mountain snow desert", "mountain snow desert jungle", "beach"),
+    "m2m_easy": ("desert mountain dirt jungle", "dirt jungle mountain desert", ""),
+    "m2m_medium": ("beach snow mountain desert", "desert mountain beach snow", ""),
+    "m2m_hard": ("dirt jungle snow beach", "snow beach dirt jungle", ""),
+}
+_PARTNER = (1, 0, 3, 2)  # whose place a breed shares in the many-to-many challenges
+_RULED = (0.97, 0.87)  # of the one-to-one training images, in their two parts
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class BiasedSet:
+    """Images whose background goes with their class more often than not.
+
+    Attributes:
+        images: uint8 `(n, height, width, 3)`, RGB.
+        labels: int64 `(n,)`, indices of `class_names`.
+        class_names: The classes.
+        backgrounds: What is behind each object, texts `(n,)`, or `None` where it is not recorded.
+        paths: The files.
+
+    Example:
+        >>> from keras_saliency.data.synthetic import scenes
+        >>> drawn = scenes(300)  # in place of a set that was read
+        >>> found = BiasedSet(drawn.images, drawn.labels, ("elephant", "penguin"), None, ())
+        >>> len(ks.Shortcuts((found.images, found.labels)).receivers)
+        64
+    """
+
+    images: Array
+    labels: Array
+    class_names: tuple[str, ...]
+    backgrounds: Array | None
+    paths: tuple[Path, ...]
+
+
+class _Entry(NamedTuple):
+    """One image of a set, not yet read."""
+
+    path: Path
+    label: int
+    background: str | None
+
+
+def waterbirds(
+    folder: str | Path,
+    split: Split = "train",
+    *,
+    image_size: Size = 224,
+    per_class: int | None = None,
+) -> BiasedSet:
+    """Read Waterbirds: land and water birds on land and water (Sagawa et al. 2020).
+
+    In the training split 95 % of the birds are on the background of their kind; in the others
+    half of them are.
+
+    Args:
+        folder: What the archive unpacks to, `waterbird_complete95_forest2water2`: a
+            `metadata.csv` with the columns `img_filename`, `y`, `split` and `place`, and a folder
+            of pictures for each species.
+        split: `"train"`, `"val"` or `"test"`.
+        image_size: Pixels that images are resized to, `(height, width)` or a side.
+        per_class: At most so many images a class, drawn at random (the same ones every time), so
+            that the set stays as biased as it is; by default all.
+
+    Returns:
+        The set, with the classes `"landbird"` and `"waterbird"` and the backgrounds `"land"` and
+        `"water"`.
+
+    Raises:
+        ValueError: If the folder, its metadata or a picture is not there or not as expected, or
+            an option is out of range.
+
+    Example:
+        >>> train = waterbirds("waterbird_complete95_forest2water2")  # doctest: +SKIP
+        >>> shortcuts = ks.Shortcuts((train.images, train.labels))  # doctest: +SKIP
+    """
+    _check_choice("split", split, _SPLITS)
+    table = Path(folder) / "metadata.csv"
+    if not table.is_file():
+        raise _missing("Waterbirds' metadata", table, _WATERBIRDS)
+    with table.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        needed = {"img_filename", "y", "split", "place"}
+        if lacking := needed - set(reader.fieldnames or ()):
+            raise ValueError(
+                f"Waterbirds' metadata must have the columns {sorted(needed)}. Received: {table} "
+                f"without {sorted(lacking)}. Unpack it afresh from {_WATERBIRDS}."
+            )
+        rows = [row for row in reader if row["split"] == str(_SPLITS.index(split))]
+    entries = [
+        _Entry(table.parent / row["img_filename"], int(row["y"]), _GROUNDS[int(row["place"])])
+        for row in rows
+    ]
+    if not entries:
+        raise _missing(f"Waterbirds' images of the {split!r} split", table, _WATERBIRDS)
+    return _read(entries, ("landbird", "waterbird"), image_size, per_class)
+
+
+def imagenet9(
+    folder: str | Path,
+    variant: str = "original",
+    split: Literal["train", "val"] = "val",
+    *,
+    image_size: Size = 224,
+    per_class: int | None = None,
+) -> BiasedSet:
+    """Read ImageNet-9 or one of its variants with other backgrounds (Xiao et al. 2020).
+
+    The accuracy on `"mixed_same"` (backgrounds of another image of the class) less that on
+    `"mixed_rand"` (of any class) is the authors' measure of reliance on backgrounds, BG-Gap.
+
+    Args:
+        folder: What the backgrounds challenge unpacks to, `bg_challenge`, with
+            `VARIANT/val/NN_class/*.JPEG`; or the folder that the archives of the training data
+            are unpacked in, with `VARIANT/train/NN_class/*.JPEG` besides.
+        variant: `"original"`, `"mixed_same"`, `"mixed_rand"`, `"mixed_next"`, `"no_fg"`,
+            `"only_bg_b"`, `"only_bg_t"`, `"only_fg"`, or another folder of that layout.
+        split: `"val"`; or `"train"`, which donors must be from.
+        image_size: Pixels that images are resized to, `(height, width)` or a side.
+        per_class: At most so many images a class, drawn at random (the same ones every time); by
+            default all.
+
+    Returns:
+        The set, with the classes in the order of their numbers, such as `"dog"` of `00_dog`, and
+        without backgrounds.
+
+    Raises:
+        ValueError: If the folder or a class in it is not there or not as expected, or an option
+            is out of range.
+
+    Example:
+        >>> same = imagenet9("bg_challenge", "mixed_same")  # doctest: +SKIP
+        >>> rand = imagenet9("bg_challenge", "mixed_rand")  # doctest: +SKIP
+    """
+    _check_choice("split", split, ("train", "val"))
+    root = Path(folder) / variant / split
+    found = sorted(root.glob("[0-9][0-9]_*")) if root.is_dir() else []
+    if not found:
+        raise _missing("ImageNet-9's folders NN_class", root, _IMAGENET9)
+    entries = [
+        _Entry(path, label, None)
+        for label, place in enumerate(found)
+        for path in _pictures(place, "ImageNet-9's pictures", _IMAGENET9)
+    ]
+    names = tuple(place.name.split("_", 1)[1] for place in found)
+    return _read(entries, names, image_size, per_class)
+
+
+def spawrious(
+    folder: str | Path,
+    challenge: str = "o2o_easy",
+    split: Literal["train", "test"] = "train",
+    *,
+    image_size: Size = 224,
+    per_class: int | None = None,
+) -> BiasedSet:
+    """Read Spawrious: four breeds of dogs in places that go with the breed (Lynch et al. 2023).
+
+    One-to-one, each breed is in a place of its own in 97 % and in 87 % of two parts, else in one
+    place for all. Many-to-many, two breeds share two places. In testing the places are others.
+
+    Args:
+        folder: What the archives unpack to, `spawrious224`, with `0/PLACE/BREED/*.png` and
+            `1/PLACE/BREED/*.png`.
+        challenge: `"o2o_easy"`, `"o2o_medium"`, `"o2o_hard"`, `"m2m_easy"`, `"m2m_medium"` or
+            `"m2m_hard"`.
+        split: `"train"` or `"test"`.
+        image_size: Pixels that images are resized to, `(height, width)` or a side.
+        per_class: At most so many images a class, drawn at random (the same ones every time), so
+            that the set stays as biased as it is; by default all, about 6,000 in training.
+
+    Returns:
+        The set, with the four breeds as classes and the places as backgrounds.
+
+    Raises:
+        ValueError: If the folder or what the challenge needs of it is not there, or an option is
+            out of range.
+
+    Example:
+        >>> train = spawrious("spawrious224", "o2o_hard", per_class=400)  # doctest: +SKIP
+        >>> sorted(set(train.backgrounds))  # doctest: +SKIP
+        ['beach', 'desert', 'jungle', 'mountain', 'snow']
+    """
+    _check_choice("challenge", challenge, tuple(_CHALLENGES))
+    _check_choice("split", split, ("train", "test"))
+    entries = []
+    for part, place, breed, count in _sources(challenge, split == "train"):
+        source = Path(folder) / str(part) / place / breed
+        paths = _pictures(source, "Spawrious's pictures", _SPAWRIOUS)[:count]
+        entries += [_Entry(path, _BREEDS.index(breed), place) for path in paths]
+    return _read(entries, _BREEDS, image_size, per_class)
+
+
+def _sources(challenge: str, train: bool) -> Iterator[tuple[int, str, str, int]]:
+    """The folders of a challenge, by part, place and breed, and how many of their images count."""
+    training, testing, breaking = _CHALLENGES[challenge]
+    places = (training if train else testing).split()
+    for index, breed in enumerate(_ORDER):
+        if not breaking:
+            for place in (places[index], places[_PARTNER[index]]):
+                yield 0, place, breed, _IMAGES
+            continue
+        for part, share in enumerate(_RULED):
+            ruled = int(share * _IMAGES)
+            yield part, places[index], breed, ruled if train else _IMAGES
+            if train:
+                yield part, breaking, breed, _IMAGES - ruled
+
+
+def _pictures(folder: Path, what: str, source: str) -> list[Path]:
+    """The pictures in a folder, by name; there must be some."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    pictures = [
+        path
+        for path in found
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg") and path.name[0] != "."
+    ]
+    if not pictures:
+        raise _missing(what, folder, source)
+    return pictures
+
+
+def _read(
+    entries: list[_Entry], class_names: tuple[str, ...], image_size: Size, per_class: int | None
+) -> BiasedSet:
+    """Read the pictures, or some of each class."""
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            "`image_size` must be (height, width) or a side, in pixels. "
+            f"Received: image_size={image_size!r}"
+        )
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
+    labels = np.array([entry.label for entry in entries], np.int64)
+    rng = np.random.default_rng(_SEED)
+    drawn = [rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in np.unique(labels)]
+    chosen = [entries[i] for i in np.sort(np.concatenate(drawn))]
+    images = np.empty((len(chosen), *size, 3), np.uint8)
+    for image, entry in zip(images, chosen, strict=True):
+        image[:] = np.rint(resized(read_picture(entry.path, "rgb"), size))
+    recorded = chosen[0].background is not None
+    return BiasedSet(
+        images=images,
+        labels=np.array([entry.label for entry in chosen], np.int64),
+        class_names=class_names,
+        backgrounds=np.array([entry.background for entry in chosen]) if recorded else None,
+        paths=tuple(entry.path for entry in chosen),
+    )
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+
+
+def _missing(what: str, place: Path, source: str) -> ValueError:
+    """What was expected, what is there in its stead, and where the set is to be had."""
+    near = next(folder for folder in (place, *place.parents, Path()) if folder.is_dir())
+    held = sorted(path.name for path in near.iterdir())
+    listed = ", ".join(held[:8]) + (", ..." if len(held) > 8 else "") or "nothing"
+    return ValueError(
+        f"Expected {what} at {place}. Received: {near.resolve()}, which holds {listed}. Pass the "
+        f"folder that the set unpacks to; it is to be had from {source}."
+    )

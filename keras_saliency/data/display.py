@@ -1,0 +1,139 @@
+"""What a person sees of the probes: pictures of images, curves of signals, frames of volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.common.opencv import cv2
+from keras_saliency.common.user_warnings import warn_user
+from keras_saliency.data.inputs import Kind, image_batch
+from keras_saliency.drawing.heatmap import chosen_frames, mosaic_of
+
+# Tried in this order, so that an image is given the narrowest range that holds it.
+_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+# Interpolation overshoots a little; the share of the span that is still taken for rounding.
+OVERSHOOT = 0.01
+
+_STRIP = 360  # the width of a picture of a signal or of a volume, at least
+_CURVES = 6  # as many channels as are drawn as curves
+_INK = (33, 33, 33)
+
+
+def find_range(images: Array) -> tuple[tuple[float, float], bool]:
+    """The range of all images together, and whether it is one of the known ones."""
+    if images.dtype == np.uint8:
+        return (0.0, 255.0), True
+    lowest, highest = float(images.min()), float(images.max())
+    # Of the values' own span: 1 % of 255 would let standardised values of -2 to 2 pass for bytes.
+    slack = OVERSHOOT * (highest - lowest)
+    for low, high in _RANGES:
+        if low - slack <= lowest and highest <= high + slack:
+            return (low, high), True
+    return (lowest, highest), False
+
+
+def pictures_of(images: Array, kind: Kind, value_range: tuple[float, float], known: bool) -> Array:
+    """uint8 `(batch, [frames,] height, width, 3)` of images `(batch, *grid, channels)`."""
+    if kind == "signal":
+        return _drawn_signals(images)
+    if not known:
+        _warn_of_unknown_range(value_range)
+    return _to_rgb(images, value_range)
+
+
+def given_pictures(display: Any, kind: Kind, images: Array) -> Array:
+    """uint8 RGB of the pictures a user gave for the eye, of volumes with all of their frames."""
+    array, _, _ = image_batch(display, "display", "volume" if kind == "volume" else "image")
+    value_range, known = find_range(array)
+    frames = images.shape[1] if kind == "volume" else None
+    fits = len(array) == len(images) and frames in (None, array.shape[1])
+    if not fits or array.shape[-1] not in (1, 3) or not known:
+        each = "per probe" if frames is None else f"of {frames} frames per probe"
+        raise ValueError(
+            f"`display` must be {len(images)} greyscale or RGB images, one {each}, uint8 or with "
+            "values in [0, 1], [-1, 1] or [0, 255]. Received: "
+            f"display.shape={array.shape}, values from {array.min():g} to {array.max():g}"
+        )
+    return _to_rgb(array.astype(np.float32), value_range)
+
+
+def strips(clips: Array) -> Array:
+    """Lay some frames of `(batch, frames, height, width, 3)` side by side, white lines between."""
+    frames = clips[:, chosen_frames(clips.shape[1])]
+    rows, columns = mosaic_of(frames.shape[1])
+    height, width = frames.shape[2:4]
+    times = max(1, -(-_STRIP // (columns * width)))
+    height, width = times * height, times * width
+    laid = np.full((len(frames), rows * height, columns * width, 3), 255, np.uint8)
+    for i in range(frames.shape[1]):
+        top, left = i // columns * height, i % columns * width
+        large = frames[:, i].repeat(times, axis=1).repeat(times, axis=2)
+        laid[:, top : top + height, left : left + width] = large
+    for i in range(1, columns):
+        laid[:, :, i * width - 1 : i * width + 1] = 255
+    for i in range(1, rows):
+        laid[:, i * height - 1 : i * height + 1] = 255
+    return laid
+
+
+def _warn_of_unknown_range(value_range: tuple[float, float]) -> None:
+    warn_user(
+        "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and [0, 255]: "
+        "they are shown stretched linearly, with one scale for all probes. For true colours pass "
+        "the raw images with `preprocess=`, or what a person should see as `display=`.".format(
+            *value_range
+        )
+    )
+
+
+def _to_rgb(images: Array, value_range: tuple[float, float]) -> Array:
+    """uint8 RGB of float images; one scale for all probes."""
+    low, high = value_range
+    channels = images.shape[-1]
+    if channels not in (1, 3):
+        warn_user(
+            f"Images of {channels} channels can't be shown in colour: the first "
+            f"{'three are taken for red, green and blue' if channels > 3 else 'is shown'}. Pass "
+            "what a person should see as `display=` (and put the channels last). "
+            f"Received: images.shape={images.shape}"
+        )
+    shown = images[..., :3] if channels >= 3 else images[..., :1]
+    span = high - low if high > low else 1.0
+    scaled = np.empty(shown.shape, np.uint8)
+    for place, image in enumerate(shown):  # one by one: of thousands, the copies would fill memory
+        scaled[place] = np.rint(np.clip((image - low) / span, 0, 1) * 255)
+    return np.broadcast_to(scaled, (*scaled.shape[:-1], 3))
+
+
+def _drawn_signals(signals: Array) -> Array:
+    """Draw `(batch, time, channels)`: curves, or, of many channels, one pale row a channel."""
+    low, high = signals.min(axis=(0, 1)), signals.max(axis=(0, 1))
+    # Every channel on a scale of its own, the same for all probes: units may differ.
+    values = (signals - low) / np.where(high > low, high - low, 1.0)
+    if signals.shape[-1] > _CURVES:
+        return np.stack([_rows(value) for value in values])
+    return np.stack([_curves(value) for value in values])
+
+
+def _curves(values: Array) -> Array:
+    """Draw `(time, channels)` in [0, 1], a lane for each channel, dark on white."""
+    times, channels = values.shape
+    lane = max(40, 120 // channels)
+    picture = np.full((lane * channels, _STRIP, 3), 255, np.uint8)
+    x = (np.arange(times) + 0.5) * _STRIP / times - 0.5  # the middle of the map's cell
+    for channel in range(channels):
+        y = lane * channel + 4 + (1 - values[:, channel]) * (lane - 9)
+        points = np.rint(np.stack([x, y], axis=-1) * 16).astype(np.int32)
+        cv2.polylines(picture, [points[:, None]], False, _INK, 1, cv2.LINE_AA, 4)
+    return picture
+
+
+def _rows(values: Array) -> Array:
+    """Draw `(time, channels)` in [0, 1] as shades of grey, the first channel at the bottom."""
+    pale = np.rint(255 - 165 * values.T[::-1]).astype(np.uint8)
+    height = max(120, pale.shape[0])
+    large = cv2.resize(pale, (_STRIP, height), interpolation=cv2.INTER_NEAREST)
+    return np.repeat(large[..., None], 3, axis=-1)

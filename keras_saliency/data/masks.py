@@ -1,0 +1,224 @@
+"""Masks that nobody had to draw: of boxes, or made by a program from the colours at the border.
+
+A made mask is good enough to swap backgrounds with, and no more: what it misses of an object stays
+in the picture. So there are two of each picture, one that rather covers too much, and a tight one
+that tells where the object is and how large. Masks of the user's own always win.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.common.opencv import cv2
+
+# Lengths are shares of the picture's shorter side; at 64 px the rim is 4 px wide.
+_RIM = 1 / 16
+_BLUR = 1 / 64  # of the colours, against noise
+_SMOOTH = 1.5 / 64  # of the distances, so that an object becomes one piece
+_CENTRE = 0.2  # how much less the corners count
+_SIDE = 96  # Larger pictures are shrunk to this shorter side: blurred as they are, none is lost.
+_AREA = (0.10, 0.35)  # the least and the most of the picture that may be object
+_TIGHT_AREA = (0.04, 0.35)  # likewise of a tight mask
+_LAB_NOISE = 2.0  # a difference of colour that means nothing
+# A made mask looks wrong where its largest piece is less than this share of what stands out, or
+# lies on more than this share of the picture's outline.
+_LARGEST_PIECE = 0.6
+_OUTLINE = 0.3
+
+
+class Found(NamedTuple):
+    """Objects that a program found in pictures.
+
+    Attributes:
+        masks: float32 `(batch, height, width)` in [0, 1], 1 on the object, a tenth of the picture
+            at least; all 0 where a picture is of one colour.
+        tight: Likewise, from 4 % of the picture on: of a small object it holds less ground.
+        wrong: bool `(batch,)`: the mask is empty, is one of several pieces that stand out alike, or
+            runs along the picture's edge.
+    """
+
+    masks: Array
+    tight: Array
+    wrong: Array
+
+
+def find_objects(display: Array) -> Found:
+    """Guess where the object is: what differs in colour from the picture's border.
+
+    The distance (Mahalanobis, in Lab) of each pixel from the colours of the rim is smoothed and
+    weighted a little towards the centre; the mask is the largest piece above Otsu's threshold.
+
+    Args:
+        display: uint8 `(batch, height, width, 3)`, RGB.
+
+    Returns:
+        Masks, and which of them are hardly of an object, by what the pictures show.
+
+    Raises:
+        TypeError: If the pictures are not uint8.
+        ValueError: If they are not RGB.
+
+    Example:
+        >>> pictures = np.zeros((2, 32, 48, 3), np.uint8)
+        >>> pictures[0, 10:20, 20:32] = 200
+        >>> find_objects(pictures).wrong.tolist()
+        [False, True]
+    """
+    _check_pictures(display)
+    size = display.shape[2:0:-1]
+    masks, tight, standing_out = [], [], []
+    for picture in display:
+        levels = _levels(picture)
+        pixels = _above_otsu(levels, _AREA)
+        piece = _largest_piece(pixels)
+        core = _largest_piece(_above_otsu(levels, _TIGHT_AREA) * piece)
+        standing_out.append(pixels.mean())
+        masks.append(_resized(piece, size))
+        tight.append(_resized(core if core.any() else piece, size))
+    covering = np.stack(masks)
+    wrong = _look_wrong(covering, np.array(standing_out))
+    return Found(covering, np.stack(tight), wrong)
+
+
+def make_masks(display: Array) -> Array:
+    """Make a mask of each picture's object, as `find_objects` does.
+
+    Args:
+        display: uint8 `(batch, height, width, 3)`, RGB.
+
+    Returns:
+        float32 `(batch, height, width)` in [0, 1], 1 on the object; all 0 where a picture is of one
+        colour.
+
+    Raises:
+        TypeError: If the pictures are not uint8.
+        ValueError: If they are not RGB.
+
+    Example:
+        >>> pictures = np.zeros((1, 32, 48, 3), np.uint8)
+        >>> pictures[0, 10:20, 20:32] = 200
+        >>> float(make_masks(pictures)[0, 12, 24])
+        1.0
+    """
+    return find_objects(display).masks
+
+
+def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
+    """Fill boxes.
+
+    Args:
+        boxes: `(batch, 4)`: left, top, right and bottom edge in pixels; whole numbers lie between
+            pixels, so `(0, 0, width, height)` is the whole picture.
+        size: The pictures' `(height, width)`.
+
+    Returns:
+        float32 `(batch, height, width)`, the share of each pixel that lies in the box.
+
+    Raises:
+        ValueError: If a box has no area within the picture.
+
+    Example:
+        >>> masks_of_boxes(np.array([[1, 0, 2.5, 1]]), (2, 3)).tolist()
+        [[[0.0, 1.0, 0.5], [0.0, 0.0, 0.0]]]
+    """
+    if np.ndim(boxes) != 2 or np.shape(boxes)[1] != 4:
+        raise ValueError(
+            "Boxes must be (n, 4): left, top, right and bottom edge in pixels. "
+            f"Received: boxes.shape={np.shape(boxes)}"
+        )
+    left, top, right, bottom = np.asarray(boxes, np.float64).T
+    rows, columns = _inside(top, bottom, size[0]), _inside(left, right, size[1])
+    masks = rows[:, :, None] * columns[:, None, :]
+    if (empty := np.flatnonzero(masks.sum((1, 2)) == 0)).size:
+        raise ValueError(
+            "Boxes must be (left, top, right, bottom) in pixels and lie in the picture of (height, "
+            f"width)={tuple(size)}. Received: boxes[{empty[0]}]={boxes[empty[0]]}"
+        )
+    return masks.astype(np.float32)
+
+
+def dilate(masks: Array) -> Array:
+    """Widen masks by 2 px of 64, generously: a missed limb counts more than a hole too wide."""
+    radius = max(1, round(min(masks.shape[1:]) / 32))
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return np.stack([cv2.dilate(mask, kernel) for mask in masks.astype(np.float32)])
+
+
+def _look_wrong(masks: Array, standing_out: Array) -> Array:
+    """Which masks are hardly of an object, by the share of each picture that stands out."""
+    on_outline = np.concatenate(
+        [masks[:, 0], masks[:, -1], masks[:, 1:-1, 0], masks[:, 1:-1, -1]], axis=1
+    ).mean(axis=1)
+    area = masks.mean((1, 2))
+    return (area == 0) | (area < _LARGEST_PIECE * standing_out) | (on_outline > _OUTLINE)
+
+
+def _levels(picture: Array) -> Array:
+    """How far pixels are from the colours of the rim, uint8, 255 the most; shrunk if large."""
+    shrink = min(1, _SIDE / min(picture.shape[:2]))
+    height, width = (max(1, round(shrink * length)) for length in picture.shape[:2])
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    side = min(height, width)
+    lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab = cv2.GaussianBlur(lab, (0, 0), _BLUR * side)
+    depth = max(1, round(_RIM * side))
+    rim = np.ones((height, width), bool)
+    rim[depth:-depth, depth:-depth] = False
+    border = lab[rim].astype(np.float64)
+    spread = np.cov(border.T) + _LAB_NOISE**2 * np.eye(3)
+    off = (lab - border.mean(axis=0)).astype(np.float32)
+    squared = (off @ np.linalg.inv(spread).astype(np.float32) * off).sum(axis=-1)
+    far = cv2.GaussianBlur(np.sqrt(squared.clip(0)), (0, 0), _SMOOTH * side)
+    far *= _towards_centre(height, width)
+    peak = np.quantile(far, 0.995)  # A few stray pixels must not take up the whole scale.
+    if peak < 1e-3:
+        return np.zeros(far.shape, np.uint8)
+    return np.rint(255 * np.clip(far / peak, 0, 1)).astype(np.uint8)
+
+
+def _towards_centre(height: int, width: int) -> Array:
+    """A weight of 1 in the centre that falls towards the corners."""
+    y = (2 * np.arange(height)[:, None] + 1) / height - 1
+    x = (2 * np.arange(width) + 1) / width - 1
+    return np.exp(-_CENTRE * (x**2 + y**2)).astype(np.float32)
+
+
+def _above_otsu(levels: Array, area: tuple[float, float]) -> Array:
+    """Otsu's threshold, moved where it would leave less or more than such shares; uint8 0 or 1."""
+    otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_OTSU)
+    least, most = area
+    threshold = np.clip(otsu, np.quantile(levels, 1 - most), np.quantile(levels, 1 - least))
+    return (levels > min(threshold, 254)).astype(np.uint8)
+
+
+def _largest_piece(pixels: Array) -> Array:
+    """The largest connected piece; uint8 0 or 1."""
+    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(pixels)
+    if count == 1:
+        return np.zeros_like(pixels)
+    return (pieces == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+
+
+def _resized(piece: Array, size: tuple[int, int]) -> Array:
+    return cv2.resize(piece.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+
+
+def _inside(first: Array, last: Array, count: int) -> Array:
+    """`(batch, count)`: the share of each of `count` pixels that lies between two edges."""
+    pixels = np.arange(count)
+    overlap = np.minimum(pixels + 1, last[:, None]) - np.maximum(pixels, first[:, None])
+    return overlap.clip(0, 1)
+
+
+def _check_pictures(display: Array) -> None:
+    kind = f"display.dtype={display.dtype}" if hasattr(display, "dtype") else type(display).__name__
+    if getattr(display, "dtype", None) != np.uint8:
+        raise TypeError(f"`display` must be an array of uint8, 0 to 255. Received: {kind}")
+    if display.ndim != 4 or display.shape[-1] != 3:
+        raise ValueError(
+            "`display` must be RGB, (batch, height, width, 3). "
+            f"Received: display.shape={display.shape}"
+        )

@@ -1,0 +1,1 @@
+"""Videos: files, optical flow, the movement of the camera, masks of what moves."""

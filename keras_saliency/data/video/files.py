@@ -1,0 +1,125 @@
+"""Reading video files, as far as OpenCV's build knows their codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.common.opencv import cv2
+from keras_saliency.common.validation import check_count
+
+# How files begin, and from which byte on. Playlists, which name other files, begin otherwise.
+_BEGINNINGS = (
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"),  # mp4, mov
+    (8, b"AVI "), (0, b"\x1aE\xdf\xa3"), (0, b"GIF8"), (0, b"OggS"), (0, b"FLV"),
+    (0, b"\x00\x00\x01\xba"), (0, b"\x00\x00\x01\xb3"), (0, b"0&\xb2u"),  # mpeg, wmv
+)  # fmt: skip
+_UNREADABLE = (
+    "{path} can't be read as a video: it is none, or of a codec that this build of OpenCV does not "
+    "know. Convert it, for instance with ffmpeg, to mp4."
+)
+_FPS = 25.0  # where a file does not tell, or tells nonsense
+
+
+class Video(NamedTuple):
+    """uint8 frames `(frames, height, width, 3)`, RGB, and how many of them are a second."""
+
+    frames: Array
+    fps: float
+
+
+def read_video(
+    path: str | Path,
+    frames: int | None = None,
+    size: tuple[int, int] | int | None = None,
+    *,
+    first: int | None = None,
+) -> Video:
+    """Read the frames of a video file.
+
+    Args:
+        path: The file, of a kind that OpenCV reads: mp4, avi, mov, webm, gif ...
+        frames: So many frames, evenly spread from the first to the last; None takes all.
+        size: `(height, width)` that frames are resized to, or how long their longer side may be;
+            None keeps their size.
+        first: Only so many frames from the beginning are read; None reads all.
+
+    Returns:
+        The frames, and how many of them there are a second.
+
+    Raises:
+        ValueError: If the file is no video, or has fewer frames.
+
+    Example:
+        ```python
+        clip = read_video("walk.mp4", frames=16, size=(112, 112)).frames
+        found = ks.explain(model, clip[None], "grad_cam")
+        ```
+    """
+    for name, value in (("frames", frames), ("first", first)):
+        if value is not None:
+            check_count(value, name)
+    _check_file(Path(path))
+    if frames is None:
+        found = [_resized(frame, size) for frame in islice(_frames_in(path), first)]
+        share = 1.0
+    else:
+        # What a file says of its length may be wrong: it is read twice, and never held.
+        count = sum(1 for _ in islice(_frames_in(path), first))
+        if 0 < count < frames:
+            raise ValueError(
+                f"{path} must have at least {frames} frames. Received: a video of {count}"
+            )
+        wanted = set(np.rint(np.linspace(0, count - 1, frames)).astype(int).tolist())
+        each = enumerate(islice(_frames_in(path), first))
+        found = [_resized(frame, size) for place, frame in each if place in wanted]
+        share = frames / max(count, 1)
+    if not found:
+        raise ValueError(_UNREADABLE.format(path=path))
+    return Video(np.stack(found), share * _rate_of(path))
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is missing, and what begins as no video does."""
+    if not path.is_file():
+        raise ValueError(f"There is no video {path}. Give the path of a video file.")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not any(head[place:].startswith(sign) for place, sign in _BEGINNINGS):
+        raise ValueError(_UNREADABLE.format(path=path))
+
+
+def _frames_in(path: str | Path) -> Iterator[Array]:
+    """Yield the frames of a file one by one, RGB."""
+    film = cv2.VideoCapture(str(path))
+    try:
+        while True:
+            read, frame = film.read()
+            if not read:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    finally:
+        film.release()
+
+
+def _rate_of(path: str | Path) -> float:
+    film = cv2.VideoCapture(str(path))
+    rate = film.get(cv2.CAP_PROP_FPS)
+    film.release()
+    return float(rate) if 0 < rate < 1000 else _FPS
+
+
+def _resized(frame: Array, size: tuple[int, int] | int | None) -> Array:
+    height, width = frame.shape[:2]
+    if isinstance(size, int):
+        shrink = min(1.0, size / max(height, width))
+        size = (max(1, round(shrink * height)), max(1, round(shrink * width)))
+    if size is None or (height, width) == tuple(size):
+        return frame
+    method = cv2.INTER_AREA if size[0] * size[1] < height * width else cv2.INTER_LINEAR
+    return cv2.resize(frame, (size[1], size[0]), interpolation=method)

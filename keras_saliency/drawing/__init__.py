@@ -1,0 +1,1 @@
+"""Pictures of maps: colours, overlays, sheets, animations."""

@@ -1,0 +1,466 @@
+"""Maps made visible: the only place where a map is scaled and coloured.
+
+Rules that hold for every picture made here. The sign is meaning and zero is a fixed colour. Every
+map is drawn on its own scale, or on the common one that is passed in, and the picture states it.
+The opacity follows the magnitude, so that where there is no evidence the photo stays clean. A map
+that is all zero, NaN or Inf is never drawn as heat: the photo loses its colours and says why.
+"""
+
+import difflib
+import functools
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_saliency.common.opencv import cv2
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MAGNITUDE, _DIVERGING = "inferno", "bwr"
+_STRONGEST = 0.85  # the opacity at the peak: the photo still shows through
+_FRAMES = 8  # of a volume, at most
+
+
+def chosen_frames(count: int) -> np.ndarray:
+    """Choose which of a volume's frames are shown, evenly, the first and the last among them."""
+    return np.rint(np.linspace(0, count - 1, min(count, _FRAMES))).astype(int)
+
+
+def mosaic_of(count: int) -> tuple[int, int]:
+    """Return in how many rows and columns so many frames of a volume are laid out."""
+    shown = min(count, _FRAMES)
+    rows = 1 if shown <= _FRAMES // 2 else 2
+    return rows, -(-shown // rows)
+
+
+def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarray:
+    """Lay a map out on its picture: a signal's along the width, a volume's frame by frame.
+
+    Args:
+        map_: Floats `(h, w)`, `(time,)` or `(frames, h, w)`, finite, of any length and size.
+        size: The picture's `(height, width)` in pixels.
+        frames: How many frames the volume has that the picture shows some of.
+
+    Returns:
+        float32 `(height, width)`.
+
+    Example:
+        ```python
+        spread(np.arange(5.0), (120, 360))
+        ```
+    """
+    if map_.ndim == 2:
+        return resize(map_, size)
+    if map_.ndim == 1:
+        return np.repeat(resize(map_[None], (1, size[1])), size[0], axis=0)
+    rows, columns = mosaic_of(frames)
+    tops = np.rint(np.linspace(0, size[0], rows + 1)).astype(int)
+    lefts = np.rint(np.linspace(0, size[1], columns + 1)).astype(int)
+    laid = np.zeros(size, np.float32)
+    for i, frame in enumerate(_frames_of(map_, chosen_frames(frames), frames)):
+        (top, bottom), (left, right) = tops[i // columns :][:2], lefts[i % columns :][:2]
+        laid[top:bottom, left:right] = resize(frame, (bottom - top, right - left))
+    return laid
+
+
+def _frames_of(map_: np.ndarray, shown: np.ndarray, frames: int) -> np.ndarray:
+    """Take from a map `(f, h, w)`, interpolating, what belongs to some of so many frames."""
+    places = (shown + 0.5) * len(map_) / frames - 0.5
+    places = np.clip(places, 0, len(map_) - 1)
+    before = np.floor(places).astype(int)
+    share = (places - before)[:, None, None].astype(map_.dtype)
+    after = np.minimum(before + 1, len(map_) - 1)
+    return (1 - share) * map_[before] + share * map_[after]
+
+
+def resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize maps bilinearly with half-pixel centres.
+
+    The middle of a cell stays the middle of what the cell becomes, edges are repeated, and nothing
+    overshoots. Maps that shrink are averaged, so that no fine line is skipped.
+
+    Args:
+        maps: Floats `(..., h, w)`, finite.
+        size: The new `(height, width)` in pixels.
+
+    Returns:
+        float32 `(..., height, width)`.
+
+    Example:
+        ```python
+        resize(np.eye(7, dtype="float32"), (224, 224))
+        ```
+    """
+    resized = [
+        _resize_rows(_resize_rows(map_, size[0]).T, size[1]).T
+        for map_ in maps.reshape(-1, *maps.shape[-2:]).astype(np.float32)
+    ]
+    return np.stack(resized).reshape(*maps.shape[:-2], *size)
+
+
+def _resize_rows(map_: np.ndarray, rows: int) -> np.ndarray:
+    """Resize one axis; by OpenCV, as a matrix product would wake all the threads of BLAS."""
+    shrinks = rows < map_.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(map_), (map_.shape[1], rows), interpolation=method)
+
+
+def fault(map_: np.ndarray, signed: bool = False) -> str | None:
+    """Say why a map cannot be drawn.
+
+    Args:
+        map_: Raw floats of any shape.
+        signed: Whether values below zero are drawn.
+
+    Returns:
+        One short sentence, or None for a map that can be drawn.
+
+    Example:
+        ```python
+        fault(np.zeros((7, 7)))  # "dead map: every value is 0"
+        ```
+    """
+    if not np.isfinite(map_).all():
+        return "map is NaN or Inf"
+    if not map_.any():
+        return "dead map: every value is 0"
+    if not signed and map_.max() <= 0:
+        return "no value above 0"
+    return None
+
+
+def overlay(
+    display: np.ndarray,
+    map_: np.ndarray,
+    *,
+    signed: bool = False,
+    peak: float | None = None,
+    cmap: str | None = None,
+    opacity: float | None = None,
+    frames: int = 1,
+) -> np.ndarray:
+    """Lay one map over its picture, or under a signal's curves.
+
+    Args:
+        display: The picture, uint8 `(height, width, 3)`, RGB; of a signal dark on white.
+        map_: Raw floats `(h, w)` of any size; `(time,)` of a signal, `(frames, h, w)` of a volume.
+        signed: Whether the sign is drawn, with zero in the middle of the colour map. Otherwise
+            values below zero count as zero.
+        peak: The magnitude that gets the last colour; larger ones are clipped. By default the
+            map's own largest.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: A constant opacity from 0 to 1. By default it follows the magnitude.
+        frames: How many frames the volume has that the picture shows some of.
+
+    Returns:
+        uint8 `(height, width, 3)`. A map that is all zero, NaN or Inf leaves the picture in grey.
+
+    Raises:
+        TypeError: If the picture is not uint8.
+        ValueError: If a shape, the peak, the colour map's name or the opacity is wrong.
+
+    Example:
+        ```python
+        overlay(np.full((90, 120, 3), 200, np.uint8), np.eye(7), cmap="viridis")
+        ```
+    """
+    check_picture(display)
+    _check(map_, peak, opacity, frames)
+    palette = _palette(cmap, signed)
+    if fault(map_, signed):
+        return grey(display)
+    values = spread(_scaled(map_, signed, peak), display.shape[:2], frames).clip(-1, 1)
+    if map_.ndim > 1:
+        return _paint(display, values, palette, signed, opacity)
+    # Multiplied, so that the curves stay dark whatever is behind them.
+    heat = _paint(np.full_like(display, 255), values, palette, signed, opacity)
+    return cv2.multiply(heat, display, scale=1 / 255)
+
+
+def overlay_frames(
+    clip: np.ndarray,
+    map_: np.ndarray,
+    *,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+) -> np.ndarray:
+    """Lay a map over all frames of its video, on one scale.
+
+    Args:
+        clip: The frames, uint8 `(frames, height, width, 3)`, RGB.
+        map_: Raw floats `(f, h, w)` of any size and number of frames; between them it is
+            interpolated, and one frame is laid over all.
+        signed: As in `overlay`.
+        cmap: As in `overlay`.
+        opacity: As in `overlay`.
+
+    Returns:
+        uint8 `(frames, height, width, 3)`. A map that is all zero, NaN or Inf leaves them in grey.
+
+    Example:
+        ```python
+        overlay_frames(np.full((16, 90, 120, 3), 200, np.uint8), np.random.rand(4, 7, 7))
+        ```
+    """
+    if fault(map_, signed):
+        return np.stack([grey(frame) for frame in clip])
+    peak = peak_of(map_, signed)
+    each = _frames_of(map_, np.arange(len(clip)), len(clip))
+    palette = _palette(cmap, signed)
+    size = clip.shape[1:3]
+    scaled = (resize(_scaled(one, signed, peak), size).clip(-1, 1) for one in each)
+    return np.stack(
+        [
+            _paint(frame, values, palette, signed, opacity)
+            for frame, values in zip(clip, scaled, strict=True)
+        ]
+    )
+
+
+def lay(
+    picture: np.ndarray,
+    values: np.ndarray,
+    *,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float = 1.0,
+) -> np.ndarray:
+    """Colour the places of a picture whose values are known, and leave the others as they are.
+
+    Args:
+        picture: uint8 `(height, width, 3)`, RGB.
+        values: Floats `(height, width)` in [0, 1], or [-1, 1] where signed; NaN where not known.
+        signed: Whether zero is in the middle of the colour map.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: Of the colours, the same for all values: a zero that is known is seen too.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+
+    Example:
+        ```python
+        lay(np.full((2, 2, 3), 200, np.uint8), np.array([[0, 0.5], [1, np.nan]]))
+        ```
+    """
+    known = np.isfinite(values)
+    clipped = np.where(known, values, 0).clip(-1 if signed else 0, 1)
+    painted = _paint(picture, clipped, _palette(cmap, signed), signed, opacity)
+    return np.where(known[..., None], painted, picture)
+
+
+def colour_bar(
+    size: tuple[int, int],
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+) -> np.ndarray:
+    """Draw the colours of `overlay` on white, from zero, or minus the peak, to the peak.
+
+    Args:
+        size: The bar's `(height, width)` in pixels.
+        signed: Whether the bar begins at minus the peak.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: The constant opacity that was drawn with, or None where it follows the magnitude.
+
+    Returns:
+        uint8 `(height, width, 3)`, with the opacity of the overlay, so that the colours agree.
+
+    Example:
+        ```python
+        colour_bar((10, 200), signed=True)
+        ```
+    """
+    height, width = size
+    values = np.linspace(-1 if signed else 0, 1, width, dtype=np.float32)
+    paper = np.full((height, width, 3), 255, np.uint8)
+    return _paint(paper, np.tile(values, (height, 1)), _palette(cmap, signed), signed, opacity)
+
+
+def peak_of(map_: np.ndarray, signed: bool = False) -> float:
+    """Return the largest value of a map, or the largest magnitude where signed."""
+    return float(np.max(np.abs(map_) if signed else map_))
+
+
+def _scaled(map_: np.ndarray, signed: bool, peak: float | None) -> np.ndarray:
+    """Bring a drawable map into `[0, 1]`, or `[-1, 1]` where signed; zero stays zero."""
+    # In float64, for the smallest and largest float32 numbers.
+    scaled = map_.astype(np.float64) / (peak or peak_of(map_, signed))
+    return np.clip(scaled, -1 if signed else 0, 1)
+
+
+def _paint(
+    display: np.ndarray,
+    values: np.ndarray,
+    palette: np.ndarray,
+    signed: bool,
+    opacity: float | None,
+) -> np.ndarray:
+    """Blend the colours of scaled values `(height, width)` into a picture of that size."""
+    positions = (values + 1) * 127.5 if signed else values * 255
+    colours = cv2.applyColorMap(np.rint(positions).astype(np.uint8), palette)
+    if opacity is None:
+        alpha = _STRONGEST * (1 - (1 - np.abs(values)) ** 3)
+    else:
+        alpha = np.full(values.shape, opacity, np.float32)
+    return cv2.blendLinear(display, colours, 1 - alpha, alpha)
+
+
+def _palette(cmap: str | None, signed: bool) -> np.ndarray:
+    """Return the 256 colours of a matplotlib colour map, uint8 `(256, 1, 3)`."""
+    if cmap is not None and not isinstance(cmap, str):
+        raise TypeError(
+            "cmap must be the name of a matplotlib colour map, such as 'viridis'. "
+            f"Received: cmap={cmap!r}"
+        )
+    return _colours(cmap or (_DIVERGING if signed else _MAGNITUDE))
+
+
+@functools.lru_cache(maxsize=32)
+def _colours(name: str) -> np.ndarray:
+    import matplotlib
+
+    if name not in matplotlib.colormaps:
+        close = difflib.get_close_matches(name, list(matplotlib.colormaps), n=3)
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "try 'viridis'."
+        raise ValueError(
+            f"cmap must be the name of a matplotlib colour map; {hint} Received: cmap={name!r}"
+        )
+    colours = matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3]
+    return np.rint(255 * colours).astype(np.uint8)[:, None]
+
+
+def check_picture(display: np.ndarray) -> None:
+    """Raise TypeError or ValueError unless it is uint8 `(height, width, 3)`."""
+    if display.dtype != np.uint8:
+        raise TypeError(f"display must be uint8. Received: display.dtype={display.dtype}")
+    if display.ndim != 3 or display.shape[2] != 3 or not display.size:
+        raise ValueError(
+            "display must have the shape (height, width, 3); repeat a grey channel three times. "
+            f"Received: display.shape={display.shape}"
+        )
+
+
+def _check(map_: np.ndarray, peak: float | None, opacity: float | None, frames: int) -> None:
+    volume = map_.ndim == 3 and (frames > 1 or len(map_) == 1)
+    if not (map_.ndim in (1, 2) or volume) or not map_.size:
+        raise ValueError(
+            "map_ must have the shape (h, w), (time,) of a signal, or (f, h, w) with frames=. "
+            f"Received: map_.shape={map_.shape}"
+        )
+    if peak is not None and not 0 < peak < math.inf:
+        raise ValueError(f"peak must be a finite number above 0. Received: peak={peak}")
+    if opacity is not None and not (isinstance(opacity, Real) and 0 <= opacity <= 1):
+        raise ValueError(
+            "opacity must be a number from 0 to 1, or None to follow the magnitude. "
+            f"Received: opacity={opacity!r}"
+        )
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """Take the colours out of a picture, uint8 `(height, width, 3)`."""
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def figure(
+    displays: np.ndarray,
+    maps: np.ndarray,
+    titles: Sequence[str],
+    *,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+    frames: int = 1,
+) -> "Figure":
+    """Draw pictures, their maps and their overlays side by side, a row each.
+
+    Args:
+        displays: The pictures, uint8 `(batch, height, width, 3)`, RGB.
+        maps: Raw floats `(batch, h, w)`, `(batch, time)` or `(batch, frames, h, w)`, each drawn on
+            its own scale.
+        titles: One for each picture.
+        signed: Whether the sign is drawn.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: The overlay's constant opacity from 0 to 1. By default it follows the magnitude.
+        frames: How many frames the volumes have that the pictures show some of.
+
+    Returns:
+        A matplotlib figure, unknown to pyplot; `figure.savefig(path)` writes it.
+
+    Raises:
+        TypeError: If the pictures are not uint8.
+        ValueError: If the shapes do not agree, or the colour map's name or the opacity is wrong.
+
+    Example:
+        ```python
+        photos = np.full((2, 90, 120, 3), 200, np.uint8)
+        figure(photos, np.random.rand(2, 7, 7), ["a", "b"]).savefig("maps.png")
+        ```
+    """
+    from matplotlib.figure import Figure  # slow to load; not pyplot, whose state is the user's
+
+    if not len(displays) == len(maps) == len(titles):
+        raise ValueError(
+            "displays, maps and titles must be equally many. Received: "
+            f"{len(displays)} displays, {len(maps)} maps, {len(titles)} titles"
+        )
+    _palette(cmap, signed)
+    height, width = displays.shape[1:3]
+    row = min(max(3.0 * height / width, 0.7), 6.0) + 0.4
+    drawing = Figure(figsize=(10, row * len(maps)), layout="constrained")
+    axes = drawing.subplots(len(maps), 3, squeeze=False)
+    for (left, middle, right), display, map_, title in zip(
+        axes, displays, maps, titles, strict=True
+    ):
+        left.imshow(display)
+        left.set_title(title, fontsize="medium")
+        _draw_map(middle, map_, (width, height), signed, cmap, frames)
+        right.imshow(
+            overlay(display, map_, signed=signed, cmap=cmap, opacity=opacity, frames=frames)
+        )
+    axes[0, 1].set_title("map", fontsize="medium")
+    axes[0, 2].set_title("overlay", fontsize="medium")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    return drawing
+
+
+def _draw_map(
+    axis: "Axes",
+    map_: np.ndarray,
+    extent: tuple[int, int],
+    signed: bool,
+    cmap: str | None,
+    frames: int,
+) -> None:
+    """Show the cells of one raw map with a colour bar, or say why it cannot be drawn."""
+    why = fault(map_, signed)
+    width, height = extent
+    if why:
+        axis.imshow(np.full((1, 1, 3), 238, np.uint8), extent=(0, width, height, 0))
+        axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True, transform=axis.transAxes)
+        return
+    peak = peak_of(map_, signed)
+    shown = axis.imshow(
+        _cells(map_, frames),
+        cmap=cmap or (_DIVERGING if signed else _MAGNITUDE),
+        vmin=-peak if signed else 0,
+        vmax=peak,
+        extent=(0, width, height, 0),
+        interpolation="nearest",
+    )
+    bar = axis.inset_axes((1.03, 0, 0.05, 1))  # exactly as high as the map
+    axis.figure.colorbar(shown, cax=bar, format="%.3g")
+
+
+def _cells(map_: np.ndarray, frames: int) -> np.ndarray:
+    """Lay the cells of a map out as its picture is: `(h, w)`."""
+    if map_.ndim < 3:
+        return np.atleast_2d(map_)
+    rows, columns = mosaic_of(frames)
+    return spread(map_, (rows * map_.shape[1], columns * map_.shape[2]), frames)

@@ -1,0 +1,102 @@
+"""Videos that play, with maps over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.drawing import cards, heatmap
+from keras_saliency.drawing.animation import animation
+from keras_saliency.drawing.gifs import Animation, gif, with_one_palette
+
+_SMALLEST = 240  # of the longer side of a file: what is smaller is enlarged
+_FASTEST = 50  # frames a second: browsers slow down what is faster
+_ALONE, _BESIDE = 340, 168  # pixels of a video that has TensorBoard's card to itself, or half of it
+_PLAYED_MS, _LEAST_MS = 2500, 80  # all frames together, and one: what is short plays slowly
+
+
+def save_gif(
+    path: str | Path,
+    clip: Array,
+    map_: Array,
+    *,
+    fps: float = 10,
+    signed: bool = False,
+    cmap: str | None = None,
+    opacity: float | None = None,
+) -> None:
+    """Write a video with its map over it as an animated GIF.
+
+    Args:
+        path: Where to, ending in `.gif`.
+        clip: The frames, uint8 `(frames, height, width, 3)`; small ones are enlarged.
+        map_: Raw floats `(f, h, w)`.
+        fps: Frames a second, up to 50.
+        signed: Whether the sign is drawn.
+        cmap: A matplotlib colour map.
+        opacity: A constant opacity from 0 to 1; None lets it follow the magnitude.
+
+    Raises:
+        ValueError: If the path does not end in `.gif`, or the speed is out of its range.
+        OSError: If the disk does not take it.
+    """
+    check_place(path)
+    if not 0 < fps <= _FASTEST:
+        raise ValueError(f"`fps` must be above 0, up to {_FASTEST}. Received: fps={fps!r}")
+    side = max(_SMALLEST, *clip.shape[1:3])
+    large = cards.thumbnails(clip, side)
+    drawn = heatmap.overlay_frames(large, map_, signed=signed, cmap=cmap, opacity=opacity)
+    frames = with_one_palette([Image.fromarray(frame) for frame in drawn])
+    Path(path).write_bytes(gif(frames, pauses(len(frames), fps)))
+
+
+def check_place(path: str | Path) -> None:
+    """Refuse a path where no GIF can be written.
+
+    Raises:
+        ValueError: If it does not end in `.gif`, or its folder is missing.
+    """
+    if Path(path).suffix.lower() != ".gif":
+        raise ValueError(f"A video is written as an animated GIF, *.gif. Received: {path}")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"There is no folder {Path(path).parent} to write {path} in. Create it.")
+
+
+def pauses(count: int, fps: float) -> list[int]:
+    """How long to show each of so many frames, in milliseconds: in steps of 10, as GIFs have."""
+    ends = np.rint(np.arange(count + 1) * (100 / fps)).astype(int)
+    return [10 * int(one) for one in np.maximum(np.diff(ends), 1)]
+
+
+def played(
+    names: Sequence[str], clips: Array, maps: Array, *, title: str, signed: bool = False
+) -> Animation:
+    """Let videos play beside each other for TensorBoard, each with its map over it.
+
+    Args:
+        names: What each video is.
+        clips: uint8 `(n, frames, height, width, 3)`.
+        maps: Raw floats `(n, f, h, w)`, each drawn on one scale for all frames.
+        title: What is drawn, above everything.
+        signed: Whether the sign is drawn.
+
+    Returns:
+        A GIF of 350 pixels width that repeats for ever; a map that can't be drawn leaves its video
+        in grey, and the name says so.
+    """
+    drawn, said = [], []
+    for name, clip, map_ in zip(names, clips, maps, strict=True):
+        small = cards.thumbnails(clip, _ALONE if len(clips) == 1 else _BESIDE)
+        drawn.append(heatmap.overlay_frames(small, map_, signed=signed))
+        said.append(f"{name} · no heat" if heatmap.fault(map_, signed) else name)
+    count = clips.shape[1]
+    moments = [
+        (f"frame {t + 1} of {count}", np.stack([frames[t] for frames in drawn]))
+        for t in range(count)
+    ]
+    pause = max(_LEAST_MS, round(_PLAYED_MS / count, -1))
+    return animation(said, moments, title=title, pauses=(pause, 3 * pause))

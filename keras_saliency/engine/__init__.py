@@ -1,0 +1,1 @@
+"""How a Keras model is asked for scores, activations and gradients."""

@@ -1,0 +1,74 @@
+"""Attention scores, met in place while a forward pass runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_saliency.engine.tracing import standing_in
+
+_ATTENTION = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.Attention,
+)
+
+
+@contextmanager
+def met_attention(model: keras.Model) -> Iterator[list[Any]]:
+    """Collect the attention scores of every run of an attention layer within the context.
+
+    Yields:
+        Tensors (batch, heads, queries, keys), in the order of execution.
+    """
+    found: list[Any] = []
+
+    def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            asked = kwargs.pop("return_attention_scores", False)
+            output, scores = original(*args, **kwargs, return_attention_scores=True)
+            found.append(scores)
+            return (output, scores) if asked else output
+
+        return call
+
+    with ExitStack() as stands:
+        for layer in model._flatten_layers():
+            if isinstance(layer, _ATTENTION):
+                stands.enter_context(standing_in(layer, noting))
+        yield found
+
+
+def self_attention(found: list[Any], batch: int, name: str) -> Any:
+    """Stack the self-attention of a model named `name`, averaged over heads.
+
+    Returns:
+        (batch, layers, tokens, tokens) float32; each row sums to 1.
+
+    Raises:
+        ValueError: No self-attention over all tokens of an image.
+    """
+    square = [scores for scores in found if scores.shape[-1] == scores.shape[-2]]
+    if not square:
+        raise ValueError(
+            "Attention rollout needs self-attention in keras.layers.MultiHeadAttention, "
+            f"GroupQueryAttention or Attention. Received: model={name!r}, in which "
+            f"{'no such layer runs' if not found else 'attention only runs between two sequences'}."
+            " Use 'grad_cam' or 'saliency', which need none."
+        )
+    shapes = {(scores.shape[0], scores.shape[-1]) for scores in square}
+    if shapes != {(batch, square[0].shape[-1])}:
+        raise ValueError(
+            "Attention rollout needs the same tokens of the whole image in all layers. Received: "
+            f"model={name!r}, whose layers attend over {sorted(tokens for _, tokens in shapes)} "
+            "tokens, or within windows. Use 'grad_cam' with a layer, or 'saliency'."
+        )
+    tokens = square[0].shape[-1]
+    heads = [
+        ops.reshape(ops.cast(scores, "float32"), (batch, -1, tokens, tokens)) for scores in square
+    ]
+    return ops.stack([ops.mean(scores, axis=1) for scores in heads], axis=1)

@@ -1,0 +1,249 @@
+"""How what a layer gives is laid out as a map: channels last, tokens in a grid, frames stacked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_saliency.engine.model_inputs import is_convolution, order_of_axes, reorders_axes
+from keras_saliency.engine.tracing import Recording, Run
+
+# Before the patches of transformers in use: a class token, a distilled one, four registers.
+_MOST_EXTRA = 6
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A layer that gives tokens, and the grid that they form; to be given as `layer=`.
+
+    It is needed only where the grid is not found by itself, from the grid of patches that the
+    tokens were made of, or else from their number and the shape of the image.
+
+    Args:
+        layer: Name, path or `Layer`, as `layer=` takes it.
+        grid: Tokens along each axis. Tokens before those of the grid, such as one for the class,
+            are left out of maps.
+
+    Raises:
+        ValueError: A grid that is no tuple of whole numbers from 1.
+
+    Example:
+        >>> import keras, numpy as np, keras_saliency as ks
+        >>> pixels = keras.Input((8, 12, 3))
+        >>> tokens = keras.layers.Reshape((6, 48))(pixels)
+        >>> tokens = keras.layers.Dense(5, name="mix")(tokens)
+        >>> scores = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(tokens))
+        >>> net, images = keras.Model(pixels, scores), np.ones((1, 8, 12, 3))
+        >>> ks.explain(net, images, "grad_cam", layer=ks.Tokens("mix", (2, 3))).maps.shape
+        (1, 2, 3)
+    """
+
+    layer: str | tuple[str | int, ...] | keras.layers.Layer
+    grid: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        grid = self.grid
+        if not isinstance(grid, tuple) or not grid or not all(_is_count(n) for n in grid):
+            raise ValueError(
+                "grid must hold the tokens along each axis, such as (14, 14). "
+                f"Received: grid={grid!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the output of a layer becomes a map, (batch, *grid, channels).
+
+    Attributes:
+        channels_first: Whether its channels are on axis 1.
+        tokens: The grid that its tokens form, those before them left out; None for no tokens.
+        frames: How many runs of the layer, one a frame, are stacked; 1 where a layer of a video's
+            model gives one grid for all frames; None for a single run.
+    """
+
+    channels_first: bool = False
+    tokens: tuple[int, ...] | None = None
+    frames: int | None = None
+
+    def map_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the map that outputs of a shape make."""
+        batch, *grid, channels = shape
+        if self.channels_first:
+            channels, *grid = (*grid, channels)
+        grid = list(self.tokens or grid)
+        return (batch, *([] if self.frames is None else [self.frames]), *grid, channels)
+
+    def cells(self, shape: tuple[int, ...]) -> int:
+        """Return how many places the output of one run has."""
+        return math.prod(self.map_shape(shape)[1 if self.frames is None else 2 : -1])
+
+    def to_map(self, outputs: Sequence[Any]) -> Any:
+        """Lay out the outputs of the layer's runs, one a frame."""
+        maps = [self._one_map(output) for output in outputs]
+        return maps[0] if self.frames is None else ops.stack(maps, axis=1)
+
+    def from_map(self, values: Any, frame: int, shape: tuple[int, ...]) -> Any:
+        """Return what a map says of the output of one run, of that output's shape."""
+        if self.frames is not None:
+            values = values[:, frame]
+        if self.tokens is not None:
+            count, channels = math.prod(self.tokens), shape[-1]
+            values = ops.reshape(values, (-1, count, channels))
+            values = ops.pad(values, ((0, 0), (shape[1] - count, 0), (0, 0)))
+        return ops.moveaxis(values, -1, 1) if self.channels_first else values
+
+    def gated(self, output: Any, gates: Any) -> Any:
+        """Multiply the channels of one run's output by gates (batch, channels)."""
+        ones = [1] * (len(output.shape) - 2)
+        shape = (*gates.shape, *ones) if self.channels_first else (-1, *ones, gates.shape[1])
+        return output * ops.reshape(ops.cast(gates, output.dtype), shape)
+
+    def _one_map(self, output: Any) -> Any:
+        if self.channels_first:
+            output = ops.moveaxis(output, 1, -1)
+        if self.tokens is not None:
+            patches = output[:, output.shape[1] - math.prod(self.tokens) :]
+            output = ops.reshape(patches, (-1, *self.tokens, output.shape[-1]))
+        return output
+
+
+def layout_of(recording: Recording, run: Run, grid: tuple[int, ...] | None = None) -> Layout | None:
+    """Find how a run's output makes a map, if it does.
+
+    Args:
+        recording: The forward pass.
+        run: A run of a layer in it.
+        grid: The grid of the run's tokens, where it was given.
+    """
+    wrapper = over_frames(run)
+    frames = None if wrapper is None else recording.runs_of(wrapper)[-1].shape[1]
+    # An image or, within a wrapper, a frame.
+    size = recording.input_shape[1 if wrapper is None else 2 : -1]
+    if grid is None and len(run.shape) == len(size) + 2:
+        first = _channels_first(recording, run)
+        return None if first is None else Layout(first, frames=frames)
+    if grid is None and len(size) == 3 and len(run.shape) == 4:
+        return _of_one_picture(recording, run, size[1:])
+    if len(run.shape) != 3:
+        return None
+    grid = grid or _grid_of_tokens(recording, run, size)
+    fits = grid is not None and math.prod(grid) <= run.shape[1]
+    return Layout(tokens=grid, frames=frames) if fits else None
+
+
+def attended_grid(recording: Recording, count: int) -> tuple[int, ...] | None:
+    """Find the grid of tokens that attention attends over.
+
+    Args:
+        recording: The forward pass.
+        count: How many tokens there are, those of the class and registers among them.
+
+    Returns:
+        The grid of the patches that were met, or else of square patches of the image; it holds the
+        last of the tokens. None where neither fits.
+    """
+    size = recording.input_shape[1:-1]
+    return _nearest(count, _grids_met(recording, recording.runs, size)) or _of_squares(count, size)
+
+
+def over_frames(run: Run) -> keras.layers.Layer | None:
+    """Return the layer that makes a run once for each frame, if one does."""
+    within = reversed(run.within)
+    return next((o for o in within if isinstance(o, keras.layers.TimeDistributed)), None)
+
+
+def attends(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer is one of attention."""
+    return "Attention" in type(layer).__name__
+
+
+def _of_one_picture(recording: Recording, run: Run, size: tuple[int, ...]) -> Layout | None:
+    """Find the layout of a run that gives one grid for a whole video, as a ConvLSTM2D does.
+
+    There must have been a convolution of such a rank. Frames that were put into the batch, which is
+    of one video in a recording, are not one picture.
+    """
+    met = (r.layer for r in recording.until(run) if len(r.shape) == 4 and over_frames(r) is None)
+    if not any(map(is_convolution, met)) or run.shape[0] != recording.input_shape[0]:
+        return None
+    first = _channels_first(recording, run)
+    if first is None:
+        return None
+    layout = Layout(first, frames=1)
+    grid = layout.map_shape(run.shape)[2:-1]
+    return layout if all(own <= whole for own, whole in zip(grid, size, strict=True)) else None
+
+
+def _channels_first(recording: Recording, run: Run) -> bool | None:
+    """Tell the order of a run's axes; None where its channels are neither first nor last.
+
+    It is that of the last convolution up to the run, after what has moved the axes since.
+    """
+    rank = len(run.shape)
+    channels, moves = rank - 1, []
+    for r in reversed(recording.until(run)):
+        if len(r.shape) != rank:
+            continue
+        if is_convolution(r.layer):
+            channels = 1 if r.layer.data_format == "channels_first" else rank - 1
+            break
+        if reorders_axes(r.layer):
+            moves.append(order_of_axes(r.layer, rank))
+    for order in reversed(moves):
+        channels = order.index(channels)
+    return {1: True, rank - 1: False}.get(channels)
+
+
+def _grid_of_tokens(
+    recording: Recording, run: Run, size: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """Find the grid of tokens: that of the patches that were met, or of square ones."""
+    count = run.shape[1]
+    grids = _grids_met(recording, recording.until(run), size)
+    if any(attends(r.layer) and r.shape[1:2] == (count,) for r in recording.runs):
+        return _nearest(count, grids) or _of_squares(count, size)
+    # Without attention over them, only patches of just that number tell tokens from other things.
+    return _nearest(count, [grid for grid in grids if math.prod(grid) == count])
+
+
+def _grids_met(
+    recording: Recording, runs: Sequence[Run], size: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """List the grids that runs gave, of as many axes as an image of this size."""
+    return [
+        Layout(first).map_shape(r.shape)[1:-1]
+        for r in runs
+        # Inside attention there are tokens by heads, which are no places.
+        if len(r.shape) == len(size) + 2
+        and not any(attends(outer) for outer in r.within)
+        and (first := _channels_first(recording, r)) is not None
+    ]
+
+
+def _nearest(count: int, grids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the grid with the fewest tokens left over, of equals the last."""
+    extra = {grid: count - math.prod(grid) for grid in reversed(grids)}
+    fitting = [grid for grid in extra if 0 <= extra[grid] <= _MOST_EXTRA]
+    return min(fitting, key=extra.__getitem__, default=None)
+
+
+def _of_squares(count: int, size: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the grid of square patches of an image that make so many tokens, if it is one."""
+    found: dict[tuple[bool, int], set[tuple[int, ...]]] = {}
+    for patch in range(1, min(size) + 1):
+        grid = tuple(length // patch for length in size)
+        extra = count - math.prod(grid)
+        if 0 <= extra <= _MOST_EXTRA:
+            cut = any(length % patch for length in size)
+            found.setdefault((cut, extra), set()).add(grid)
+    best = found[min(found)] if found else set()
+    return best.pop() if len(best) == 1 else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,226 @@
+"""How a model is called: its inputs put together, and one of its outputs taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_saliency.data.inputs import ALONE, Form
+from keras_saliency.engine.model_inputs import entering, floats_kept, takes_channels_first
+from keras_saliency.engine.tracing import Recording
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a model as it is used, not trained: images in, one output out.
+
+    Attributes:
+        model: The model.
+        form: In which form it gets its inputs; `form.bare` is whether without channels.
+        output: The name or place of the output that is taken; None where there is only one.
+    """
+
+    model: keras.Model
+    form: Form = ALONE
+    output: str | int | None = None
+
+    def __call__(self, images: Any, *extras: Any) -> Any:
+        """Call the model and return the chosen output, (batch, ...)."""
+        with floats_kept(self.model):
+            outputs = self.model(self._together(images, extras), training=False)
+        found = keras.tree.flatten(outputs)
+        return found[self._place(_names_of(self.model, outputs))]
+
+    def build(self, images: Any, *extras: Any) -> None:
+        """Build the model as its first batch would, without computing anything."""
+        if self.model.built:
+            return
+        given = [keras.KerasTensor((None, *one.shape[1:]), one.dtype) for one in (images, *extras)]
+        nodes = list(self.model._inbound_nodes)
+        self.model(self._together(given[0], tuple(given[1:])), training=False)
+        # A symbolic call notes itself as a node of some outer graph, of which there is none.
+        self.model._inbound_nodes[:] = nodes
+
+    @property
+    def loss(self) -> Any:
+        """The loss that the model was compiled with for the chosen output, or None."""
+        given = getattr(self.model, "loss", None)
+        if isinstance(given, dict | list | tuple) and self.output is not None:
+            names = list(getattr(self.model, "output_names", None) or ())
+            place = names.index(self.output) if self.output in names else self.output
+            if isinstance(given, dict):
+                known = isinstance(place, int) and -len(names) <= place < len(names)
+                return given.get(names[int(place)] if known else self.output)
+            return given[place] if isinstance(place, int) else None
+        losses = [loss for loss in keras.tree.flatten(given) if loss is not None]
+        return losses[0] if len(losses) == 1 else None
+
+    @property
+    def hides_ways(self) -> bool:
+        """Whether, of several inputs or outputs, no graph tells which layers lie between which."""
+        several = bool(self.form.names) or self.output is not None
+        return several and not getattr(self.model, "outputs", None)
+
+    def matters(self, recording: Recording) -> Recording:
+        """Keep the runs that lie between the images and the chosen output, as far as is known.
+
+        What a subclassed model does between its layers is not known: there all runs are kept, and
+        `hides_ways` says so.
+        """
+        outputs, inputs = getattr(self.model, "outputs", None) or (), _inputs_of(self.model)
+        if len(outputs) * len(inputs) <= 1:
+            return recording
+        output = outputs[self._place(_names_of(self.model, self.model.output))]
+        names = self.form.names
+        image = inputs[self.form.image] if names else next(iter(inputs.values()))
+        after = _walk(_node(image), _followers)
+        before = _walk(_node(output), lambda node: node.parent_nodes)
+        between = {id(node.operation) for node in after} & {id(node.operation) for node in before}
+        kept = [run for run in recording.runs if id((*run.within, run.layer)[1]) in between]
+        return replace(recording, runs=tuple(kept))
+
+    def _together(self, images: Any, extras: tuple[Any, ...]) -> Any:
+        """Put the images among the other inputs, as the model takes them."""
+        images = images[..., 0] if self.form.bare else entering(self.model, images)
+        names = self.form.names
+        if not names:
+            return images
+        at = names.index(self.form.image)
+        parts = dict(zip(names, (*extras[:at], images, *extras[at:]), strict=True))
+        return parts if isinstance(names[0], str) else tuple(parts.values())
+
+    def _place(self, names: list[str]) -> int:
+        if self.output is None and len(names) == 1:
+            return 0
+        listed = ", ".join(map(repr, names))
+        if self.output is None:
+            raise ValueError(
+                f"The model {self.model.name!r} has several outputs, {listed}. Name the one to be "
+                f"explained: target=ks.Target('predicted', output={names[0]!r})."
+            )
+        if isinstance(self.output, int) and -len(names) <= self.output < len(names):
+            return self.output
+        if self.output not in names:
+            raise ValueError(
+                f"output must be one of the outputs of the model {self.model.name!r}: {listed}, or "
+                f"its place among them. Received: output={self.output!r}"
+            )
+        return names.index(str(self.output))
+
+
+def fitting(model: keras.Model, form: Form, images: np.ndarray, output: str | int | None) -> Call:
+    """Settle how a model is called with such inputs.
+
+    Args:
+        model: The model, built or not.
+        form: In which form the inputs are given.
+        images: The images, (batch, ..., channels).
+        output: The name or place of the output that is taken, or None.
+
+    Returns:
+        The call.
+
+    Raises:
+        ValueError: Inputs that do not fit the model, where the model knows what it takes.
+    """
+    wanted = _inputs_of(model)
+    if not wanted:
+        return Call(model, form, output)  # a subclassed model learns from what it is called with
+    if not form.names and len(wanted) > 1:
+        each = ", ".join(f"{name!r}: ..." for name in wanted)
+        raise ValueError(
+            f"The model {model.name!r} has several inputs. Give them all, a row for each image: "
+            f"images={{{each}}}. Received: images alone."
+        )
+    if form.names:
+        form = _known_names(model, form, wanted)
+    tensor = wanted[form.image] if form.names else next(iter(wanted.values()))
+    bare = len(tensor.shape) == images.ndim - 1 and images.shape[-1] == 1
+    _check_size(model, tensor.shape, images[..., 0] if bare else images)
+    if not keras.backend.is_float_dtype(tensor.dtype) and (images != np.floor(images)).any():
+        raise ValueError(
+            "The model takes images of whole numbers, as its input is declared. Received: images "
+            f"with values such as {images[images != np.floor(images)][0]:g}. Give raw pictures, "
+            "uint8 of 0 to 255."
+        )
+    return Call(model, replace(form, bare=bare), output)
+
+
+def _inputs_of(model: keras.Model) -> dict[str | int, Any]:
+    """The symbolic inputs of a model by name; empty where it has none."""
+    struct = getattr(model, "_inputs_struct", None)
+    if isinstance(struct, dict):
+        return dict(struct)
+    return {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
+
+
+def _names_of(model: keras.Model, outputs: Any) -> list[str]:
+    """The names of what a model gives: its output layers', or where each stands."""
+    known = getattr(model, "output_names", None)
+    if isinstance(outputs, list | tuple) and known and len(known) == len(outputs):
+        return list(known)
+    if keras.ops.is_tensor(outputs) or isinstance(outputs, keras.KerasTensor):
+        return list(known) if known and len(known) == 1 else ["output"]
+    paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
+    return ["/".join(map(str, path)) for path in paths]
+
+
+def _known_names(model: keras.Model, form: Form, wanted: dict[str | int, Any]) -> Form:
+    """Check the names of the inputs, or name those that were given by their places."""
+    if isinstance(form.names[0], int):
+        if len(form.names) != len(wanted) or isinstance(model._inputs_struct, dict):
+            raise ValueError(
+                f"The model {model.name!r} has the inputs {', '.join(map(repr, wanted))}; give "
+                f"them by name. Received: a tuple of {len(form.names)} inputs."
+            )
+        names = tuple(wanted)
+        return replace(form, names=names, image=names[int(form.image)])
+    if set(form.names) != set(wanted):
+        raise ValueError(
+            f"The model {model.name!r} has the inputs {', '.join(map(repr, wanted))}. "
+            f"Received: inputs {', '.join(map(repr, form.names))}."
+        )
+    return form
+
+
+def _check_size(model: keras.Model, wanted: tuple[int | None, ...], images: np.ndarray) -> None:
+    first = takes_channels_first(model)
+    if first:
+        wanted = (wanted[0], *wanted[2:], wanted[1])
+    fits = len(wanted) == images.ndim and all(
+        want in (None, have) for want, have in zip(wanted[1:], images.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"The images must have the model's input shape {tuple(wanted)}"
+            f"{', channels last: the model gets them channels first' if first else ''}. Received: "
+            f"images.shape={images.shape}. Resize them, or read a folder with "
+            "Probes.from_directory(folder, image_size=model)"
+            f"{'; np.moveaxis(images, 1, -1) puts channels last' if first else ''}."
+        )
+
+
+def _node(tensor: Any) -> Any:
+    """The node of a functional model's graph that made a symbolic tensor."""
+    made = tensor._keras_history
+    return made.operation._inbound_nodes[made.node_index]
+
+
+def _followers(node: Any) -> list[Any]:
+    return [one for one in node.operation._outbound_nodes if node in one.parent_nodes]
+
+
+def _walk(start: Any, onward: Callable[[Any], Iterable[Any]]) -> list[Any]:
+    """Everything that can be reached from a node, itself included."""
+    seen: dict[int, Any] = {}
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen[id(node)] = node
+            waiting.extend(onward(node))
+    return list(seen.values())

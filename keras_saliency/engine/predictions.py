@@ -1,0 +1,60 @@
+"""What the model says of each probe, in words and numbers for its tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_saliency.engine.output_head import Head
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the model says of n probes.
+
+    Attributes:
+        texts: The predicted class's name, "class 2" where it has none, or a regression's value.
+        confidence: (n,) probability of the predicted class, NaN for a regression.
+        probability: (n,) probability of the probe's own class, NaN where it is not known.
+        correct: Whether it is the probe's own class; None where that is not known.
+    """
+
+    texts: list[str]
+    confidence: np.ndarray
+    probability: np.ndarray
+    correct: list[bool | None]
+
+
+def read_predictions(
+    head: Head,
+    outputs: np.ndarray,
+    labels: np.ndarray | None,
+    class_names: tuple[str, ...] | None,
+) -> Predictions:
+    """Read a model's outputs, (n, ...), as predictions."""
+    unknown = np.full(len(outputs), np.nan)
+    chances = head.probabilities(outputs)
+    if chances is None:
+        values = outputs.reshape(len(outputs), -1)
+        texts = [" ".join(f"{v:.3g}" for v in row[:3]) for row in values]
+        return Predictions(texts, unknown, unknown, [None] * len(outputs))
+    predicted = chances.argmax(axis=-1)
+    names = class_names or ()
+    texts = [names[c] if c < len(names) else f"class {c}" for c in predicted]
+    rows = np.arange(len(chances))
+    confidence = chances[rows, predicted]
+    if labels is None:
+        return Predictions(texts, confidence, unknown, [None] * len(outputs))
+    if labels.ndim == 2:
+        own = np.where(labels > 0.5, chances, np.nan)
+        probability = np.array(
+            [row[~np.isnan(row)].mean() if any(row > 0) else np.nan for row in own]
+        )
+        correct = [bool(labels[i, c] > 0.5) for i, c in enumerate(predicted)]
+        return Predictions(texts, confidence, probability, list(correct))
+    known = (labels >= 0) & (labels < chances.shape[-1]) & (labels % 1 == 0)
+    classes = np.where(known, labels, 0).astype(int)
+    probability = np.where(known, chances[rows, classes], np.nan)
+    hits = zip(predicted == classes, known, strict=True)
+    return Predictions(texts, confidence, probability, [bool(h) if k else None for h, k in hits])

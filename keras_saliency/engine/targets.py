@@ -1,0 +1,385 @@
+"""What is explained: which part of the head's quantity (logit, probability) is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_saliency.common.validation import check_call
+from keras_saliency.engine.output_head import Head, Of
+
+What = str | int | Sequence[int] | np.ndarray | Callable[..., Any]
+
+_OF = ("logits", "probability", "log_probability")
+_NAMED = ("label", "predicted", "contrast")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained: which score, and of what it is computed.
+
+    Args:
+        what: `"label"` (the probe's own class), `"predicted"`, `"contrast"` (the label, or without
+            labels the predicted class, minus the runner-up; of one sigmoid unit the logit, which
+            is that difference already), a class index, one class index per image, an array of the
+            shape of the output (the weights of a linear combination of outputs, or a mask of them)
+            or `(batch, *output shape)`, or a callable `(outputs (batch, ...), labels) -> scores
+            (batch,)` in `keras.ops`.
+        of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
+            reached, the log probability takes their place and is named in the results.
+        region: For models that give classes at each position: where the class is explained.
+            `"predicted"` is where the model sees that class, an array of the output's positions,
+            `(height, width)` or `(batch, height, width)`, weighs each of them; None takes all of
+            them. The score is the mean over the region.
+        output: Which output of a model of several: its name (the key of a dict, the name of the
+            output layer) or its place. The probes' labels are labels of this output.
+
+    Raises:
+        ValueError: An unknown name in `what`, `of` or `region`.
+        TypeError: `what` is none of the kinds above.
+
+    Example:
+        >>> import keras_saliency as ks
+        >>> ks.Target("label", of="probability")
+        Target(what='label', of='probability', region=None, output=None)
+    """
+
+    what: What = "label"
+    of: Of = "logits"
+    region: str | np.ndarray | None = None
+    output: str | int | None = None
+
+    def __post_init__(self) -> None:
+        if self.of not in _OF:
+            raise ValueError(f"of must be one of {', '.join(_OF)}. Received: of={self.of!r}")
+        if isinstance(self.region, str) and self.region != "predicted":
+            raise ValueError(
+                "region must be 'predicted', an array over the output's positions, or None. "
+                f"Received: region={self.region!r}"
+            )
+        if isinstance(self.what, str) and self.what not in _NAMED:
+            raise ValueError(
+                f"target must be one of {', '.join(_NAMED)}, a class index, one index per image, "
+                f"an array of output weights, or a callable. Received: target={self.what!r}"
+            )
+        if not callable(self.what) and not isinstance(self.what, str):
+            array = np.asarray(self.what)
+            if array.dtype.kind not in ("iufb" if array.ndim else "iuf"):
+                raise TypeError(
+                    "target must be one of the names, a class index, one index per image, an array "
+                    f"of output weights, or a callable. Received: target={self.what!r}"
+                )
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    "A target's weights must be finite numbers. Received: NaN or infinity in "
+                    f"target of shape {array.shape}"
+                )
+        if callable(self.what):
+            check_call(self.what, ("outputs", "labels"), "A target function")
+
+    @classmethod
+    def of_any(cls, target: Target | What, of: Of | None = None, default: Of = "logits") -> Target:
+        """Settle what a caller gave into a target; a `Target` says itself of what it is."""
+        if not isinstance(target, Target):
+            return cls(target, default if of is None else of)
+        if of not in (None, target.of):
+            raise ValueError(
+                "of= is for targets that are no Target, which says it itself. Received: "
+                f"of={of!r} beside Target(..., of={target.of!r}). Give Target(..., of={of!r}) "
+                "alone."
+            )
+        return target
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target settled for one model and one set of images.
+
+    Attributes:
+        of: What the scores are computed of, after what the model can give.
+        detail: What the score needs to know about each image, (n, ...): classes or weights;
+            negative where the model's outputs for the image are to settle it.
+        classes: Whether the score is that of one class an image, found at index 1 of `score`, and
+            of no other: a contrast is not.
+    """
+
+    of: Of
+    detail: np.ndarray
+    classes: bool
+    _score: Callable[..., Any]
+    _settle: Callable[..., Any] | None = None
+
+    def settled(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
+        """Return `detail` with what the outputs were to settle.
+
+        What was predicted for an image is what its perturbed copies are then scored for.
+        """
+        return detail if self._settle is None else self._settle(head, outputs, logits, detail)
+
+    def score(self, head: Head, outputs: Any, logits: Any, detail: Any) -> tuple[Any, Any]:
+        """Compute scores (batch,) float32 and the classes explained (batch,), -1 where none."""
+        scores, classes = self._score(head, outputs, logits, detail)
+        return ops.cast(scores, "float32"), ops.cast(classes, "int32")
+
+
+def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Aim:
+    """Settle a target for a head and the probes.
+
+    Args:
+        target: What was asked for.
+        head: How the model's outputs are read.
+        labels: Classes (n,), several classes (n, classes), values (n,) or None.
+        count: n, the number of probes.
+
+    Returns:
+        The aim.
+
+    Raises:
+        ValueError: Labels, classes or weights that do not fit the head.
+    """
+    of = head.effective(target.of)
+    if head.kind == "values" and target.of != "logits":
+        raise ValueError(
+            f"of={target.of!r} needs a model that gives probabilities of classes. Received: a "
+            "model for values (regression). Leave `of` out."
+        )
+    what = target.what
+    if target.region is not None:
+        return _in_region(target, head, labels, count, of)
+    if callable(what):
+        known = np.zeros(count, "int32") if labels is None else labels
+        return Aim(of, known, False, _calling(what, of))
+    if isinstance(what, str):
+        return _named(what, head, labels, count, of)
+    array = np.asarray(what)
+    if array.dtype.kind in "iu" and array.ndim <= 1:
+        return Aim(of, _one_each(array, head, count), True, _class(of))
+    return Aim(of, _weights(array, head, count), False, _weighing(of))
+
+
+def against_similar(aim: Aim, head: Head, count: int, strength: float) -> Aim:
+    """Take off the score of a class that of the `count` classes that score most alike."""
+    if not aim.classes or head.classes < 2:
+        raise ValueError(
+            "'finer_cam' compares classes by itself: target 'label', 'predicted' or class indices. "
+            f"Received: another target, such as 'contrast', or a model whose output has shape "
+            f"{head.shape}. Use 'grad_cam'."
+        )
+    return replace(aim, _score=_less_similar(aim.of, min(count, head.classes - 1), strength))
+
+
+def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
+    """Return labels that fit a head, or raise a ValueError that says what would."""
+    if labels.ndim == 2:
+        if labels.shape[1] != head.shape[-1]:
+            raise ValueError(
+                f"labels must have one column for each of the model's {head.shape[-1]} outputs. "
+                f"Received: labels.shape={labels.shape}"
+            )
+        return labels
+    return labels if head.kind == "values" else _classes(labels, head, "labels")
+
+
+def _less_similar(of: Of, count: int, strength: float) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
+        quantity, chosen = _rivals(head, head.by_class(outputs, logits, of), classes, of)
+        own = ops.sum(quantity * chosen, axis=-1)
+        _, similar = ops.top_k(-ops.abs(quantity - own[:, None]) - 1e9 * chosen, count)
+        others = ops.mean(ops.take_along_axis(quantity, similar, axis=-1), axis=-1)
+        return own - strength * others, classes
+
+    return score
+
+
+def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
+    nothing = np.full(count, -1, "int32")
+    if labels is not None:
+        labels = check_labels(labels, head)
+    if head.kind == "values":
+        if what == "contrast":
+            raise ValueError(
+                "target='contrast' compares classes, and the model gives values (regression). "
+                f"Received: an output of shape {head.shape}. Use 'predicted', the index of an "
+                "output, or an array of output weights."
+            )
+        return Aim(of, nothing, False, _mean_of_values(of))
+    contrast = what == "contrast"
+    if contrast and head.classes < 2:
+        raise ValueError(
+            "target='contrast' compares classes, and the model has only one. Received: an output "
+            f"of shape {head.shape}. Use 'predicted' or an array of output weights."
+        )
+    if what == "predicted" or labels is None:
+        return Aim(of, nothing, not contrast, _class(of, contrast), _predicted(of))
+    if labels.ndim == 2:
+        if contrast:
+            raise ValueError(
+                "target='contrast' needs one class a probe. Received: "
+                f"labels.shape={labels.shape}, several classes each. Use 'label' or 'predicted'."
+            )
+        return Aim(of, labels.astype("float32"), False, _weighing(of))
+    return Aim(of, labels, not contrast, _class(of, contrast))
+
+
+def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
+        quantity, chosen = _rivals(head, head.by_class(outputs, logits, of), classes, of)
+        own = ops.sum(quantity * chosen, axis=-1)
+        return own - ops.max(quantity - 1e9 * chosen, axis=-1) if contrast else own, classes
+
+    return score
+
+
+def _predicted(of: Of) -> Callable[..., Any]:
+    def settle(head: Head, outputs: Any, logits: Any, known: Any) -> Any:
+        quantity = _over_positions(head.by_class(outputs, logits, of))
+        found, known = ops.cast(ops.argmax(quantity, axis=-1), "int32"), ops.cast(known, "int32")
+        return ops.where(known < 0, found, known)
+
+    return settle
+
+
+def _in_region(target: Target, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
+    """Settle one class an image, explained in a region of the output's positions."""
+    positions = head.shape[:-1]
+    if not positions or head.kind == "values":
+        raise ValueError(
+            "region= needs a model that gives classes at each position (segmentation). Received: "
+            f"an output of shape {head.shape}. Leave `region` out."
+        )
+    what = labels if isinstance(target.what, str) and target.what == "label" else target.what
+    array = np.asarray(what)
+    if callable(what) or array.dtype.kind not in "iu" or array.ndim > 1:
+        raise ValueError(
+            "region= explains one class an image: a class index, one per image, or 'label' with "
+            f"such labels. Received: target={target.what!r}. Leave `region` out."
+        )
+    chosen = np.eye(head.classes)[_one_each(array, head, count)]
+    chosen = chosen.reshape(count, *[1] * len(positions), -1)
+    region = _region(target.region, positions, count)[..., None]
+    return Aim(of, (region * chosen).astype("float32"), False, _averaging(of), _where_predicted)
+
+
+def _where_predicted(head: Head, outputs: Any, logits: Any, weights: Any) -> Any:
+    """Settle negative weights (batch, *positions, classes): 1 where the model sees the class."""
+    chances = head.by_class(outputs, logits, "probability")
+    if head.kind == "sigmoid":
+        seen = chances > 0.5
+    else:
+        seen = ops.one_hot(ops.argmax(chances, axis=-1), head.classes)
+    return ops.where(weights < 0, ops.cast(seen, "float32"), weights)
+
+
+def _calling(what: Callable[..., Any], of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
+        scores = what(head.quantity(outputs, logits, of), labels)
+        shape = getattr(scores, "shape", None)
+        if shape is None or tuple(shape) != (outputs.shape[0],):
+            found = type(scores).__name__ if shape is None else f"shape {tuple(shape)}"
+            raise ValueError(
+                "A target function must return one score per image, shape "
+                f"({outputs.shape[0]},). Received: {found}"
+            )
+        return scores, _no_class(outputs)
+
+    return score
+
+
+def _weighing(of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
+        products = head.quantity(outputs, logits, of) * ops.cast(weights, "float32")
+        return ops.sum(products, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+    return score
+
+
+def _averaging(of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
+        products = head.by_class(outputs, logits, of) * weights
+        everywhere = tuple(range(1, len(products.shape)))
+        area = ops.sum(weights, axis=everywhere)
+        scores = ops.sum(products, axis=everywhere) / ops.where(area > 0, area, 1.0)
+        return scores, ops.argmax(ops.sum(weights, axis=everywhere[:-1]), axis=-1)
+
+    return score
+
+
+def _mean_of_values(of: Of) -> Callable[..., Any]:
+    def score(head: Head, outputs: Any, logits: Any, _: Any) -> tuple[Any, Any]:
+        values = head.quantity(outputs, logits, of)
+        return ops.mean(values, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+    return score
+
+
+def _no_class(outputs: Any) -> Any:
+    return -ops.ones((outputs.shape[0],), "int32")
+
+
+def _over_positions(quantity: Any) -> Any:
+    """Average (batch, *positions, classes) over the positions."""
+    return ops.mean(quantity, axis=tuple(range(1, len(quantity.shape) - 1)))
+
+
+def _rivals(head: Head, quantity: Any, classes: Any, of: Of) -> tuple[Any, Any]:
+    """Return what each class scores, averaged over positions, and which is chosen, one-hot.
+
+    The logit of one sigmoid unit is the lead of its class over the other, whose own is then 0.
+    """
+    quantity = _over_positions(quantity)
+    chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
+    return (quantity * chosen if head.is_binary and of == "logits" else quantity), chosen
+
+
+def _one_each(array: np.ndarray, head: Head, count: int) -> np.ndarray:
+    """Settle a class index for each image out of one for all, or one each."""
+    if array.ndim == 1 and len(array) != count:
+        raise ValueError(
+            f"target must hold one class index per image, {count} in all. "
+            f"Received: target of length {len(array)}. If these are weights of outputs, give "
+            "them as floats."
+        )
+    return _classes(np.broadcast_to(array, (count,)), head, "target")
+
+
+def _region(region: Any, positions: tuple[int, ...], count: int) -> np.ndarray:
+    """Settle the weight of each position, (n, *positions); -1 where the prediction tells."""
+    if isinstance(region, str):
+        return np.full((count, *positions), -1.0)
+    array = np.asarray(region)
+    if array.dtype.kind not in "iufb" or array.shape not in (positions, (count, *positions)):
+        raise ValueError(
+            f"region must be 'predicted', or weigh the output's positions, {positions}, or those "
+            f"of each image, {(count, *positions)}. Received: region of shape {array.shape}"
+        )
+    if not (array >= 0).all() or not array.any():
+        raise ValueError(
+            "region must hold weights from 0, and some above it. Received: values from "
+            f"{array.min()} to {array.max()}"
+        )
+    return np.broadcast_to(array, (count, *positions))
+
+
+def _classes(classes: np.ndarray, head: Head, name: str) -> np.ndarray:
+    wrong = (classes < 0) | (classes >= head.classes) | (classes != np.floor(classes))
+    if wrong.any():
+        raise ValueError(
+            f"{name} must be class indices from 0 to {head.classes - 1}, for a model whose output "
+            f"has shape {head.shape}. Received: {classes[wrong][0]:g}"
+        )
+    return classes.astype("int32")
+
+
+def _weights(array: np.ndarray, head: Head, count: int) -> np.ndarray:
+    if array.shape == head.shape:
+        array = np.broadcast_to(array, (count, *head.shape))
+    if array.shape != (count, *head.shape):
+        raise ValueError(
+            f"An array target must have the shape of the output, {head.shape}, or one such array "
+            f"per image, {(count, *head.shape)}. Received: target.shape={array.shape}"
+        )
+    return array.astype("float32")

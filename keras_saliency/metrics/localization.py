@@ -1,0 +1,222 @@
+"""Numbers about a map, at the map's own resolution.
+
+They are for looking: where a model looks is no proof of what it uses. Masks are averaged over the
+map's cells, never the map stretched over the mask: a perfect map of one cell must score 1. A map
+that is dead (all zero, NaN or infinite) has no focus, and neither has one whose mask is empty or
+covers everything: both give `nan`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+
+
+def average_masks(masks: Array, size: tuple[int, int]) -> Array:
+    """Average masks over the cells of a grid, by the exact area that falls into each cell.
+
+    Args:
+        masks: Numbers in [0, 1] or bool, `(batch, height, width)`, 1 on the object.
+        size: The grid `(h, w)`.
+
+    Returns:
+        float64 `(batch, h, w)` in [0, 1], the share of each cell that shows the object.
+
+    Raises:
+        ValueError: If there is no batch axis.
+
+    Example:
+        >>> average_masks(np.array([[[1, 1, 0], [1, 1, 0]]]), (1, 2)).round(2).tolist()
+        [[[1.0, 0.33]]]
+    """
+    if np.ndim(masks) != 3:
+        raise ValueError(
+            "`masks` must be (batch, height, width); give a single mask a batch axis, "
+            f"`masks[None]`. Received: masks.shape={np.shape(masks)}"
+        )
+    shares = np.asarray(masks, np.float64)
+    if shares.shape[1:] != tuple(size):
+        rows, columns = (_overlaps(n, m) for n, m in zip(shares.shape[1:], size, strict=True))
+        # Not a matrix product, which would wake all the threads of BLAS beside the training.
+        shares = np.einsum("yh,nhw->nyw", rows, shares)
+        shares = np.einsum("xw,nyw->nyx", columns, shares)
+    return shares
+
+
+def mass_in_mask(maps: Array, masks: Array) -> Array:
+    """Share of a map's magnitude that lies on the object.
+
+        sum |M| A / sum |M|,   A the mask averaged over the map's cells
+
+    Args:
+        maps: Raw maps `(batch, h, w)`; of signed ones the magnitude counts.
+        masks: `(batch, height, width)` in [0, 1], of any size, 1 on the object.
+
+    Returns:
+        float64 `(batch,)` in [0, 1]. A map that knows nothing scores the object's share of the
+        picture, so read it beside `enrichment`.
+
+    Raises:
+        ValueError: If the shapes don't fit together.
+
+    Example:
+        >>> mass_in_mask(np.array([[[3.0, -1.0]]]), np.array([[[1, 0], [1, 0]]])).tolist()
+        [0.75]
+    """
+    weights, shares, known = _weights_and_shares(maps, masks)
+    return np.where(known, (weights * shares).sum((1, 2)), np.nan)
+
+
+def enrichment(maps: Array, masks: Array) -> Array:
+    """How many times more of a map lies on the object than chance would have there.
+
+        mass_in_mask / (the object's share of the picture)
+
+    Args:
+        maps: Raw maps `(batch, h, w)`; of signed ones the magnitude counts.
+        masks: `(batch, height, width)` in [0, 1], of any size, 1 on the object.
+
+    Returns:
+        float64 `(batch,)`, from 0; 1 is chance.
+
+    Raises:
+        ValueError: If the shapes don't fit together.
+
+    Example:
+        >>> enrichment(np.array([[[3.0, -1.0]]]), np.array([[[1, 0], [1, 0]]])).tolist()
+        [1.5]
+    """
+    weights, shares, known = _weights_and_shares(maps, masks)
+    area = np.where(known, shares.mean((1, 2)), np.nan)
+    return (weights * shares).sum((1, 2)) / area
+
+
+def pointing_hit(maps: Array, masks: Array) -> Array:
+    """Whether a map's peak lies on the object (the pointing game of Zhang et al. 2016).
+
+    Args:
+        maps: Raw maps `(batch, h, w)`; of signed ones the magnitude counts.
+        masks: `(batch, height, width)` in [0, 1], of any size, 1 on the object.
+
+    Returns:
+        float64 `(batch,)`: 1 for a hit and 0 for a miss; between them where the peak's cell shows
+        the object in part (its share), or where several peaks are equal (their average).
+
+    Raises:
+        ValueError: If the shapes don't fit together.
+
+    Example:
+        >>> pointing_hit(np.array([[[3.0, -4.0]]]), np.array([[[1, 0], [1, 0]]])).tolist()
+        [0.0]
+    """
+    weights, shares, known = _weights_and_shares(maps, masks)
+    peaks = weights == weights.max((1, 2), keepdims=True)
+    return np.where(known, (peaks * shares).sum((1, 2)) / peaks.sum((1, 2)), np.nan)
+
+
+def entropy(maps: Array) -> Array:
+    """How spread out a map's magnitude is.
+
+        -sum w log w / log(h w),   w = |M| / sum |M|
+
+    Args:
+        maps: Raw maps `(batch, h, w)`; of signed ones the magnitude counts.
+
+    Returns:
+        float64 `(batch,)` in [0, 1]: 0 where all lies in one cell, 1 where all cells are alike;
+        `nan` for maps of a single cell, too.
+
+    Raises:
+        ValueError: If the shape is wrong.
+
+    Example:
+        >>> entropy(np.array([[[0.0, 5.0]], [[2.0, -2.0]]])).tolist()
+        [0.0, 1.0]
+    """
+    weights, alive = _weights(maps)
+    cells = weights[0].size
+    logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
+    spread = np.abs((weights * logs).sum((1, 2)))
+    return np.where(alive & (cells > 1), spread / np.log(max(cells, 2)), np.nan)
+
+
+def similarity(maps: Array, others: Array) -> Array:
+    """How alike two maps of the same probe are, say of this epoch and of the one before.
+
+    Pearson's correlation over the cells, which does not see a change of scale: logits grow while
+    a model trains, and their maps with them.
+
+    Args:
+        maps: Raw maps `(batch, h, w)`; the sign counts.
+        others: The maps to compare with, of the same shape.
+
+    Returns:
+        float64 `(batch,)` in [-1, 1]; `nan` where one of the two is dead or the same everywhere.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+        >>> similarity(np.array([[[0.0, 1.0, 2.0]]]), np.array([[[5.0, 7.0, 9.0]]])).tolist()
+        [1.0]
+    """
+    if np.shape(maps) != np.shape(others):
+        raise ValueError(
+            "Maps can only be compared with maps of the same shape. "
+            f"Received: maps.shape={np.shape(maps)}, others.shape={np.shape(others)}"
+        )
+    first, known = _standardised(maps)
+    second, also_known = _standardised(others)
+    return np.where(known & also_known, (first * second).sum((1, 2)).clip(-1, 1), np.nan)
+
+
+def _overlaps(cells_in: int, cells_out: int) -> Array:
+    """`(cells_out, cells_in)`: the share of each new cell that each old cell covers."""
+    old = np.arange(cells_in + 1) / cells_in
+    new = np.arange(cells_out + 1)[:, None] / cells_out
+    overlap = np.minimum(new[1:], old[1:]) - np.maximum(new[:-1], old[:-1])
+    return overlap.clip(0) * cells_out
+
+
+def _checked(maps: Array) -> tuple[Array, Array]:
+    """Maps scaled to a peak of 1 (so that no sum overflows), zero where dead, and which are not."""
+    if np.ndim(maps) != 3:
+        raise ValueError(
+            "`maps` must be (batch, h, w); give a single map a batch axis, `maps[None]`. "
+            f"Received: maps.shape={np.shape(maps)}"
+        )
+    values = np.asarray(maps, np.float64)
+    values = np.where(np.isfinite(values).all((1, 2), keepdims=True), values, 0)
+    peak = np.abs(values).max((1, 2), keepdims=True)
+    return np.divide(values, peak, out=np.zeros_like(values), where=peak > 0), peak[:, 0, 0] > 0
+
+
+def _weights(maps: Array) -> tuple[Array, Array]:
+    """Magnitudes that sum to one, and which maps are alive."""
+    values, alive = _checked(maps)
+    weights = np.abs(values)
+    total = weights.sum((1, 2), keepdims=True)
+    return weights / np.where(total > 0, total, 1), alive
+
+
+def _weights_and_shares(maps: Array, masks: Array) -> tuple[Array, Array, Array]:
+    """Weights of the cells, the object's share of each, and where these can be compared."""
+    weights, alive = _weights(maps)
+    shares = average_masks(masks, weights.shape[1:])
+    if len(shares) != len(weights):
+        raise ValueError(
+            "Every map needs one mask. "
+            f"Received: maps.shape={np.shape(maps)}, masks.shape={np.shape(masks)}"
+        )
+    area = shares.mean((1, 2))
+    return weights, shares, alive & (area > 0) & (area < 1 - 1e-9)
+
+
+def _standardised(maps: Array) -> tuple[Array, Array]:
+    """Maps of mean 0 and length 1, and where there is anything but a constant."""
+    values, _ = _checked(maps)
+    centred = values - values.mean((1, 2), keepdims=True)
+    length = np.sqrt((centred**2).sum((1, 2), keepdims=True))
+    varied = length > 1e-9  # Of a peak of 1: less is rounding.
+    return centred / np.where(varied, length, 1), varied[:, 0, 0]

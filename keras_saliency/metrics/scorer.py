@@ -1,0 +1,144 @@
+"""Scores of changed images, and the order in which a map ranks an image's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_saliency.attribution.explainer import explain
+from keras_saliency.common.arrays import Array, as_array, check_finite
+from keras_saliency.common.resampling import resized
+from keras_saliency.data.probes import Probes
+from keras_saliency.engine.model_call import fitting
+from keras_saliency.engine.output_head import Of
+from keras_saliency.engine.scored_model import Plan, ScoredModel, settle
+from keras_saliency.engine.state_guard import untouched
+from keras_saliency.engine.targets import Target, What
+
+_SCORES = Plan(frozenset({"scores"}))
+
+Scores = Callable[[Any], Any]
+
+
+def scorer(
+    model: keras.Model,
+    images: Any,
+    *,
+    target: Target | What = "predicted",
+    of: Of | None = None,
+    batch_size: int = 32,
+) -> Scores:
+    """Make a function that scores changed copies of images, for the classes of the originals.
+
+    Args:
+        model: Any Keras model that `explain` takes; it is not changed.
+        images: (batch, height, width, channels), the originals, or `Probes`. Of a dict of a
+            model's inputs, the others are held: copies are of the images alone.
+        target: What is scored, as in `explain`. The class that is `"predicted"` is found once, for
+            the originals, and so is the `"contrast"`.
+        of: `"probability"` (the default), `"logits"` or `"log_probability"`; `"logits"` for a
+            regression. A `Target` says it itself.
+        batch_size: At most so many images in one pass.
+
+    Returns:
+        A callable `(copies (batch, height, width, channels)) -> scores (batch,)` float32, the
+        copies in the order of the originals.
+
+    Raises:
+        ValueError: Images or target that do not fit the model; and, when it is called, another
+            number of copies than there are originals.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Flatten(),
+        ...                         keras.layers.Dense(2, activation="softmax")])
+        >>> scores = scorer(net, np.ones((3, 8, 12, 3)))
+        >>> scores(np.zeros((3, 8, 12, 3))).tolist()
+        [0.5, 0.5, 0.5]
+    """
+    probes = images if isinstance(images, Probes) else Probes(images)
+    asked = Target.of_any(target, of, default="probability")
+    found = explain(model, probes, _nothing, target=asked, batch_size=batch_size)
+    labels = probes.labels
+    if isinstance(asked.what, str) and (found.targets >= 0).all():
+        labels = found.targets
+        asked = replace(asked, what="label" if asked.what == "predicted" else asked.what)
+    call = fitting(model, probes.form, probes.images, asked.output)
+    extras = list(probes.extras.values())
+    with untouched(model):
+        setting = settle(call, probes.images, labels, asked, None, extras)
+    scored, detail = ScoredModel(setting, batch_size), setting.aim.detail
+    size = min(batch_size, len(detail))
+
+    def scores(copies: Any) -> Array:
+        copies = as_array(copies, "copies").astype("float32")
+        if len(copies) != len(detail):
+            raise ValueError(
+                f"One copy of each of the {len(detail)} originals, in their order, can be scored. "
+                f"Received: copies.shape={copies.shape}"
+            )
+        parts = []
+        with untouched(model):
+            for start in range(0, len(copies), size):
+                # The last part is filled up, so that one trace serves all.
+                rows = np.minimum(np.arange(start, start + size), len(copies) - 1)
+                beside = [extra[rows] for extra in extras]
+                scored.attend(_SCORES, copies[rows], detail[rows], *beside)
+                parts.append(scored.told()[0]["scores"][: len(copies) - start])
+            scored.forget()
+        return np.concatenate(parts)
+
+    return scores
+
+
+def score(scores: Scores, images: Array) -> Array:
+    """Call the user's function, and check that it gives one score per image."""
+    found = as_array(scores(images.astype("float32", copy=False)), "scores(images)")
+    if found.shape != images.shape[:1]:
+        raise ValueError(
+            f"scores(images) must return one number per image, shape ({len(images)},). "
+            f"Received: shape {found.shape}"
+        )
+    return found.astype("float64")
+
+
+def matched(images: Any, maps: Any) -> tuple[Array, Array]:
+    """Return images in float64, and their maps at the size of the images.
+
+    Raises:
+        ValueError: Not one map per image, or NaN or infinity in either.
+    """
+    images, maps = as_array(images, "images"), as_array(maps, "maps")
+    if maps.ndim != images.ndim - 1 or maps.ndim < 2 or len(maps) != len(images):
+        raise ValueError(
+            "Every image (height, width, channels) needs one map (h, w). "
+            f"Received: images.shape={images.shape}, maps.shape={maps.shape}"
+        )
+    check_finite(images, "images")
+    check_finite(maps, "maps")
+    size = images.shape[1:-1]
+    maps = maps.astype("float64")
+    if maps.shape[1:] != size:
+        maps = np.stack([resized(map_, size) for map_ in maps])
+    return images.astype("float64"), maps
+
+
+def places(maps: Array, seed: int = 0) -> Array:
+    """Return the place of each pixel in its map's order, 0 for the highest value.
+
+    Equal values stand in random order: by row and column, half a map of zeros would have a shape.
+    """
+    random = np.random.default_rng(seed)
+    flat = -maps.reshape(len(maps), -1)
+    order = np.stack([np.lexsort((random.permutation(len(row)), row)) for row in flat])
+    return np.argsort(order, axis=1).reshape(maps.shape)
+
+
+def _nothing(model: Any, images: Any) -> Any:
+    """Ask the model nothing: a method for those who want the scores alone."""
+    return ops.zeros((images.shape[0], *[1] * (len(images.shape) - 2)))

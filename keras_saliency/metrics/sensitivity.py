@@ -1,0 +1,125 @@
+"""Whether maps differ between classes, by their rank correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_saliency.attribution.explainer import Explanation
+from keras_saliency.common.arrays import Array, as_array
+from keras_saliency.data.inputs import Form, apart
+from keras_saliency.data.probes import Probes
+from keras_saliency.metrics.localization import similarity
+
+Explain = Callable[..., Any]
+
+
+def rank_correlation(maps: Any, others: Any) -> Array:
+    """Compare maps by the order in which they rank an image's places (Spearman's correlation).
+
+    Args:
+        maps: (batch, h, w); of equal values each has their mean rank.
+        others: The maps to compare with, of the same shape.
+
+    Returns:
+        float64 (batch,) in [-1, 1]; `nan` where one of the two is the same everywhere, or holds
+        NaN or infinity.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+        >>> rank_correlation(np.array([[[1, 2, 3]]]), np.array([[[1, 10, 100]]])).tolist()
+        [1.0]
+    """
+    maps, others = as_array(maps, "maps"), as_array(others, "others")
+    if maps.shape != others.shape or maps.ndim < 2:
+        raise ValueError(
+            "Maps (batch, h, w) can only be compared with maps of the same shape. "
+            f"Received: maps.shape={maps.shape}, others.shape={others.shape}"
+        )
+    return similarity(_ranks(maps), _ranks(others))
+
+
+def class_sensitivity(
+    explain: Explain, model: keras.Model, images: Any, targets: Any, others: Sequence[int]
+) -> Array:
+    """Compare the maps for a class with the maps for other classes.
+
+    A method whose maps are the same for every class does not show what speaks for a class. Maps of
+    magnitude alone, such as `saliency`, may rightly be alike for two classes that one difference
+    tells apart: use three classes or more.
+
+    Args:
+        explain: Called as `explain(model, images, target=classes (batch,))`; returns an
+            `Explanation` or maps (batch, h, w). For a built-in method,
+            `functools.partial(ks.explain, method=...)`.
+        model: The model.
+        images: (batch, height, width, channels), `Probes`, or a dict of a model's inputs.
+        targets: The class of each image, or one for all.
+        others: The classes to compare with; an image's own class is passed over.
+
+    Returns:
+        float64 (batch,) in [-1, 1], the mean rank correlation with the maps for other classes: 1
+        where the class does not matter; `nan` where a map is the same everywhere for its class or
+        for all others, or where there is no other class.
+
+    Raises:
+        ValueError: Not one class per image.
+
+    Example:
+        >>> import functools, keras, keras_saliency as ks
+        >>> net = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Flatten(),
+        ...                         keras.layers.Dense(3)])
+        >>> explain = functools.partial(ks.explain, method="saliency")
+        >>> found = class_sensitivity(explain, net, np.ones((2, 4, 6, 3)), [0, 1], range(3))
+        >>> bool((found < 0.9).all())
+        True
+    """
+    array, _, _ = inputs_of(images)
+    count = len(array)
+    classes = np.asarray(targets)
+    if classes.dtype.kind not in "iu" or classes.shape not in ((), (count,)):
+        raise ValueError(
+            f"targets must be a class index, or one per image, {count} in all. "
+            f"Received: targets={targets!r}"
+        )
+    classes = np.broadcast_to(classes, (count,))
+    own = maps_of(explain(model, images, target=classes))
+    found = np.full((len(others), count), np.nan)
+    for row, other in enumerate(others):
+        maps = maps_of(explain(model, images, target=np.full(count, other)))
+        found[row] = np.where(classes == other, np.nan, rank_correlation(own, maps))
+    known = np.isfinite(found)
+    counts = known.sum(axis=0)
+    sums = np.where(known, found, 0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+
+
+def inputs_of(images: Any) -> tuple[Array, list[Array], Form]:
+    """Return the images as an array, the model's other inputs, and the form they come in."""
+    if isinstance(images, Probes):
+        return images.images, list(images.extras.values()), images.form
+    given, extras, form = apart(images, None)
+    return as_array(given, "images"), list(extras.values()), form
+
+
+def maps_of(found: Any) -> Array:
+    """Return the maps (batch, h, w) of what a callable like `explain` gave."""
+    return found.maps if isinstance(found, Explanation) else as_array(found, "maps")
+
+
+def _ranks(maps: Array) -> Array:
+    """Ranks within each map, (batch, 1, cells); all zero where a map is not finite."""
+    flat = maps.reshape(len(maps), 1, -1)
+    return np.stack([_ranked(row[0])[None] for row in flat])
+
+
+def _ranked(values: Array) -> Array:
+    if not np.isfinite(values).all():
+        return np.zeros(values.shape)
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]

@@ -1,0 +1,230 @@
+"""The film strips: how the maps of a method changed while training, in one picture."""
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_saliency.common.opencv import cv2
+from keras_saliency.drawing import cards
+from keras_saliency.drawing.animation import animation
+from keras_saliency.drawing.gifs import Animation
+from keras_saliency.recording.snapshot import choose_evenly, words
+from keras_saliency.recording.tensorboard.event_writer import encode_jpeg, safe_tag
+
+_COLUMNS = 20
+_ANIMATED = 16  # probes
+_GROWTH = 4  # a strip is written again once it spans a quarter more: each holds all before it
+
+
+class Column(NamedTuple):
+    """The maps of one snapshot: its step, its label, and uint8 `(n, height, width, 3)`."""
+
+    step: int
+    label: str
+    cells: np.ndarray
+
+
+@dataclass
+class Columns:
+    """The columns of one strip: every `stride`-th snapshot, and the newest.
+
+    Attributes:
+        seen: How many snapshots there were.
+        stride: From how many of them on one is kept.
+        kept: Those that are kept, fewer than 20.
+        shown: Those to be drawn.
+        written: How many snapshots there were when the strip was last drawn.
+        stored: Whether what is kept is on disk.
+    """
+
+    seen: int = 0
+    stride: int = 1
+    kept: list[Column] = field(default_factory=list)
+    shown: list[Column] = field(default_factory=list)
+    written: int = 0
+    stored: bool = True
+
+    def add(self, newest: Column) -> None:
+        """Take in the newest column."""
+        self._go_back_to(newest.step)
+        due = self.seen % self.stride == 0
+        self.seen += 1
+        self.shown = [*self.kept, newest]
+        if due:
+            self.kept, self.stored = self.shown, False
+            if len(self.kept) == _COLUMNS:  # the next one would be too many
+                self.kept = self.kept[::2]
+                self.stride *= 2
+
+    def _go_back_to(self, step: int) -> None:
+        """Forget what a training that is resumed from an earlier epoch goes through again."""
+        before = [column for column in self.kept if column.step < step]
+        if len(before) < len(self.kept):
+            self.kept, self.seen, self.written = before, len(before) * self.stride, 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the strip has grown enough to be written again."""
+        return self.seen >= self.written + max(1, self.written // _GROWTH)
+
+
+class FilmStrips:
+    """One film strip for each method, of bounded memory however long the training.
+
+    What is kept also lies in a folder, if there is one, out of which a resumed training goes on.
+
+    Args:
+        names: What each probe is.
+        labels: For each probe its label in words, or None.
+        display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
+        of: What is explained.
+        frames: How many frames the volumes have of which `display` shows some.
+        folder: Where the columns are kept, or None; what is broken there, or of other probes, is
+            replaced.
+
+    Example:
+        ```python
+        strips = FilmStrips(["00 cat"], ["cat"], photos, "logits", 1, run / "film-strips")
+        picture = strips.add("grad_cam", 0, "epoch 1", maps, signed=False)
+        ```
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        labels: Sequence[str | None],
+        display: np.ndarray,
+        of: str,
+        frames: int,
+        folder: Path | None,
+    ) -> None:
+        self._names = list(names)
+        self._animated = choose_evenly(labels, _ANIMATED)
+        self._volume = frames
+        side = 96 if len(self._names) <= 8 else 64  # so that a long strip is seen, and written
+        if display.shape[2] >= 2 * display.shape[1]:
+            side *= 2  # curves and rows of frames are low
+        self._pictures = cards.thumbnails(display, side)
+        self._note = f"{of.replace('_', ' ')}, each picture on its own scale up to its peak"
+        said = repr((self._names, self._note, self._pictures.shape)).encode()
+        self._whose = hashlib.sha256(said + self._pictures.tobytes()).hexdigest()
+        self._folder = folder
+        self._strips: dict[str, Columns] = {}
+
+    def add(
+        self, method: str, step: int, when: str, maps: np.ndarray | None, signed: bool
+    ) -> np.ndarray | None:
+        """Add a column.
+
+        Args:
+            method: The strip's name.
+            step: The moment as a step; columns of this and later ones are dropped.
+            when: The same in words.
+            maps: Raw floats `(n, ...)`, or None where there are none.
+            signed: Whether the sign is drawn.
+
+        Returns:
+            The strip, uint8 `(height, width, 3)`, or None until it has grown by a quarter.
+        """
+        each = [None] * len(self._pictures) if maps is None else maps
+        cells = [
+            cards.cell(picture, map_, signed=signed, frames=self._volume)
+            for picture, map_ in zip(self._pictures, each, strict=True)
+        ]
+        label = when.split(" (")[0].removesuffix(" training")  # a column is narrow
+        if method not in self._strips:
+            self._strips[method] = self._restore(method)
+        columns = self._strips[method]
+        columns.add(Column(step, label, np.stack(cells)))
+        return self._draw(method) if columns.is_due else None
+
+    def unwritten(self) -> dict[str, tuple[int, np.ndarray]]:
+        """Draw what was added since a strip was last drawn: by method, its step and the strip."""
+        return {
+            method: (columns.shown[-1].step, self._draw(method))
+            for method, columns in self._strips.items()
+            if columns.shown and columns.written < columns.seen
+        }
+
+    def animations(self) -> dict[str, tuple[int, Animation]]:
+        """Animate what changed in up to 16 probes: by method, the last step and the animation."""
+        names = [self._names[i] for i in self._animated]
+        made = {}
+        for method, columns in self._strips.items():
+            if len(columns.shown) > 1:
+                moments = [(one.label, one.cells[self._animated]) for one in columns.shown]
+                title = words(method)
+                made[method] = (columns.shown[-1].step, animation(names, moments, title=title))
+        return made
+
+    def store(self) -> None:
+        """Put what is kept on disk.
+
+        Raises:
+            OSError: If the disk does not take it.
+        """
+        if self._folder is None:
+            return
+        for method, columns in self._strips.items():
+            if not columns.stored:
+                self._store(self._folder, method, columns)
+                columns.stored = True
+
+    def _draw(self, method: str) -> np.ndarray:
+        columns = self._strips[method]
+        columns.written = columns.seen
+        title = f"{words(method)} · {self._note}"
+        labelled = [(column.label, column.cells) for column in columns.shown]
+        return cards.film_strip(self._pictures, self._names, labelled, title=title)
+
+    def _store(self, folder: Path, method: str, columns: Columns) -> None:
+        """Put the columns on disk, all or nothing, as one picture in place of many arrays."""
+        cells = np.stack([column.cells for column in columns.kept])
+        count, probes, height, width, _ = cells.shape
+        sheet = cells.transpose(1, 2, 0, 3, 4).reshape(probes * height, count * width, 3)
+        found = io.BytesIO()
+        np.savez(
+            found,
+            whose=self._whose,
+            seen=columns.seen,
+            stride=columns.stride,
+            steps=[column.step for column in columns.kept],
+            labels=[column.label for column in columns.kept],
+            sheet=np.frombuffer(encode_jpeg(sheet), np.uint8),
+        )
+        folder.mkdir(exist_ok=True)
+        place = _place(folder, method)
+        place.with_suffix(".part").write_bytes(found.getvalue())
+        os.replace(place.with_suffix(".part"), place)
+
+    def _restore(self, method: str) -> Columns:
+        """Take up the columns of a training that this one goes on with; else begin anew."""
+        if self._folder is None:
+            return Columns()
+        try:
+            stored = io.BytesIO(_place(self._folder, method).read_bytes())
+            with np.load(stored, allow_pickle=False) as found:
+                if str(found["whose"]) != self._whose:
+                    return Columns()
+                sheet = np.asarray(cv2.imdecode(found["sheet"], cv2.IMREAD_COLOR))[..., ::-1]
+                steps = [int(step) for step in found["steps"]]
+                # There and back, as NumPy lets what is no character be one.
+                labels = [str(label).encode().decode() for label in found["labels"].tolist()]
+                seen, stride = int(found["seen"]), int(found["stride"])
+            if seen < 0 or stride < 1 or len(steps) >= _COLUMNS:
+                return Columns()
+            probes, height, width, _ = self._pictures.shape
+            cells = sheet.reshape(probes, height, len(steps), width, 3).transpose(2, 0, 1, 3, 4)
+            return Columns(seen, stride, list(map(Column, steps, labels, cells)))
+        except Exception:  # whatever a missing or broken file may raise: there is a new strip then
+            return Columns()
+
+
+def _place(folder: Path, method: str) -> Path:
+    return folder / f"{safe_tag(method)}.npz"

@@ -1,0 +1,172 @@
+"""The pictures that a page holds: each once, as many steps as there is room for, and stills."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.drawing import cards, heatmap
+from keras_saliency.recording.snapshot import choose_evenly
+from keras_saliency.recording.tensorboard.event_reader import Seen, Training
+from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
+from keras_saliency.recording.tensorboard.plugin_schema import image_type
+
+ROOM = 24_000_000  # bytes of maps in a page, as base64
+STILLS = 16  # probes that are drawn once and for all
+_Maps = dict[str, list[dict[str, Any]]]  # of each method, step by step
+_SIDE = 200  # pixels of a still
+_MOST_PIXELS = 2**26  # of a picture that is decoded
+
+
+class Store:
+    """Pictures by key, each kept once.
+
+    Example:
+        ```python
+        store = Store()
+        store.add(jpeg) == store.add(jpeg)  # "0", and one picture
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, str] = {}
+
+    def add(self, blob: bytes) -> str:
+        """Keep a picture, and return its key."""
+        return self._keys.setdefault(blob, str(len(self._keys)))
+
+    def listed(self) -> list[str]:
+        """All pictures in the order of their keys, as base64."""
+        return [base64.b64encode(blob).decode() for blob in self._keys]
+
+
+def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str, list[int]]:
+    """Choose the steps whose maps a page holds: all, or as many as there is room for, evenly.
+
+    Small maps come first, so that a method whose maps are large takes nothing from the others.
+
+    Args:
+        trainings: One or two.
+        room: Bytes of maps, as base64.
+
+    Returns:
+        The steps of each method; the first and the last are among them.
+    """
+    sizes: dict[str, dict[int, int]] = {}
+    for training in trainings:
+        for method, all_ in training.methods.items():
+            steps = sizes.setdefault(method, {})
+            for seen in all_:
+                size = sum(-(-len(one) // 3) * 4 for one in seen.pictures)
+                steps[seen.step] = steps.get(seen.step, 0) + size
+    chosen = {}
+    smallest_first = sorted(sizes, key=lambda method: sum(sizes[method].values()))
+    for left, method in zip(range(len(sizes), 0, -1), smallest_first, strict=True):
+        chosen[method] = _evenly(sizes[method], room // left)
+        room -= sum(sizes[method][step] for step in chosen[method])
+    return chosen
+
+
+def _evenly(sizes: Mapping[int, int], room: int) -> list[int]:
+    """Choose steps evenly, as many as there is room for, and the first and the last at least."""
+    steps = sorted(sizes)
+    for count in range(len(steps), 2, -1):
+        places = np.rint(np.linspace(0, len(steps) - 1, count)).astype(int)
+        chosen = [steps[place] for place in places]
+        if sum(sizes[step] for step in chosen) <= room:
+            return chosen
+    return sorted({*steps[:1], *steps[-1:]})
+
+
+def answers(
+    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], store: Store
+) -> dict[str, dict[str, Any]]:
+    """What the Saliency tab asks its server for: `{route: {run: answer}}`, pictures in the store.
+
+    Args:
+        trainings: By the name of their run.
+        steps: Whose maps are shown, by method.
+        store: Takes the pictures.
+    """
+    found: dict[str, dict[str, Any]] = {"runs": {}, "probes": {}, "maps": {}}
+    for run, training in trainings.items():
+        if training.probes is None:
+            continue
+        maps = {
+            method: [_step(seen, store) for seen in all_ if seen.step in set(steps[method])]
+            for method, all_ in training.methods.items()
+        }
+        found["runs"][run] = {"methods": {method: [] for method in maps}, "verdict": []}
+        found["probes"][run] = _probes(training.probes, store)
+        found["maps"][run] = maps
+    if len(found["maps"]) == 2:
+        _hold_first(*found["maps"].items())
+    return found
+
+
+def _hold_first(first: tuple[str, _Maps], second: tuple[str, _Maps]) -> None:
+    """Let the first, whose steps are the slider's, stand still where only the second goes on."""
+    (run, maps), (_, others) = first, second
+    for method, steps in maps.items():
+        last = steps[-1]
+        for other in others.get(method, []):
+            if other["step"] > last["step"]:
+                when = f"{other.get('when')}, {run} still at {last.get('when')}"
+                steps.append(last | {"step": other["step"], "when": when})
+
+
+def _step(seen: Seen, store: Store) -> dict[str, Any]:
+    key = store.add(seen.pictures[0]) if seen.pictures else None
+    return seen.said | {"step": seen.step, "key": key}
+
+
+def _probes(probes: Seen, store: Store) -> dict[str, Any]:
+    keys, count = [store.add(one) for one in probes.pictures], len(probes.said["names"])
+    masks = keys[count:] if len(keys) > count else None
+    return probes.said | {"pictures": keys[:count], "mask_pictures": masks}
+
+
+def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
+    """Draw the maps of a method's last step once and for all, of some probes.
+
+    Returns:
+        `(probe, JPEG)` of each, chosen evenly by label; those that can't be read are left out.
+    """
+    probes, steps = training.probes, training.methods.get(method, [])
+    if probes is None or not steps or not steps[-1].pictures:
+        return []
+    labels = probes.said.get("labels")
+    count = len(probes.said["names"])
+    known = [str(one) for one in labels] if isinstance(labels, list) else []
+    shown = choose_evenly(known if len(known) == count else ["" for _ in range(count)], STILLS)
+    maps, signed = _decoded(steps[-1].pictures[0], "L"), steps[-1].said.get("signed") is True
+    if maps is None or len(maps) % count:
+        return []
+    drawn = []
+    for probe in shown:
+        photo = _decoded(probes.pictures[probe], "RGB")
+        if photo is not None:
+            shares = maps.reshape(count, -1, maps.shape[1])[probe].astype(np.float32)
+            large = cards.thumbnails(photo[None], _SIDE)[0]
+            map_ = (shares - 128) / 127 if signed else shares / 255
+            drawn.append((probe, encode_jpeg(heatmap.overlay(large, map_, signed=signed))))
+    return drawn
+
+
+def _decoded(blob: bytes, mode: str) -> Array | None:
+    """The pixels of a PNG or JPEG, `None` where it can't be read."""
+    if image_type(blob) is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG")) as file:
+            if file.width * file.height > _MOST_PIXELS:
+                return None
+            return np.array(file.convert(mode))
+    except Exception:  # whatever a broken picture may make Pillow raise
+        return None

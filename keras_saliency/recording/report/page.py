@@ -1,0 +1,231 @@
+"""The page: one file with everything in it, of one training or of two side by side."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from keras_saliency.recording.report import charts, images, verdict
+from keras_saliency.recording.report.html import (
+    Child,
+    Element,
+    document,
+    node,
+    picture_address,
+    script_data,
+)
+from keras_saliency.recording.report.metadata import facts_of
+from keras_saliency.recording.report.script import bundled
+from keras_saliency.recording.tensorboard.event_reader import Training
+from keras_saliency.version import __version__
+
+_HERE = Path(__file__).parent
+_TAB_STYLE = _HERE.parent / "tensorboard" / "static" / "style.css"
+
+_LIMITS = (
+    "A heat map shows where the model looks, never why. “It looks at the animal” is no proof that "
+    "it has learnt the animal.",
+    "Such maps miss cues that are used, and blame some that are not (Adebayo et al. 2022). That is "
+    "why the verdict rests on swaps and not on heat.",
+    "A shortcut that is a place (snow, a watermark) can show in a map; one that is a property (a "
+    "tint, a texture) can’t.",
+    "The verdict says relies on, not wrongly relies on. Below the threshold it says no evidence "
+    "of, never healthy: what was not tested is not known.",
+    "Each map has its own scale, up to its own peak, unless you choose a common one. A dead map "
+    "means that the method found nothing, not that the model is sound.",
+    "The maps before training show what chance looks like: what they hold was not learnt.",
+)
+
+
+def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes:
+    """Make the page of one training, or of two side by side.
+
+    Args:
+        trainings: One or two, by what to call them.
+        room: Bytes of maps that the page may hold, as base64; of more steps some are left out.
+
+    Returns:
+        An HTML file that needs nothing else.
+
+    Example:
+        ```python
+        training, _ = newest("logs")
+        Path("report.html").write_bytes(page({training.name: training}))
+        ```
+    """
+    all_ = list(trainings.values())
+    steps, store = images.steps_with_room(all_, room), images.Store()
+    answers = images.answers(trainings, steps, store)
+    method = _first_method(all_)
+    content = {
+        **answers,
+        "link": _link(list(answers["runs"]), method),
+        "charts": charts.charts(trainings),
+        "pictures": store.listed(),
+    }
+    style, script = _style(), bundled(_HERE / "static" / "report.js")
+    title = "What the model looks at: " + " and ".join(trainings)
+    body = node(
+        "body",
+        node("div", *_sections(trainings, steps, method), class_="report", role="main"),
+        node("script", script_data(content), id="data", type="application/json"),
+        node("script", script, type="module"),
+    )
+    policy = (
+        f"default-src 'none'; img-src data: blob:; style-src {_hash(style)}; "
+        f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
+    head = node(
+        "head",
+        node("meta", charset="utf-8"),
+        node("meta", http_equiv="Content-Security-Policy", content=policy),
+        node("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        node("meta", name="generator", content=f"keras_saliency {__version__}"),
+        node("title", title),
+        node("style", style),
+    )
+    return document(node("html", head, body, lang="en"))
+
+
+def _sections(
+    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
+) -> Iterable[Child]:
+    names, all_ = list(trainings), list(trainings.values())
+    yield _heading(trainings)
+    yield _section("The verdict", *verdict.verdicts(trainings))
+    yield verdict.differences(trainings)
+    if any(training.verdicts for training in all_):
+        yield _section("What it rests on", *verdict.gaps(trainings))
+        yield _section("Twins", *verdict.twins(trainings))
+    yield _section("Over time", node("div", id="curves", class_="plots"), _needs_script())
+    yield _section("Where it looks", *_looks(trainings, steps, method))
+    yield _section(
+        "What these pictures can’t tell", node("ul", *(node("li", one) for one in _LIMITS))
+    )
+    yield _section("Settings", _table(names, all_), *_faults(trainings))
+    yield node(
+        "footer",
+        f"Made by keras_saliency {__version__} from the event files alone. This file needs nothing "
+        "else, and sends nothing.",
+    )
+
+
+def _heading(trainings: Mapping[str, Training]) -> Element:
+    said = [f"{name}: {training.span_words}" for name, training in trainings.items()]
+    subtitle = said if len(said) > 1 else [next(iter(trainings.values())).span_words]
+    words = "What the model looks at" if len(said) == 1 else "What two models look at"
+    name = None if len(said) > 1 else node("p", *trainings, class_="run")
+    return node("header", name, node("h1", words), *(node("p", one) for one in subtitle))
+
+
+def _section(title: str, *children: Child) -> Element:
+    return node("section", node("h2", title), *children)
+
+
+def _needs_script() -> Element:
+    return node("p", "The curves are drawn by a script, which does not run here.", class_="still")
+
+
+def _looks(
+    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
+) -> Iterable[Child]:
+    if fewer := _fewer(trainings, steps):
+        said = (
+            f"Not all pictures are in this file, as they would make it too large to send: of "
+            f"{fewer}, evenly chosen. The curves are of all."
+        )
+        yield node("p", said, class_="note")
+    yield node("div", id="look", class_="app")
+    for name, training in trainings.items():
+        if method is not None:
+            yield _stills(name if len(trainings) > 1 else None, training, method)
+
+
+def _fewer(trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]]) -> str:
+    """Say of which methods some steps are left out; empty where it is none."""
+    said = []
+    for method, chosen in steps.items():
+        every = {seen.step for one in trainings.values() for seen in one.methods.get(method, [])}
+        if len(chosen) < len(every):
+            said.append(f"{method} {len(chosen)} of {len(every)} steps")
+    return ", ".join(said)
+
+
+def _stills(name: str | None, training: Training, method: str) -> Element | None:
+    drawn = images.stills(training, method)
+    if not drawn or training.probes is None:
+        return node("p", "No maps can be read.", class_="note still")
+    last, probes = training.methods[method][-1], training.probes
+    names = probes.said["names"]
+    of = f", {len(drawn)} of {len(names)} pictures" if len(drawn) < len(names) else ""
+    title = f"{f'{name}: ' if name else ''}{method} at {last.when}{of}"
+    figures = []
+    for probe, blob in drawn:
+        caption = verdict.caption(last, probe)
+        figures.append(
+            node(
+                "figure",
+                node(
+                    "img",
+                    src=picture_address(blob, "image/jpeg"),
+                    alt=f"{names[probe]}, {method} at {last.when}: {caption}",
+                ),
+                node("figcaption", node("strong", str(names[probe])), node("br"), caption),
+            )
+        )
+    return node("div", node("h3", title), node("div", *figures, class_="stills"), class_="still")
+
+
+def _table(names: Sequence[str], trainings: Sequence[Training]) -> Element:
+    facts = [facts_of(training) for training in trainings]
+    rows = []
+    for key in dict.fromkeys(key for one in facts for key in one):
+        values = [one.get(key, "–") for one in facts]
+        differs = "differs" if len(set(values)) > 1 else None
+        cells = (node("td", value) for value in values)
+        rows.append(node("tr", node("th", key, scope="row"), *cells, class_=differs))
+    head = node("tr", node("td"), *(node("th", name, scope="col") for name in names))
+    heads = [node("thead", head)] if len(names) > 1 else []
+    return node("table", *heads, node("tbody", *rows), class_="facts-table")
+
+
+def _faults(trainings: Mapping[str, Training]) -> Iterable[Element]:
+    for name, training in trainings.items():
+        for fault in training.faults:
+            yield node("p", f"{name}: {fault}.", class_="note")
+
+
+def _first_method(trainings: Sequence[Training]) -> str | None:
+    """Grad-CAM where all have it, else the first that all have."""
+    shared = [m for m in trainings[0].methods if all(m in one.methods for one in trainings)]
+    return "grad-cam" if "grad-cam" in shared else next(iter(shared), None)
+
+
+def _link(runs: Sequence[str], method: str | None) -> str:
+    """What is shown first, as the Saliency tab's links say it."""
+    if not runs or method is None:
+        return ""
+    said: dict[str, Any] = {"run": runs[0], "method": method}
+    if len(runs) > 1:
+        said |= {"withRun": runs[1], "withMethod": method}
+    return "#keras_saliency" + "".join(
+        f"&p.keras_saliency.{name}={quote(value, safe='')}" for name, value in said.items()
+    )
+
+
+def _style() -> str:
+    """The tab's style with the page's own; dark where the reader's system is, never on paper."""
+    dark = "@media screen and (prefers-color-scheme: dark) {\n:root"
+    tab = _TAB_STYLE.read_text(encoding="utf-8")
+    start = tab.index(".dark {")
+    end = tab.index("}", start) + 1
+    tab = tab[:start] + tab[start:end].replace(".dark", dark) + "\n}" + tab[end:]
+    return tab + (_HERE / "static" / "report.css").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

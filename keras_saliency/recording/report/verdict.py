@@ -1,0 +1,231 @@
+"""The verdict in words, and what it rests on, as parts of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from keras_saliency.recording.report.html import Child, Element, node, picture_address
+from keras_saliency.recording.tensorboard.event_reader import Judgement, Seen, Training, number
+from keras_saliency.recording.tensorboard.plugin_schema import image_type
+
+_NONE = (
+    "No verdict: the callback was given no training data to swap things with (shortcuts=), so "
+    "nothing is known of what the model relies on."
+)
+_GAP = (
+    "The gap is the probability of the right class that is lost when a thing (the background, the "
+    "colour cast ...) comes from an image of another class rather than of the same one. 0 is a "
+    "model that does not care; 1 is one that follows nothing else."
+)
+
+
+def verdicts(trainings: Mapping[str, Training]) -> Iterable[Child]:
+    """Say of each training what it relies on."""
+    cards = []
+    for name, training in trainings.items():
+        title = name if len(trainings) > 1 else None
+        cards.append(_card(title, training.verdicts[-1] if training.verdicts else None))
+    yield node("div", *cards, class_="beside")
+
+
+def _card(title: str | None, last: Judgement | None) -> Element:
+    named = None if title is None else node("h3", title)
+    if last is None:
+        return node("div", named, node("p", _NONE), class_="card", data_alarm="none")
+    alarm = "none" if last.abstains else str(last.alarm).lower()
+    mark, word = {"true": ("!", "Alarm"), "false": ("✓", "No alarm")}.get(
+        alarm, ("?", "Nothing can be said")
+    )
+    text = in_words(last.text)
+    return node(
+        "div",
+        named,
+        node("p", node("span", mark, class_="mark", aria_hidden="true"), word, class_="kicker"),
+        node("p", f"{text[:1].upper()}{text[1:]}.", class_="headline"),
+        node("p", f"At {last.when}. {_by_class(last)}", class_="note"),
+        class_="card",
+        data_alarm=alarm,
+    )
+
+
+def _by_class(last: Judgement) -> str:
+    gaps = [f"{name} {_two(gap)}" for name, gap in last.per_class.items()]
+    return f"By class: {', '.join(gaps)}." if last.alarm and len(gaps) > 1 else ""
+
+
+def in_words(text: str) -> str:
+    """Write a verdict as it is printed."""
+    return text.replace("+-", "±").rstrip(".")
+
+
+def differences(trainings: Mapping[str, Training]) -> Element | None:
+    """Say how the gaps of two trainings differ."""
+    if len(trainings) != 2:
+        return None
+    first, second = (one.verdicts[-1] if one.verdicts else None for one in trainings.values())
+    unsaid = [
+        name
+        for name, last in zip(trainings, (first, second), strict=True)
+        if last is None or last.abstains
+    ]
+    if first is None or second is None:
+        said = f"The two can’t be compared: {' and '.join(unsaid)} has no verdict."
+        return node("section", node("h2", "The difference"), node("p", said, class_="headline"))
+    rows = []
+    for name in dict.fromkeys([*first.gaps, *second.gaps]):
+        one, other = first.gaps.get(name), second.gaps.get(name)
+        change = None
+        if one is not None and other is not None:
+            change = other[0] - one[0], (one[1] ** 2 + other[1] ** 2) ** 0.5
+        cells = [_pair(one), _pair(other), _pair(change, signed=True)]
+        rows.append(node("tr", node("th", name, scope="row"), *(node("td", one) for one in cells)))
+    said = (
+        f"The two can’t be compared, as of {' and '.join(unsaid)} nothing can be said."
+        if unsaid
+        else _change(first, second)
+    )
+    heads = ["what is swapped", *(f"gap of {name}" for name in trainings), "difference"]
+    head = node("tr", *(node("th", one, scope="col") for one in heads))
+    table = node("table", node("thead", head), node("tbody", *rows), class_="numbers")
+    return node("section", node("h2", "The difference"), node("p", said, class_="headline"), table)
+
+
+def _change(first: Judgement, second: Judgement) -> str:
+    before, after = _two(first.reliance or 0.0), _two(second.reliance or 0.0)
+    if before == after:
+        return f"The largest gap is {before} in both."
+    moves = "falls" if float(second.reliance or 0) < float(first.reliance or 0) else "rises"
+    return f"The largest gap {moves} from {before} to {after}."
+
+
+def gaps(trainings: Mapping[str, Training]) -> Iterable[Child]:
+    """Show the gaps: the last ones as bars, all of them in a chart that a script draws."""
+    yield node("p", _GAP, class_="note")
+    columns = []
+    for i, (name, training) in enumerate(trainings.items()):
+        title = None if len(trainings) == 1 else node("h3", name)
+        last = training.verdicts[-1] if training.verdicts else None
+        bars = None if last is None else _bars(last)
+        chart = node("div", id=f"gaps-{i}", class_="plots")
+        columns += (
+            [node("div", title, bars), chart]
+            if title is None
+            else [node("div", title, bars, chart)]
+        )
+    yield node("div", *columns, class_="beside")
+
+
+def _bars(last: Judgement) -> Element:
+    rows = []
+    for name, (gap, error) in sorted(last.gaps.items(), key=lambda one: -one[1][0]):
+        bar = node("td", _bar(gap, last.threshold), class_="bar-cell")
+        cells = [node("th", name, scope="row"), bar, node("td", _pair((gap, error)))]
+        rows.append(node("tr", *cells))
+    said = f"Gaps at {last.when}"
+    if last.threshold is not None:
+        said += f"; the line is the threshold of the alarm, {last.threshold:g}"
+    return node("table", node("caption", said), node("tbody", *rows), class_="numbers bars")
+
+
+def _bar(gap: float, threshold: float | None) -> Element:
+    above = threshold is not None and gap > threshold
+    width = round(100 * min(max(gap, 0.0), 1.0), 1)
+    parts = [node("rect", width=str(width), height="10", class_="above" if above else "below")]
+    if threshold is not None:
+        x = str(round(100 * threshold, 1))
+        parts.append(node("line", x1=x, x2=x, y1="0", y2="10"))
+    box = {"viewBox": "0 0 100 10", "preserveAspectRatio": "none"}
+    return node("svg", *parts, aria_hidden="true", **box)
+
+
+def twins(trainings: Mapping[str, Training]) -> Iterable[Child]:
+    """Show the twins of the last verdicts: what the gaps are measured on."""
+    yield node(
+        "p",
+        "A few of the pictures behind the gaps: as they are, with the thing of an image of the "
+        "same class, and with that of another class. Under each is the probability of the right "
+        "class.",
+        class_="note",
+    )
+    last = [one.verdicts[-1] if one.verdicts else None for one in trainings.values()]
+    first = [name for one in last for name in _order(one)[: _leading(one)]]
+    rest = [name for one in last for name in _order(one) if name not in first]
+    yield _sheets(trainings, dict.fromkeys(first))
+    if rest:
+        shown = dict.fromkeys(rest)
+        title = node("summary", f"Twins of what has a small gap: {', '.join(shown)}")
+        yield node("details", title, _sheets(trainings, shown))
+
+
+def _leading(last: Judgement | None) -> int:
+    """How many nuisances are shown at once: those above the threshold, and the first."""
+    if last is None or last.threshold is None:
+        return 1
+    return max(1, sum(gap > last.threshold for gap, _ in last.gaps.values()))
+
+
+def _sheets(trainings: Mapping[str, Training], nuisances: Iterable[str]) -> Element:
+    many = len(trainings) > 1
+    rows = [
+        [
+            _sheet(one.verdicts[-1] if one.verdicts else None, nuisance, name if many else None)
+            for name, one in trainings.items()
+        ]
+        for nuisance in nuisances
+    ]
+    if many:
+        return node("div", *(node("div", *row, class_="beside") for row in rows), class_="twins")
+    return node("div", *(figure for row in rows for figure in row), class_="twins beside")
+
+
+def _order(last: Judgement | None) -> list[str]:
+    """The nuisances with pictures: the cause first, then by their gaps."""
+    if last is None:
+        return []
+    gap = {name: pair[0] for name, pair in last.gaps.items()}
+    return sorted(last.sheets, key=lambda name: (name != last.cause, -gap.get(name, -1.0)))
+
+
+def _sheet(last: Judgement | None, nuisance: str, name: str | None) -> Element:
+    blob = last.sheets.get(nuisance) if last is not None else None
+    kind = image_type(blob) if blob is not None else None
+    if last is None or blob is None or kind is None:
+        return node("p", f"{name}: {nuisance} was not tested." if name else "", class_="note")
+    gap = f", gap {_pair(last.gaps[nuisance])}" if nuisance in last.gaps else ""
+    words = f"{f'{name}: ' if name else ''}{nuisance} swapped{gap}, at {last.when}"
+    alt = f"Pictures and their twins with the probability of the right class: {words}"
+    image = node("img", src=picture_address(blob, kind), alt=alt)
+    return node("figure", image, node("figcaption", words))
+
+
+def caption(seen: Seen, probe: int) -> str:
+    """Say what the model says of a probe, and how much of its map lies on the object."""
+    said = f"says {_at(seen, 'predicted', probe) or 'nothing'}"
+    sure, focus = (number(_at(seen, name, probe)) for name in ("confidence", "focus"))
+    if sure is not None:
+        said += f", {_percent(sure)}"
+    return said + ("" if focus is None else f"; focus {focus:.3g} × chance")
+
+
+def _at(seen: Seen, quantity: str, probe: int) -> Any:
+    values = seen.said.get(quantity)
+    return values[probe] if isinstance(values, list) and probe < len(values) else None
+
+
+def _percent(share: float) -> str:
+    """A share in per cent, never 100 of what is less."""
+    return "> 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
+
+
+def _pair(pair: tuple[float, float] | None, *, signed: bool = False) -> str:
+    """A gap with its error."""
+    if pair is None:
+        return "not tested"
+    plus = "+" if signed and pair[0] > 0 else ""
+    return f"{plus}{_two(pair[0])} ± {_two(pair[1])}"
+
+
+def _two(value: float) -> str:
+    text = f"{value:.2f}".replace("-", "−")
+    return "0.00" if text == "−0.00" else text

@@ -1,0 +1,147 @@
+"""The page about a run: its settings, its probes, its verdict, and how to read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_saliency.data.probes import Probes
+from keras_saliency.shortcuts.verdict import Verdict
+from keras_saliency.version import __version__
+
+if TYPE_CHECKING:
+    from keras_saliency.attribution.explainer import Explainer
+    from keras_saliency.engine.targets import Target
+
+_LISTED = 64  # probes, as many as are drawn
+
+_HOW_TO_READ = """\
+- The colours of a map run from zero to its own peak, and where there is no colour there is no
+  evidence. Compare the peaks on the tiles before you compare colours.
+- *Focus* is how many times more of a map lies on the object than chance would have there: 1 is
+  chance. It is there where probes have masks.
+- *Similarity* is how alike a map is to that of the same probe before: 1 is the same.
+- Maps show where the model looks, and are no proof of what it uses. That is what the verdict is
+  for: it says what the model *relies on*, by the probability that is lost when the thing comes from
+  an image of another class.
+- Step -1 is the model before training: what its maps show was not learnt.
+- TensorBoard keeps ten steps of each picture: `keras-saliency tensorboard --logdir ...` shows all.
+"""
+
+
+def about(
+    model: keras.Model,
+    explainer: Explainer,
+    target: Target,
+    probes: Probes,
+    *,
+    every: str,
+    asks_for_verdict: bool,
+    verdict: Verdict | None,
+    changes: Sequence[str] = (),
+) -> str:
+    """Write the page in Markdown; whatever names it holds, they show as they are.
+
+    Args:
+        model: The model.
+        explainer: What was settled for it.
+        target: What is explained.
+        probes: The probes.
+        every: After how many epochs or batches they are looked at, in words.
+        asks_for_verdict: Whether there will be a verdict.
+        verdict: The newest one, or None.
+        changes: What came to be done less often, in words.
+
+    Returns:
+        Markdown.
+    """
+    if verdict is not None:
+        judged = escaped(verdict.text) + "."
+    elif asks_for_verdict:
+        judged = "Not yet; it comes after the first epoch, as `shortcut/verdict`."
+    else:
+        judged = "None; it needs `shortcuts=`, the training data."
+    listed = settings(model, explainer, target, every)
+    return "\n\n".join(
+        [
+            "## The verdict",
+            judged,
+            "## How to read it",
+            _HOW_TO_READ.strip(),
+            "## Settings",
+            _table(("setting", "value"), listed.items()),
+            *_changed(changes),
+            "## Probes",
+            _table(("probe", "label", "mask"), _rows(probes)),
+            *_beyond(len(probes)),
+        ]
+    )
+
+
+def escaped(text: str) -> str:
+    """Write any text so that Markdown and HTML show just it, on one line."""
+    return re.sub(r"[^\w ,]|_", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
+
+
+def settings(
+    model: keras.Model, explainer: Explainer, target: Target, every: str
+) -> dict[str, str]:
+    """Say what is looked at, and how.
+
+    Args:
+        model: The model.
+        explainer: What was settled for it.
+        target: What is explained.
+        every: After how many epochs or batches, in words.
+
+    Returns:
+        Each setting with its value, in words.
+    """
+    place = explainer.place
+    return {
+        "model": f"{model.name}, {model.count_params():,} parameters",
+        "layer": place.name if place else "none of the methods asks for one",
+        "target": _described(target.what),
+        "explained": explainer.of.replace("_", " "),
+        "methods": ", ".join(explainer.copies),
+        "looks every": every,
+        "keras_saliency": __version__,
+        "keras": f"{keras.__version__} on {keras.backend.backend()}",
+    }
+
+
+def _described(what: Any) -> str:
+    """Say what is explained: a word, a function's name, or an array's shape."""
+    if isinstance(what, str):
+        return what
+    if callable(what):
+        return getattr(what, "__name__", type(what).__name__)
+    array = np.asarray(what)
+    return str(array) if array.ndim == 0 else f"an array of shape {array.shape}"
+
+
+def _rows(probes: Probes) -> Iterable[tuple[str, str, str]]:
+    masks = probes.masks
+    for i, (name, label) in enumerate(zip(probes.names, probes.label_texts(), strict=True)):
+        if i == _LISTED:
+            return
+        share = "" if masks is None else f"{100 * masks[i].mean():.0f} %"
+        yield name, label or "", share
+
+
+def _changed(changes: Sequence[str]) -> list[str]:
+    lines = "\n".join(f"- {escaped(change)}." for change in changes)
+    return ["## To save time", lines] if changes else []
+
+
+def _beyond(count: int) -> list[str]:
+    return [f"and {count - _LISTED} more."] if count > _LISTED else []
+
+
+def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [headings, ["---"] * len(headings), *(map(escaped, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,173 @@
+"""The numbers of a set, computed once for all that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.metrics import localization
+from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.tensorboard.event_writer import safe_tag
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Where each map of a set lies, and how it changed.
+
+    Attributes:
+        focus: Method to float64 `(n,)`, the enrichment of each map on its mask, from 0; 1 is
+            chance. NaN without masks.
+        similarity: Method to float64 `(n,)` in [-1, 1], how alike each map is to that of the set
+            before; NaN where there is none.
+    """
+
+    focus: dict[str, Array] = field(default_factory=dict)
+    similarity: dict[str, Array] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads set after set.
+
+    Args:
+        masks: float `(n, height, width)` in [0, 1] as the user gave them, of signals `(n, time)`,
+            of volumes `(n, frames, height, width)`; None for none.
+
+    Example:
+        ```python
+        reader = Reader(np.array([[[1, 0], [1, 0]]]))
+        reader.read({"cam": np.array([[[3.0, -1.0]]])}).focus["cam"].tolist()  # [1.5]
+        ```
+    """
+
+    def __init__(self, masks: Array | None) -> None:
+        self._masks = masks
+        self._before: dict[str, Array] = {}
+
+    def read(self, maps: Mapping[str, Array]) -> Readings:
+        """Read a set, and hold it for the comparison with the next one.
+
+        Args:
+            maps: Method to raw maps `(n, h, w)`, `(n, time)` or `(n, frames, h, w)`.
+        """
+        before, self._before = self._before, dict(maps)
+        return Readings(
+            self.focus(maps),
+            {name: _similarity(found, before.get(name)) for name, found in maps.items()},
+        )
+
+    def focus(self, maps: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the focus alone, which needs no set before."""
+        return {name: self._enrichment(found) for name, found in maps.items()}
+
+    def _enrichment(self, maps: Array) -> Array:
+        if self._masks is None:
+            return np.full(len(maps), np.nan)
+        masks = self._masks
+        if maps.ndim == 4 and masks.shape[1] != maps.shape[1]:
+            masks = _averaged_frames(masks, maps.shape[1])
+        return _in_parts(localization.enrichment, _flat(maps), _flat(masks))
+
+
+def check_tags(methods: Iterable[str]) -> None:
+    """Refuse methods whose maps or numbers TensorBoard would take for those of others.
+
+    Raises:
+        ValueError: Names that make the same tags.
+
+    Example:
+        ```python
+        check_tags(["grad_cam", "own_cam"])
+        ```
+    """
+    groups: dict[str, str] = dict.fromkeys(
+        ("probes", "score", "probability"), "the probes' numbers"
+    )
+    for name in methods:
+        group = safe_tag(name)
+        made = {group: f"the method {name!r}"}
+        made |= {f"{kind}-{group}": f"numbers of {name!r}" for kind in ("peak", "focus")}
+        for tag in (one for one in made if one in groups):
+            raise ValueError(
+                "Methods need names of their own, under which TensorBoard files what is written. "
+                f"Received: {made[tag]} and {groups[tag]}, both filed under {tag!r}. Wrap one in a "
+                "function of another name."
+            )
+        groups |= made
+
+
+def scalars(
+    snapshot: Snapshot, readings: Readings, names: Sequence[str], drawn: Sequence[int]
+) -> dict[str, float]:
+    """List every number of a set by its tag; what is unknown everywhere is left out.
+
+    Args:
+        snapshot: What was seen.
+        readings: The numbers of its maps.
+        names: For each probe a unique name that is fit for a tag.
+        drawn: The probes that get numbers of their own; means are over all.
+
+    Returns:
+        Tag to number.
+    """
+    right = [float(correct) for correct in snapshot.correct if correct is not None]
+    found = {
+        "probes/score": _mean(snapshot.scores),
+        "probes/probability": _mean(snapshot.probability),
+        "probes/accuracy": _mean(np.array(right)),
+    }
+    for i in drawn:
+        found[f"score/{names[i]}"] = float(snapshot.scores[i])
+        found[f"probability/{names[i]}"] = float(snapshot.probability[i])
+    for method, maps in snapshot.maps.items():
+        group = safe_tag(method)
+        flat = maps.reshape(len(maps), -1)
+        peaks = np.maximum(flat.max(axis=1), -flat.min(axis=1))
+        alive = np.isfinite(peaks) & (peaks > 0)
+        found[f"{group}/dead"] = 1 - _mean(alive)
+        finite = peaks[np.isfinite(peaks)]
+        found[f"{group}/peak"] = float(np.median(finite)) if finite.size else np.nan
+        found |= {f"peak-{group}/{names[i]}": float(peaks[i]) for i in drawn}
+    for method, values in readings.focus.items():
+        group = safe_tag(method)
+        found[f"focus/{group}"] = _mean(values)
+        found |= {f"focus-{group}/{names[i]}": float(values[i]) for i in drawn}
+    for method, values in readings.similarity.items():
+        found[f"similarity/{safe_tag(method)}"] = _mean(values)
+    known = {tag: value for tag, value in found.items() if not np.isnan(value)}
+    # A loss that is NaN is shown, as Keras shows it.
+    return known | {f"epoch_{key}": float(value) for key, value in snapshot.logs.items()}
+
+
+def _similarity(maps: Array, before: Array | None) -> Array:
+    if before is None or before.shape != maps.shape:
+        return np.full(len(maps), np.nan)
+    return _in_parts(localization.similarity, _flat(maps), _flat(before))
+
+
+def _in_parts(number: Callable[[Array, Array], Array], maps: Array, others: Array) -> Array:
+    """Compute a number of each map, of a few at a time: thousands fill memory many times over."""
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(maps), _AT_ONCE)]
+    return np.concatenate([number(maps[few], others[few]) for few in parts])
+
+
+def _flat(maps: Array) -> Array:
+    """Lay maps out as `(n, h, w)`: a signal as one row, a volume's frames below each other."""
+    return maps.reshape(len(maps), -1, maps.shape[-1])
+
+
+def _averaged_frames(masks: Array, frames: int) -> Array:
+    """Average the masks of volumes over as many equal spans of time as their maps have frames."""
+    count, given, height, width = masks.shape
+    fine = masks.repeat(frames, axis=1)  # in which every span is a whole number of frames
+    return fine.reshape(count, frames, given, height, width).mean(axis=2)
+
+
+def _mean(values: Array) -> float:
+    """Return the mean of what is not NaN, or NaN where nothing is left."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

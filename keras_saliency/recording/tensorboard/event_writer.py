@@ -1,0 +1,383 @@
+"""TensorBoard event files, written without TensorFlow.
+
+A run of our own and a writer of our own: a second live writer in the folder of Keras's callback
+would freeze the user's loss curve, and `tf.summary` obeys switches that Keras leaves behind.
+"""
+
+import contextlib
+import itertools
+import os
+import pathlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar import metadata as scalar_metadata
+from tensorboard.plugins.text import metadata as text_metadata
+
+from keras_saliency.common.validation import local_folder
+from keras_saliency.recording.tensorboard import PLUGIN_NAME
+from keras_saliency.recording.tensorboard.file_lock import hold, is_held
+from keras_saliency.recording.tensorboard.tfrecord import frame
+
+JPEG_QUALITY = 90
+_LONGEST_SIDE = 65_500  # what OpenCV writes as a JPEG
+
+_file_numbers = itertools.count()
+
+
+def safe_tag(text: str) -> str:
+    """Make one component of a TensorBoard tag out of any text.
+
+    Args:
+        text: For example the name of a method or of a user's function.
+
+    Returns:
+        The letters, digits and dots of the text, with one hyphen in place of whatever else stood
+        between them. TensorBoard groups cards by the part of a tag before the first slash, and
+        sorts underscores like slashes, so neither is left.
+
+    Example:
+        ```python
+        safe_tag("grad_cam")  # "grad-cam"
+        ```
+    """
+    return re.sub(r"(?:[^\w.]|_)+", "-", text).strip("-") or "unnamed"
+
+
+def new_run(
+    log_dir: str | os.PathLike[str], name: str = "saliency", resume: bool = False, later: int = 0
+) -> pathlib.Path:
+    """Make the folder of a new TensorBoard run, or find the one to continue.
+
+    Args:
+        log_dir: The folder that TensorBoard is pointed at; it is made if need be.
+        name: The run's name. Where it is taken, `name_2`, `name_3` and so on are used. A folder
+            counts as taken when it exists, so two processes that start together never share one.
+        resume: Whether to continue the newest run of this name that holds event files, if any; one
+            that another process still writes is not continued.
+        later: How many of the newest runs are those of other callbacks of the same training.
+
+    Returns:
+        The run's folder, which exists.
+
+    Raises:
+        OSError: If the folder cannot be made.
+        ValueError: If `log_dir` is the address of remote storage.
+
+    Example:
+        ```python
+        run = new_run("logs")  # logs/saliency, the next time logs/saliency_2
+        ```
+    """
+    root = local_folder(log_dir).absolute()  # a program may go to another folder meanwhile
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        runs = _numbered_runs(root, name)
+        if resume:
+            for number in sorted(runs, reverse=True):
+                files = list(runs[number].glob("*tfevents*"))
+                if any(map(is_held, files)):
+                    break
+                if files and not later:
+                    return runs[number]
+                later -= bool(files)
+        return _make_next(root, name, max(runs, default=0) + 1)
+    except OSError as error:
+        raise OSError(
+            f"log_dir must be a folder that can be written; choose another one, or free the path "
+            f"and its permissions. Received: log_dir={str(log_dir)!r} ({error})"
+        ) from error
+
+
+def _numbered_runs(root: pathlib.Path, name: str) -> dict[int, pathlib.Path]:
+    """Find the entries of `root` called `name`, `name_2` and so on, by their number."""
+    pattern = re.compile(rf"{re.escape(name)}(?:_([1-9]\d*))?")
+    found = ((pattern.fullmatch(path.name), path) for path in root.iterdir())
+    return {int(match[1] or 1): path for match, path in found if match}
+
+
+def _make_next(root: pathlib.Path, name: str, number: int) -> pathlib.Path:
+    """Make the folder of the first free number; that `mkdir` fails on an old one is the lock."""
+    while True:
+        run = root / (name if number == 1 else f"{name}_{number}")
+        try:
+            run.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return run
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """Encode a picture as JPEG with its colours at full resolution.
+
+    Args:
+        image: uint8 `(height, width, 3)`, RGB.
+
+    Returns:
+        The bytes of a JPEG file of quality 90 with 4:4:4 sampling, which keeps the thin coloured
+        structures of a map that the usual 4:2:0 washes out.
+
+    Raises:
+        TypeError: If the picture is not uint8.
+        ValueError: If its shape is not `(height, width, 3)`, or a side is too long for a JPEG.
+
+    Example:
+        ```python
+        data = encode_jpeg(np.zeros((20, 30, 3), np.uint8))
+        ```
+    """
+    # Imported here, so that reading this module stays quick and free of OpenCV.
+    from keras_saliency.common.opencv import cv2
+
+    if image.dtype != np.uint8:
+        raise TypeError(f"a picture must be uint8. Received: image.dtype={image.dtype}")
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f"a picture must have the shape (height, width, 3). Received: image.shape={image.shape}"
+        )
+    if max(image.shape) > _LONGEST_SIDE:
+        raise ValueError(
+            f"a JPEG has at most {_LONGEST_SIDE} pixels a side; draw fewer or smaller pictures. "
+            f"Received: image.shape={image.shape}"
+        )
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *sampling]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return data.tobytes()
+
+
+class EventWriter:
+    """Write pictures, numbers and texts to one new event file of a run.
+
+    Every tracker that shows something in TensorBoard goes through this class. It may be used from
+    several threads. Each event is handed to the operating system at once, whole or not at all: what
+    was written stays readable, and writing goes on once a full disk has room again. Where something
+    else cuts the file short, an `OSError` says so and writing goes on in a second file.
+
+    Args:
+        run_dir: The folder of the run, which exists; it stays known as `folder`.
+        continued_at: Where a run is continued, the first step that is written anew: what the run
+            holds from there on counts no more.
+
+    Raises:
+        OSError: If the event file cannot be made.
+
+    Example:
+        ```python
+        writer = EventWriter(new_run("logs"))
+        writer.images({"grad-cam/00_cat": np.zeros((20, 30, 3), np.uint8)}, step=0)
+        writer.scalars({"grad-cam/peak": 0.25}, step=0)
+        writer.text({"saliency/verdict": "**leans on the background**"}, step=0)
+        writer.close()
+        ```
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str], continued_at: int | None = None) -> None:
+        self.folder = pathlib.Path(run_dir)
+        self.place = f"the run {self.folder}"
+        self._lock = threading.Lock()
+        self._begin_file()
+        if continued_at is not None:
+            self._restart_at(continued_at)
+
+    def images(self, images: Mapping[str, np.ndarray], step: int) -> None:
+        """Write pictures, all in one event.
+
+        Args:
+            images: Tag to uint8 `(height, width, 3)`, RGB.
+            step: The step on TensorBoard's slider; -1 is "before training".
+
+        Raises:
+            OSError: If the disk does not take it.
+            TypeError: If a picture is not uint8.
+            ValueError: If a picture's shape is not `(height, width, 3)`, or the writer is closed.
+        """
+        self._write_pictures(
+            {tag: (encode_jpeg(image), image.shape[1::-1]) for tag, image in images.items()}, step
+        )
+
+    def scalars(self, scalars: Mapping[str, float], step: int) -> None:
+        """Write numbers, all in one event.
+
+        Args:
+            scalars: Tag to number.
+            step: The step on TensorBoard's slider; -1 is "before training".
+
+        Raises:
+            OSError: If the disk does not take it.
+            ValueError: If the writer is closed.
+        """
+        metadata = scalar_metadata.create_summary_metadata(display_name=None, description=None)
+        metadata.data_class = summary_pb2.DATA_CLASS_SCALAR
+        self._write_values(
+            (
+                summary_pb2.Summary.Value(
+                    tag=tag,
+                    metadata=metadata,
+                    tensor=tensor_pb2.TensorProto(
+                        dtype=types_pb2.DT_FLOAT,
+                        tensor_shape=tensor_shape_pb2.TensorShapeProto(),
+                        float_val=[float(number)],
+                    ),
+                )
+                for tag, number in scalars.items()
+            ),
+            step,
+        )
+
+    def text(self, text: Mapping[str, str], step: int) -> None:
+        """Write texts, all in one event.
+
+        Args:
+            text: Tag to Markdown.
+            step: The step on TensorBoard's slider; -1 is "before training".
+
+        Raises:
+            OSError: If the disk does not take it.
+            ValueError: If the writer is closed.
+        """
+        metadata = text_metadata.create_summary_metadata(display_name=None, description=None)
+        metadata.data_class = summary_pb2.DATA_CLASS_TENSOR
+        self._write_values(
+            (
+                summary_pb2.Summary.Value(
+                    tag=tag, metadata=metadata, tensor=_string_tensor([markdown.encode()], shape=[])
+                )
+                for tag, markdown in text.items()
+            ),
+            step,
+        )
+
+    def blobs(self, tag: str, blobs: Sequence[bytes], step: int) -> None:
+        """Write what the Saliency tab reads, all in one event.
+
+        Args:
+            tag: Such as `"maps/grad-cam"`.
+            blobs: Files, JSON first.
+            step: The step on TensorBoard's slider; -1 is "before training".
+
+        Raises:
+            OSError: If the disk does not take it.
+            ValueError: If the writer is closed.
+        """
+        metadata = summary_pb2.SummaryMetadata(
+            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME),
+            data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE,
+        )
+        tensor = _string_tensor(list(blobs), [len(blobs)])
+        self._write_values(
+            [summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)], step
+        )
+
+    def flush(self) -> None:
+        """Make sure that what was written so far is there.
+
+        Raises:
+            FileNotFoundError: If the event file has been deleted.
+        """
+        # A deleted file can still be written to, and everything in it is lost without a word.
+        if not self.path.exists():
+            raise FileNotFoundError(
+                f"the event file was deleted while it was written; start a new run to go on "
+                f"recording. Received: path={str(self.path)!r}"
+            )
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        with self._lock:
+            self._file.close()
+
+    def _begin_file(self) -> None:
+        # TensorBoard reads the files of a run in the order of their names, so this one is the last
+        # also where the clock of another machine, which wrote before, is ahead.
+        names = (one.name.split(".") for one in self.folder.glob("events.out.tfevents.*"))
+        before = (int(name[3]) for name in names if name[3].isdecimal())
+        second = max([int(time.time()), *(each + 1 for each in before)])
+        host = re.sub(r"[^\w.-]", "-", socket.gethostname())
+        stamp = f"{second:010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
+        self.path = self.folder / f"events.out.tfevents.{stamp}.v2"
+        self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
+        hold(self._file)
+        self._size = 0
+        version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
+        self._append(frame(version.SerializeToString()))
+
+    def _restart_at(self, step: int) -> None:
+        """Let TensorBoard's Python loader forget what the run holds from a step on.
+
+        Its other loader does so by itself. This one would show of each step the first that was
+        written, and takes the first restart of a run for its beginning: hence two of them.
+        """
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        for _ in range(2):
+            self._write(event_pb2.Event(wall_time=time.time(), step=step, session_log=log))
+
+    def _write_pictures(
+        self, pictures: Mapping[str, tuple[bytes, tuple[int, ...]]], step: int
+    ) -> None:
+        """Write encoded pictures, each with its (width, height), all in one event."""
+        metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
+        metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
+        self._write_values(
+            (
+                summary_pb2.Summary.Value(
+                    tag=tag, metadata=metadata, tensor=_picture_tensor(data, size)
+                )
+                for tag, (data, size) in pictures.items()
+            ),
+            step,
+        )
+
+    def _write_values(self, values: Iterable[summary_pb2.Summary.Value], step: int) -> None:
+        summary = summary_pb2.Summary(value=values)
+        if summary.value:
+            self._write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: event_pb2.Event) -> None:
+        record = frame(event.SerializeToString())
+        with self._lock:
+            cut = os.fstat(self._file.fileno()).st_size < self._size
+            if cut:  # going on in it would leave a gap that no reader comes across
+                cut_file, held = self.path.name, self._size
+                self._file.close()
+                self._begin_file()
+            self._append(record)
+        if cut:
+            raise OSError(
+                f"something else cut the event file {cut_file} short, so part of its {held:,} "
+                f"bytes is lost; what follows is in {self.path.name}"
+            )
+
+    def _append(self, record: bytes) -> None:
+        """Write a record, whole or not at all: a part of one would hide what comes after it."""
+        done = 0
+        self._file.seek(self._size)
+        try:
+            while done < len(record):
+                done += self._file.write(memoryview(record)[done:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            raise
+        self._size += done
+
+
+def _picture_tensor(data: bytes, size: tuple[int, ...]) -> tensor_pb2.TensorProto:
+    """Return what the Images dashboard reads: width, height and the encoded picture."""
+    return _string_tensor([*(str(length).encode() for length in size), data], [3])
+
+
+def _string_tensor(strings: list[bytes], shape: list[int]) -> tensor_pb2.TensorProto:
+    sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+    return tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_STRING,
+        tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=sizes),
+        string_val=strings,
+    )

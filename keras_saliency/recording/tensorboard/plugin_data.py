@@ -1,0 +1,236 @@
+"""What the Saliency tab shows, made into the blobs that its page reads.
+
+Maps go into the event file as grey pictures and not as overlays: colours, opacity and scale are
+chosen in the browser. All maps of a method and a step are one picture, one below the other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array
+from keras_saliency.common.opencv import cv2
+from keras_saliency.drawing.heatmap import mosaic_of, resize, spread
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, safe_tag
+from keras_saliency.recording.tensorboard.plugin_schema import MAPS, PROBES, VERDICT, VERSION
+
+if TYPE_CHECKING:
+    from keras_saliency.data.probes import Probes
+    from keras_saliency.recording.snapshot import Snapshot
+    from keras_saliency.shortcuts.verdict import Verdict
+
+_PICTURE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
+
+
+class Tab:
+    """Write a training for the Saliency tab: its probes once, then maps and verdicts.
+
+    Args:
+        writer: Where it goes.
+        probes: The probes.
+        shown: The indices of the probes to show, in order.
+        of: What is explained, such as `"logits"`.
+        settings: What else a reader should know, such as `{"layer": "block5_conv3"}`.
+
+    Example:
+        ```python
+        tab = Tab(EventWriter(new_run("logs")), probes, range(len(probes)))
+        tab.add(snapshot, focus={"grad_cam": enrichment(maps, probes.masks)}, similarity={})
+        ```
+    """
+
+    def __init__(
+        self,
+        writer: EventWriter,
+        probes: Probes,
+        shown: Sequence[int],
+        *,
+        of: str = "logits",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._writer = writer
+        self._probes = probes
+        self._shown = list(shown)
+        self._of, self._settings = of, dict(settings or {})
+        self._signed: set[str] = set()
+        self._probes_are_in: Path | None = None
+
+    def add(
+        self, snapshot: Snapshot, focus: Mapping[str, Array], similarity: Mapping[str, Array]
+    ) -> None:
+        """Write what was seen at one moment.
+
+        Args:
+            snapshot: What was seen, of all probes.
+            focus: Method name to `(n,)`, how many times more of each map lies on the object than
+                chance would have there (`metrics.localization.enrichment`); NaN where unknown.
+                Methods may be absent.
+            similarity: Likewise, how alike each map is to that of the set before, from -1 to 1.
+
+        Raises:
+            OSError: If the disk does not take it.
+            ValueError: If the writer is closed.
+        """
+        if self._probes_are_in != self._writer.path:  # also where it had to begin another file
+            self._writer.blobs(PROBES, self._probe_blobs(), snapshot.step)
+            self._probes_are_in = self._writer.path
+        unknown = np.full(len(self._probes), np.nan)
+        for method in [*snapshot.maps, *snapshot.errors]:
+            numbers = {
+                "focus": focus.get(method, unknown),
+                "similarity": similarity.get(method, unknown),
+            }
+            blobs = self._map_blobs(method, snapshot, numbers)
+            self._writer.blobs(MAPS + safe_tag(method), blobs, snapshot.step)
+
+    def add_verdict(
+        self, verdict: Verdict, sheets: Mapping[str, Array], when: str, step: int
+    ) -> None:
+        """Write a verdict with its numbers and twins.
+
+        Args:
+            verdict: What the model relies on.
+            sheets: Nuisance to its twins as drawn, uint8 `(height, width, 3)`.
+            when: The moment in words.
+            step: The same as a step.
+
+        Raises:
+            OSError: If the disk does not take it.
+            ValueError: If the writer is closed.
+        """
+        names = self._probes.class_names
+        said = {
+            "when": when,
+            "step": step,
+            "text": verdict.text,
+            "reliance": _number(verdict.reliance),
+            "gaps": {name: _numbers(gap) for name, gap in verdict.gaps.items()},
+            "alarm": bool(verdict.alarm),
+            "cause": verdict.cause,
+            "since": verdict.since,
+            "per_class": {
+                str(names[label] if names else label): _number(gap)
+                for label, gap in verdict.per_class.items()
+            },
+            "masks_from": verdict.masks_from,
+            "threshold": _number(verdict.threshold),
+            "sheets": list(sheets),
+        }
+        self._writer.blobs(VERDICT, [_json(said), *map(encode_jpeg, sheets.values())], step)
+
+    def _probe_blobs(self) -> list[bytes]:
+        probes, labels = self._probes, self._probes.label_texts()
+        said = {
+            "names": [probes.names[i] for i in self._shown],
+            "labels": [labels[i] for i in self._shown],
+            "classes": list(probes.class_names or ()),
+            "size": list(probes.display.shape[1:3]),
+            "masks": probes.masks is not None,
+            "of": self._of,
+            "settings": self._settings,
+        }
+        pictures = [encode_jpeg(_shrunk(probes.display[i], _PICTURE)) for i in self._shown]
+        masks = [] if probes.masks is None else [self._mask(probes.masks[i]) for i in self._shown]
+        return [_json(said), *pictures, *masks]
+
+    def _mask(self, mask: Array) -> bytes:
+        return _png(255 * _reduced(self._laid_out(mask), _MASK))
+
+    def _map_blobs(
+        self, method: str, snapshot: Snapshot, numbers: Mapping[str, Array]
+    ) -> list[bytes]:
+        maps, count = snapshot.maps.get(method), len(self._shown)
+        if maps is not None and (maps < 0).any():
+            self._signed.add(method)  # and stays so: colours must not change between epochs
+        signed = method in self._signed
+        said: dict[str, Any] = {
+            "method": method,
+            "when": snapshot.when,
+            "step": snapshot.step,
+            "signed": signed,
+            "peak": [None] * count,
+            "dead": [False] * count,
+            "error": snapshot.errors.get(method),
+        }
+        numbers = dict(numbers) | {
+            "score": snapshot.scores,
+            "confidence": snapshot.confidence,
+            "probability": snapshot.probability,
+        }
+        said |= {name: _numbers(values[i] for i in self._shown) for name, values in numbers.items()}
+        said["predicted"] = [snapshot.predicted[i] for i in self._shown]
+        correct = [snapshot.correct[i] for i in self._shown]
+        said["correct"] = [None if right is None else bool(right) for right in correct]
+        if maps is None:
+            return [_json(said)]
+        shades = []
+        for place, i in enumerate(self._shown):
+            grey, said["peak"][place] = self._shades(maps[i], signed)
+            said["dead"][place] = not said["peak"][place]
+            shades.append(grey)
+        # One picture, as each blob has its price: in TensorBoard, on the way, in the browser.
+        return [_json(said), _png(np.concatenate(shades))]
+
+    def _shades(self, map_: Array, signed: bool) -> tuple[Array, float | None]:
+        """Return a map in shades of grey and its peak, None where it is NaN or infinite."""
+        known = bool(np.isfinite(map_).all())
+        values = _reduced(self._laid_out(map_ if known else np.zeros_like(map_)), _MAP)
+        # That of the picture, so that it has all of the 256 shades.
+        peak = float(np.abs(values).max())
+        shares = values / (peak or 1.0)
+        shades = 128 + 127 * shares if signed else 255 * np.abs(shares)
+        return shades, _number(peak) if known else None
+
+    def _laid_out(self, map_: Array) -> Array:
+        """Lay a map out as its probe's picture: a signal's in a row, a volume's frame by frame."""
+        if map_.ndim == 3:
+            frames = self._probes.frames
+            rows, columns = mosaic_of(frames)
+            height, width = map_.shape[1:]
+            return spread(map_, (rows * height, columns * width), frames)
+        return np.atleast_2d(map_)
+
+
+def _side(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Return the height and width of a picture once its longest side is as long as it may be."""
+    share = min(1.0, longest / max(shape[:2]))
+    height, width = (max(1, round(share * side)) for side in shape[:2])
+    return height, width
+
+
+def _shrunk(picture: Array, longest: int) -> Array:
+    height, width = _side(picture.shape, longest)
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _reduced(map_: Array, longest: int) -> Array:
+    """Average a map down; a small one stays as it is."""
+    size = _side(map_.shape, longest)
+    return map_ if size == map_.shape else resize(map_, size)
+
+
+def _png(values: Array) -> bytes:
+    # At the level that OpenCV takes by itself: others take several times as long.
+    _, data = cv2.imencode(".png", np.rint(values).astype(np.uint8))
+    return data.tobytes()
+
+
+def _json(said: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"version": VERSION, **said}, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="replace")
+
+
+def _numbers(values: Iterable[Any]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as JSON can hold it, of six digits: float32 has hardly more."""
+    number = float(f"{float(value):.6g}")
+    return number if math.isfinite(number) else None

@@ -1,0 +1,1 @@
+"""What a model relies on: swaps of nuisances, their gaps, and the verdict."""

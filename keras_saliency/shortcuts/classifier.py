@@ -1,0 +1,135 @@
+"""What the verdict asks a model about images that are not the probes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from keras import ops
+
+from keras_saliency.common.user_warnings import warn_user
+from keras_saliency.data.probes import Probes
+from keras_saliency.engine.backend import runs_compiled
+from keras_saliency.engine.batching import with_fewer
+from keras_saliency.engine.passes import Setting
+from keras_saliency.engine.predictor import Forward, chunks
+from keras_saliency.engine.scored_model import Plan, ScoredModel
+from keras_saliency.engine.state_guard import untouched
+from keras_saliency.engine.targets import Target, aim
+from keras_saliency.methods.saliency import saliency
+from keras_saliency.shortcuts.experiment import Shortcuts
+
+_SPOTS = Plan(frozenset({"input_gradients"}))
+
+
+class AssessedModel:
+    """A model reduced to probabilities of classes, and to where it decides for a label.
+
+    Args:
+        setting: What was settled for the model, of whose target only the output is kept.
+        batch_size: At most so many images in one pass with gradients.
+
+    Raises:
+        ValueError: A model that gives no probabilities of classes, gives them pixel by pixel, or
+            takes more than images or videos.
+    """
+
+    def __init__(self, setting: Setting, batch_size: int) -> None:
+        if setting.head.kind == "values":
+            raise ValueError(
+                "shortcuts= needs a model that gives probabilities of classes. Received: "
+                f"model={setting.model.name!r}, a model for values (regression), which has no "
+                "classes whose pictures could be compared. Leave it out."
+            )
+        if np.prod(setting.head.shape[:-1], dtype=int) > 1:
+            raise ValueError(
+                "shortcuts= needs a model of one answer an image. Received: "
+                f"model={setting.model.name!r}, whose output of shape {setting.head.shape} has a "
+                "class at every position (segmentation): there the background is an answer "
+                "itself, and nothing to be swapped. Leave it out."
+            )
+        if setting.call.form.names[1:] or setting.recording.input_rank not in (4, 5):
+            raise ValueError(
+                "shortcuts= needs a model of images or videos alone, (batch, [frames,] height, "
+                f"width, channels). Received: model={setting.model.name!r}, whose inputs are "
+                "signals, or more than images. Leave it out."
+            )
+        labelled = aim(Target("label"), setting.head, np.zeros(1, "int64"), 1)
+        self._setting = replace(setting, aim=labelled)
+        self._scored = ScoredModel(self._setting, batch_size)
+        self._batch_size = batch_size
+        self._traced = 0  # how many at once went through the model when it was last asked for spots
+        self._forward = Forward(self._setting)
+
+    def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
+        """Compare donors and receivers with the model and the probes, before training.
+
+        Raises:
+            ValueError: Other sizes than the probes', or labels that the model has no output for.
+
+        Warns:
+            UserWarning: Donors that are the probes, or in another range of values.
+        """
+        shortcuts.meet(probes.images)
+        if shortcuts.obstacle is not None:
+            return
+        inputs = shortcuts.to_input(shortcuts.receivers.pixels[:1])
+        if inputs.shape[1:] != probes.images.shape[1:]:
+            raise ValueError(
+                "shortcuts= must hold images of the probes' shape, "
+                f"{probes.images.shape[1:]}. Received: images of shape {inputs.shape[1:]}"
+            )
+        self._check_labels(shortcuts)
+        ours, theirs = np.abs(probes.images).max(), np.abs(inputs).max()
+        if not 0.1 < (theirs + 1e-6) / (ours + 1e-6) < 10:
+            warn_user(
+                "keras_saliency: shortcuts= and the probes differ in range (magnitudes up to "
+                f"{theirs:.3g} and {ours:.3g}), so that one of them is not what the model is "
+                "trained on. Give both as the training data are, or with the same preprocess=."
+            )
+
+    def _check_labels(self, shortcuts: Shortcuts) -> None:
+        head = self._setting.head
+        if shortcuts.label_count is not None and (
+            head.kind != "sigmoid" or head.shape[-1] != shortcuts.label_count
+        ):
+            raise ValueError(
+                f"shortcuts= has {shortcuts.label_count} labels, of which a picture may have "
+                "several, and needs a model of as many sigmoids. "
+                f"Received: a {head.kind} of shape {head.shape}"
+            )
+        if max(shortcuts.classes) >= head.classes:
+            raise ValueError(
+                f"shortcuts= must have labels from 0 to {head.classes - 1}, for a "
+                f"model of {head.classes} classes. "
+                f"Received: label {max(shortcuts.classes)}"
+            )
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Compute the probability of each class, (n, classes), in forward passes only."""
+        return self._forward.probabilities(images)
+
+    def spots(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Compute maps (n, height, width) whose peak is where the decision for a label is made.
+
+        Plain saliency: over many noisy copies of an image the gap of the mark comes out the same.
+        """
+        labels = labels % self._setting.head.classes  # One is lacking where it would be.
+
+        def attempt(at_once: int) -> np.ndarray:
+            found = []
+            model = self._setting.model
+            is_traced = at_once == self._traced and runs_compiled(model)
+            with untouched(model, is_traced=is_traced):
+                for rows in chunks(len(images), at_once):
+                    batch = self._scored.attend(
+                        _SPOTS, np.asarray(images[rows], "float32"), labels[rows].astype("int32")
+                    )
+                    maps = saliency(self._scored, batch)
+                    found.append(ops.convert_to_numpy(maps))
+                self._scored.forget()
+            self._traced = at_once
+            return np.concatenate(found)[: len(images)]
+
+        maps, self._batch_size = with_fewer(attempt, self._batch_size)
+        return maps

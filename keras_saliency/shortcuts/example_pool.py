@@ -1,0 +1,355 @@
+"""Reading the examples that donors and receivers are taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_saliency.common.arrays import Array, as_array
+from keras_saliency.common.user_warnings import warn_user
+from keras_saliency.data.dataset_reader import is_dataset
+from keras_saliency.data.labels import settle_labels
+from keras_saliency.data.masks import find_objects, masks_of_boxes
+from keras_saliency.data.normalization import Scaling, read_pixels, rgb
+from keras_saliency.data.probes import Probes
+from keras_saliency.data.video.motion_masks import bridged, masks_of
+
+RECEIVERS, FEWEST_RECEIVERS = 64, 32
+DONORS_NEEDED, MOST_DONORS = 64, 128  # of each class
+PICTURES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classes
+_DONORS = 512  # of all classes together, where each has what it needs
+_CLASSES_AT_MOST = 10  # of labels, each with and without, half as many
+_SPARE = 1.25  # More than needed are read, for those whose mask looks wrong.
+_MOST_MOVING = 0.5  # of a video: where more of it seems to move, it is the scene
+_SEED = 0
+
+Made = Literal["auto", "motion"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Examples of each class in random order.
+
+    Attributes:
+        pixels: uint8 `(n, height, width, channels)`, of videos `(n, frames, ...)`.
+        images: float32, what the model gets of them.
+        labels: int64 `(n,)`: classes. Where pictures have several labels, a picture stands here
+            once for each that is tested: as `label` if it has it, else as `label_count + label`.
+        masks: float32, of the pixels' shape without the channels, or `None`.
+        masks_from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`, or `None`.
+        scaling: From the pixels to the images.
+        class_names: The classes in the order of the model's outputs, or `None`.
+        origin: int64 `(n,)`, which picture of the source each is.
+        label_count: How many labels there are where pictures may have several, or `None`.
+        tight: Like the masks, but of small objects with less ground; or `None`.
+    """
+
+    pixels: Array
+    images: Array
+    labels: Array
+    masks: Array | None
+    masks_from: str | None
+    scaling: Scaling
+    class_names: tuple[str, ...] | None
+    origin: Array
+    label_count: int | None
+    tight: Array | None = None
+
+    def take(self, index: Array) -> Pool:
+        """Some of the examples: indices, or bool `(n,)`."""
+        return replace(
+            self,
+            pixels=self.pixels[index],
+            images=self.images[index],
+            labels=self.labels[index],
+            origin=self.origin[index],
+            masks=None if self.masks is None else self.masks[index],
+            tight=None if self.tight is None else self.tight[index],
+        )
+
+    def split(self) -> tuple[Pool, Pool]:
+        """Receivers and donors, none of them both, each class alike."""
+        groups = {label: np.flatnonzero(self.labels == label) for label in np.unique(self.labels)}
+        tested = [group for label, group in groups.items() if not self.lacks(label)]
+        smallest = min(map(len, tested))
+        fewest = -(-FEWEST_RECEIVERS // len(tested))
+        watched = max(1, RECEIVERS // len(tested))
+        watched = min(watched, max(fewest, smallest - DONORS_NEEDED), smallest)
+        most = most_donors(len(groups), self.pixels.ndim == 5)
+        receivers = np.concatenate([group[:watched] for group in tested])
+        free = ~np.isin(self.origin, self.origin[receivers])
+        donors = np.concatenate([group[free[group]][:most] for group in groups.values()])
+        return self.take(receivers), self.take(donors)
+
+    def lacks(self, labels: Array) -> Array:
+        """Which labels stand for pictures that do not have a label."""
+        return labels >= (np.inf if self.label_count is None else self.label_count)
+
+    def count(self, label: int) -> int:
+        """How many examples there are of a class; with or without a label, the fewer of them."""
+        sides = [label] if self.label_count is None else [label, self.label_count + label]
+        return min(int(np.sum(self.labels == side)) for side in sides)
+
+    def without(self, images: Array) -> Pool:
+        """The examples that are not among some images."""
+        return self.take(~are_among(self.images, images))
+
+
+def read_pool(
+    source: Any,
+    preprocess: Callable[[Any], Any] | None,
+    make: Made | None,
+    among: Array | None = None,
+) -> Pool:
+    """Read and choose examples.
+
+    Args:
+        source: Arrays `(images, labels)` or `(images, labels, masks or boxes)`, `Probes`, or a
+            dataset.
+        preprocess: Makes the model's input of images that are no `Probes`.
+        make: What masks are made of where none are given: of colours, or of what moves in videos.
+        among: The classes that are kept where there are any of these; by default all, but no
+            more than are tested.
+
+    Returns:
+        The pool, without the examples whose mask is of no use.
+
+    Raises:
+        TypeError: If the source is of no known kind.
+        ValueError: If it has no labels, or its parts don't fit together.
+    """
+    probes, known, masks_from, among = _read(source, preprocess, among)
+    pixels, scaling = read_pixels(probes)
+    chosen, labels = _choose(known, among, probes.class_names, probes.kind == "volume")
+    pool = Pool(
+        pixels=pixels[chosen],
+        images=probes.images[chosen],
+        labels=labels,
+        masks=None if probes.masks is None else probes.masks[chosen],
+        masks_from=masks_from,
+        scaling=scaling,
+        class_names=probes.class_names,
+        origin=chosen,
+        label_count=None if known.ndim == 1 else known.shape[1],
+    )
+    if make == "motion" and pool.pixels.ndim != 5:
+        raise ValueError(
+            "masks='motion' is for videos, (batch, frames, height, width, channels). Received: "
+            f"images of shape {pool.images.shape}"
+        )
+    if pool.masks is not None:
+        return _with_useful_masks(pool)
+    if make == "motion":
+        return _with_masks_of_movers(pool)
+    if pool.pixels.ndim == 5 and make is not None:
+        warn_user(
+            "No masks are made of volumes, and nothing that needs masks is tested. For videos pass "
+            "masks='motion', which takes what moves."
+        )
+        return pool
+    return _with_made_masks(pool) if make else pool
+
+
+def most_donors(classes: int, videos: bool = False) -> int:
+    """How many donors of each class are kept: of videos, which fill the memory, as few as do."""
+    if videos:
+        return DONORS_NEEDED
+    return min(MOST_DONORS, max(DONORS_NEEDED, _DONORS // classes))
+
+
+def are_among(images: Array, others: Array) -> Array:
+    """Which images are, to the bit, among others; bool `(n,)`."""
+    known = {image.tobytes() for image in np.asarray(others, np.float32)}
+    return np.array([image.tobytes() in known for image in np.asarray(images, np.float32)], bool)
+
+
+_Read = tuple[Probes, Array, str | None, Array | None]
+
+
+def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None) -> _Read:
+    """Probes of whatever the examples are in, their labels, and where their masks are from.
+
+    With them comes which classes are kept, as far as it is settled.
+    """
+    if isinstance(source, Probes):
+        if preprocess is not None:
+            raise ValueError("`Probes` have a `preprocess` of their own; leave this one out.")
+        masks_from = None if source.masks is None else "given"
+        return source, _classes_of(source.labels), masks_from, among
+    if isinstance(source, tuple):
+        return _read_arrays(source, preprocess, among)
+    if hasattr(source, "__array__") or isinstance(source, list) or not is_dataset(source):
+        raise TypeError(
+            "Donors and receivers need labels: pass `(images, labels)`, a dataset, or `Probes`. "
+            f"Received: {type(source).__name__}"
+        )
+    per_class = round(_SPARE * (MOST_DONORS + RECEIVERS // 2))
+    probes = Probes.from_dataset(source, per_class, _SEED, preprocess=preprocess)
+    return probes, _classes_of(probes.labels), None, among
+
+
+def _read_arrays(
+    arrays: tuple[Any, ...], preprocess: Callable[[Any], Any] | None, among: Array | None
+) -> _Read:
+    """Probes of a part of the arrays: a whole training set would fill the memory."""
+    if len(arrays) not in (2, 3):
+        raise TypeError(
+            "Arrays must be `(images, labels)` or `(images, labels, masks)`. "
+            f"Received: {len(arrays)} entries"
+        )
+    images, *rest = (_uncopied(array) for array in (arrays[0], *arrays[2:]))
+    if images.ndim == 0 or not len(images):
+        raise ValueError(
+            "Donors and receivers must be images. Received: "
+            f"images.shape={images.shape}, type {type(arrays[0]).__name__}"
+        )
+    if np.ndim(arrays[1]) > 2:
+        raise ValueError(
+            "The verdict compares classes of whole pictures, and these labels are maps "
+            "(segmentation), where the background is a class itself. "
+            f"Received: labels.shape={np.shape(arrays[1])}"
+        )
+    classes = _classes_of(settle_labels(arrays[1], len(images), None))
+    chosen, found = _choose(classes, among, videos=images.ndim == 5)
+    chosen = chosen if classes.ndim == 1 else np.unique(chosen)
+    labels, among = classes[chosen], np.unique(found)
+    if not rest:
+        return Probes(images[chosen], preprocess=preprocess), labels, None, among
+    if len(rest[0]) != len(images):
+        raise ValueError(
+            "There must be as many masks or boxes as images. "
+            f"Received: images.shape={images.shape}, masks.shape={rest[0].shape}"
+        )
+    masks, boxes = rest[0][chosen], rest[0].ndim == 2
+    if boxes:
+        masks = masks_of_boxes(masks, images.shape[1:3])
+    probes = Probes(images[chosen], masks=masks, preprocess=preprocess)
+    return probes, labels, "boxes" if boxes else "given", among
+
+
+def _uncopied(value: Any) -> Array:
+    return value if isinstance(value, np.ndarray) else as_array(value, "donors")
+
+
+def _classes_of(labels: Array | None) -> Array:
+    """Labels that are classes, at least two; or rows of 0 and 1, several labels a picture."""
+    several = labels is not None and labels.ndim == 2 and np.isin(labels, (0, 1)).all()
+    if labels is None or not (several or (labels.ndim == 1 and labels.dtype.kind == "i")):
+        kind = "none" if labels is None else f"labels.shape={labels.shape}, {labels.dtype}"
+        raise ValueError(
+            "The verdict compares classes: every donor and receiver needs one class as its label, "
+            "or a row of 0 and 1, and no other values (regression, soft labels). "
+            f"Received: {kind}"
+        )
+    if several and not _groups(labels):
+        raise ValueError(
+            "The verdict compares pictures with a label and without, and here all have the same "
+            f"labels. Received: labels.shape={labels.shape}, each row {labels[0].tolist()}"
+        )
+    if not several and len(found := np.unique(labels)) < 2:
+        raise ValueError(
+            "The verdict compares classes, and there is one only; if this is the beginning of a "
+            "dataset that is sorted by class, shuffle it before it is batched, or pass arrays. "
+            f"Received: labels, all of them {found.tolist()}"
+        )
+    return labels
+
+
+def _groups(labels: Array) -> dict[int, Array]:
+    """Which examples are of each class; with and without each label that only some have."""
+    if labels.ndim == 1:
+        return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+    count = labels.shape[1]
+    mixed = np.flatnonzero((labels.min(0) == 0) & (labels.max(0) == 1)).tolist()
+    has = {label: np.flatnonzero(labels[:, label]) for label in mixed}
+    return has | {count + label: np.flatnonzero(labels[:, label] == 0) for label in mixed}
+
+
+def _choose(
+    labels: Array,
+    among: Array | None,
+    names: tuple[str, ...] | None = None,
+    videos: bool = False,
+) -> tuple[Array, Array]:
+    """Indices of enough examples of each class, in random order, and what they stand for."""
+    rng = np.random.default_rng(_SEED)
+    groups = _groups(labels)
+    if among is not None and np.isin(list(groups), among).any():
+        groups = {label: group for label, group in groups.items() if label in among}
+    elif len(groups) > _CLASSES_AT_MOST:
+        groups = _some(groups, 0 if labels.ndim == 1 else labels.shape[1], rng, names)
+    tested = len(groups) // labels.ndim
+    enough = round(_SPARE * (most_donors(len(groups), videos) + RECEIVERS // max(tested, 1)))
+    chosen = {label: rng.permutation(group)[:enough] for label, group in groups.items()}
+    stood_for = np.repeat(list(chosen), [len(group) for group in chosen.values()])
+    return np.concatenate(list(chosen.values())), stood_for
+
+
+def _some(
+    groups: dict[int, Array],
+    label_count: int,
+    rng: np.random.Generator,
+    names: tuple[str, ...] | None,
+) -> dict[int, Array]:
+    """Draw as many classes (or labels) as are tested, those with enough pictures first."""
+    found = np.array([label for label in groups if not label_count or label < label_count])
+    sizes = np.array([min(len(groups[k]), len(groups[label_count + k])) for k in found])
+    order = rng.permutation(len(found))
+    first = found[order[np.argsort(sizes[order] < PICTURES_NEEDED, kind="stable")]]
+    drawn = np.sort(first[: _CLASSES_AT_MOST // (2 if label_count else 1)])
+    listed = ", ".join(names[label] if names else str(label) for label in drawn)
+    kind = "labels" if label_count else "classes"
+    warn_user(
+        f"The verdict tests {len(drawn)} of the {len(found)} {kind}, drawn at random: {listed}. "
+        "More would not fit in the memory and time of an evaluation, as each needs "
+        f"{DONORS_NEEDED} donors. To test others, pass their pictures alone."
+    )
+    return {label: groups[label] for label in sorted({*drawn, *(label_count + drawn)})}
+
+
+def _with_useful_masks(pool: Pool) -> Pool:
+    """Leave out the examples whose given mask is empty or covers everything."""
+    area = np.zeros(0) if pool.masks is None else pool.masks.reshape(len(pool.masks), -1).mean(1)
+    useful = (area > 0) & (area < 1)
+    if len(np.unique(pool.labels[useful])) < 2:
+        raise ValueError(
+            "Masks must be 1 on the object and 0 elsewhere, and nearly all are empty or cover "
+            f"everything: {np.mean(area == 0):.0%} and {np.mean(area == 1):.0%}. Correct them, or "
+            "leave them out."
+        )
+    if not useful.all():
+        warn_user(
+            f"{np.sum(~useful)} of {len(useful)} masks are empty or cover everything: these "
+            "examples are left out."
+        )
+    return pool.take(useful)
+
+
+def _with_masks_of_movers(pool: Pool) -> Pool:
+    """Take what moves for the object, and leave out the videos where nothing or most does."""
+    masks = np.stack([bridged(mask) for mask in masks_of(rgb(pool.pixels))])
+    area = masks.mean((1, 2, 3))
+    wrong = (area == 0) | (area > _MOST_MOVING)
+    if wrong.mean() > 0.5:
+        warn_user(
+            f"In {wrong.mean():.0%} of the videos nothing was found to move, or most of the "
+            "picture, so nothing that needs masks is tested. Pass masks: `(videos, labels, masks)`."
+        )
+        return pool
+    return replace(pool, masks=masks, masks_from="motion").take(~wrong)
+
+
+def _with_made_masks(pool: Pool) -> Pool:
+    """Make masks, and leave out the examples where they look wrong."""
+    display = rgb(pool.pixels)
+    masks, tight, wrong = find_objects(display)
+    if wrong.mean() > 0.5:
+        warn_user(
+            f"{wrong.mean():.0%} of the masks made by a program look wrong, so nothing that needs "
+            "masks is tested. Pass masks or boxes: `(images, labels, masks)`."
+        )
+        return pool
+    return replace(pool, masks=masks, tight=tight, masks_from="border colours").take(~wrong)
