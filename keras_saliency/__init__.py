@@ -16,7 +16,8 @@ from keras_saliency.version import __version__
 
 if TYPE_CHECKING:
     from keras_saliency import methods, metrics, motion, tiles
-    from keras_saliency.attribution.explainer import Explanation, explain
+    from keras_saliency.attribution.explainer import explain
+    from keras_saliency.attribution.explanation import Explanation
     from keras_saliency.callback.callback import SaliencyCallback
     from keras_saliency.data.probes import Probes
     from keras_saliency.engine.feature_layout import Tokens
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "BackgroundSwap": "shortcuts.background_swap",
-    "Explanation": "attribution.explainer",
+    "Explanation": "attribution.explanation",
     "Nuisance": "shortcuts.nuisances",
     "PictureFolder": "recording.writers",
     "Probes": "data.probes",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.video.camera_motion import camera, displacement
 from keras_saliency.data.video.files import read_video

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency.attribution.explainer import Explanation
+from keras_saliency.attribution.explanation import Explanation
 from keras_saliency.drawing import heatmap
 
 

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from keras_saliency.common.resampling import average_masks
 from keras_saliency.metrics import localization
 
 RNG = np.random.default_rng(0)
@@ -23,19 +24,19 @@ def test_area_average_counts_fractions_of_pixels():
     masks = RNG.random((2, 9, 11))
     fine = masks.repeat(5, axis=1).repeat(4, axis=2)  # 45 x 44: divisible by 5 and by 4.
     plain = fine.reshape(2, 5, 9, 4, 11).mean((2, 4))
-    np.testing.assert_allclose(localization.average_masks(masks, (5, 4)), plain)
+    np.testing.assert_allclose(average_masks(masks, (5, 4)), plain)
 
 
 def test_area_average_agrees_with_opencv_when_shrinking():
     masks = RNG.random((3, 37, 53)).astype(np.float32)
     expected = [cv2.resize(m, (7, 5), interpolation=cv2.INTER_AREA) for m in masks]
-    np.testing.assert_allclose(localization.average_masks(masks, (5, 7)), expected, atol=1e-5)
+    np.testing.assert_allclose(average_masks(masks, (5, 7)), expected, atol=1e-5)
 
 
 def test_area_average_keeps_the_area_where_cells_are_finer_than_the_mask():
     masks = np.array([[[1.0, 0.0, 1.0]]])
     np.testing.assert_allclose(
-        localization.average_masks(masks, (2, 6)), [[[1, 1, 0, 0, 1, 1], [1, 1, 0, 0, 1, 1]]]
+        average_masks(masks, (2, 6)), [[[1, 1, 0, 0, 1, 1], [1, 1, 0, 0, 1, 1]]]
     )
 
 
@@ -117,7 +118,7 @@ def test_constant_and_single_cell_maps_have_no_similarity_and_no_entropy():
     ("call", "received"),
     [
         (lambda: localization.entropy(np.ones((3, 4))), r"maps\.shape=\(3, 4\)"),
-        (lambda: localization.average_masks(np.ones((3, 4)), (1, 2)), r"masks\.shape=\(3, 4\)"),
+        (lambda: average_masks(np.ones((3, 4)), (1, 2)), r"masks\.shape=\(3, 4\)"),
         (
             lambda: localization.mass_in_mask(np.ones((2, 3, 4)), np.ones((1, 3, 4))),
             r"shape=\(1, 3, 4\)",

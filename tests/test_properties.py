@@ -9,6 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from keras_saliency.common.resampling import average_masks
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing import heatmap
 from keras_saliency.metrics import localization
@@ -136,7 +137,7 @@ def test_a_map_that_is_not_finite_is_never_heat(map_, bad, size):
 @given(st.data(), SIZES, SIZES)
 def test_masks_are_averaged_by_area(data, size, grid):
     mask = data.draw(masks(size))
-    found = localization.average_masks(mask[None], grid)[0]
+    found = average_masks(mask[None], grid)[0]
     np.testing.assert_allclose(found, averaged(mask, grid), atol=1e-12)
 
 

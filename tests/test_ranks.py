@@ -13,6 +13,7 @@ from tensorboard.util import tensor_util
 
 import keras_saliency as ks
 from keras_saliency import methods
+from keras_saliency.data.frames import chosen_frames, mosaic_of
 from keras_saliency.drawing import heatmap
 
 QUICK = {
@@ -204,7 +205,7 @@ def test_a_frame_is_heated_where_its_own_map_is(frames, cells):
     map_[cells - cells // 3 :, 2, 3] = 1
     drawn = heatmap.overlay(probes.display[0], map_, frames=frames)
     changed = (drawn != probes.display[0]).any(-1)
-    rows, columns = heatmap.mosaic_of(frames)
+    rows, columns = mosaic_of(frames)
     heated = [
         (corner.any(), rest.any())
         for row in np.split(changed, rows)
@@ -221,7 +222,7 @@ def test_every_frame_has_the_scale_of_the_whole_volume():
     probes = ks.Probes(np.full((1, 15, 6, 8, 3), 0.5))
     even, hidden = np.ones((15, 6, 8), "float32"), np.ones((15, 6, 8), "float32")
     hidden[1, 3, 3] = 100
-    assert 1 not in heatmap.chosen_frames(15)
+    assert 1 not in chosen_frames(15)
     strength = [
         np.abs(heatmap.overlay(probes.display[0], map_, frames=15).astype(int) - 128).mean()
         for map_ in (even, hidden)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_saliency.shortcuts.experiment import Shortcuts
-from keras_saliency.shortcuts.verdict import Alarm, Assessor, Verdict, donor_gap
+from keras_saliency.shortcuts.statistics import Alarm, donor_gap
+from keras_saliency.shortcuts.verdict import Assessor, Verdict
 
 SIZE = (24, 40)
 BOX = (slice(8, 16), slice(12, 22))  # The object of most pictures here.

@@ -14,7 +14,8 @@ from measured import Measured, read
 
 from keras_saliency.shortcuts.experiment import DEFAULT
 from keras_saliency.shortcuts.nuisances import NUISANCES
-from keras_saliency.shortcuts.verdict import _CLEARED, _MOST, Alarm
+from keras_saliency.shortcuts.statistics import _CLEARED, Alarm
+from keras_saliency.shortcuts.verdict import _MOST
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from keras_saliency.common.types import Array
 
 _NAMED = 10  # probes, in a message
 
@@ -72,7 +71,7 @@ def _readable(values: list[Any] | tuple[Any, ...]) -> list[Any]:
     found: list[Any] = [_detached(value) if hasattr(value, "detach") else value for value in values]
     places = [place for place, value in enumerate(found) if is_picture(value)]
     if places:
-        from keras_saliency.data.image_files import pixels_of
+        from keras_saliency.common.pillow import pixels_of
 
         pixels = pixels_of([found[place] for place in places])
         for place, array in zip(places, pixels, strict=True):

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.data.directory import resized
 from keras_saliency.data.image_files import read_picture
 

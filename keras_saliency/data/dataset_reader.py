@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array, as_array, is_tf_dataset
+from keras_saliency.common.arrays import as_array, is_tf_dataset
+from keras_saliency.common.random_state import random_streams_kept
+from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_count
 from keras_saliency.data.inputs import Kind
-from keras_saliency.data.sampling import Example, Sample
+from keras_saliency.data.sampling import MEND, Example, Sample
 
-MEND = "pass arrays instead, or a second dataset that does not train"
 _LABELS = {"label", "labels"}  # as the dicts of tensorflow_datasets name them
 
 
@@ -210,19 +211,6 @@ def _seeds_kept(dataset: Any) -> Iterator[None]:
     finally:
         for variable, value in zip(seeds, before, strict=True):
             variable.assign(value)
-
-
-@contextlib.contextmanager
-def random_streams_kept() -> Iterator[None]:
-    """Put the global random streams back: a dataset's code may draw from them."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    torch = sys.modules.get("torch")
-    try:
-        with torch.random.fork_rng(devices=[]) if torch else contextlib.nullcontext():
-            yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
 
 
 @contextlib.contextmanager

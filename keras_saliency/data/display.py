@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
+from keras_saliency.data.frames import chosen_frames, mosaic_of
 from keras_saliency.data.inputs import Kind, image_batch
-from keras_saliency.drawing.heatmap import chosen_frames, mosaic_of
 
 # Tried in this order, so that an image is given the narrowest range that holds it.
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))

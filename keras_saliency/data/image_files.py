@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.pillow import eight_bits, opaque
+from keras_saliency.common.types import Array
 
 PILLOW_MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 # No others are tried, whatever the name of a file ends in: Pillow knows dozens of rare formats,
 # and most of its security advisories are about these.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-_HIGHEST = 65_535  # of 16 bits
 
 
 def read_picture(path: Path, color_mode: str) -> Array:
@@ -39,9 +39,9 @@ def _read(path: Path, color_mode: str) -> Array:
         raise _refusal(path, "it is a link that leads nowhere, or no regular file")
     try:
         with Image.open(path, formats=_FORMATS) as file:
-            image = _eight_bits(_upright(file))
+            image = eight_bits(_upright(file))
             if color_mode != "rgba":
-                image = _opaque(image)
+                image = opaque(image)
             array = np.array(image.convert(PILLOW_MODES[color_mode]))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(
@@ -53,27 +53,6 @@ def _read(path: Path, color_mode: str) -> Array:
     return array if array.ndim == 3 else array[..., None]
 
 
-def pixels_of(pictures: Sequence[Image.Image]) -> list[Array]:
-    """Opened pictures as `read_picture` reads them, uint8: grey if all of them are, else RGB.
-
-    Pictures of floats, whose range is not known, stay as they are.
-    """
-    grey = all(Image.getmodebase(picture.mode) == "L" for picture in pictures)
-    mode = "L" if grey else "RGB"
-    return [
-        np.array(picture if picture.mode == "F" else _opaque(_eight_bits(picture)).convert(mode))
-        for picture in pictures
-    ]
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """The picture on white, if it has any transparency."""
-    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
-        return image
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-
-
 def _upright(file: Image.Image) -> Image.Image:
     """The picture as its EXIF data say that it is to be held, where these can be read."""
     file.load()
@@ -81,20 +60,6 @@ def _upright(file: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(file)
     except Exception:  # of broken EXIF data; the pixels are sound
         return file
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits: Pillow would cut it off at 255."""
-    if image.mode == "F":
-        raise ValueError("floats, whose range nobody knows; 8 or 16 bits are read")
-    if not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image, np.float64)
-    if values.min() < 0 or values.max() > _HIGHEST:
-        raise ValueError(
-            f"numbers from {values.min():g} to {values.max():g}; 8 or 16 bits are read"
-        )
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
 def _refusal(path: Path, reason: str) -> ValueError:

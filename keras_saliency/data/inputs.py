@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from keras_saliency.common.arrays import Array, as_array, check_finite, frozen
+from keras_saliency.common.arrays import as_array, check_finite, frozen
+from keras_saliency.common.types import Array
 
 Kind = Literal["image", "signal", "volume"]
 

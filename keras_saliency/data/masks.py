@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 
 # Lengths are shares of the picture's shorter side; at 64 px the rim is 4 px wide.
 _RIM = 1 / 16

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array, as_array
+from keras_saliency.common.arrays import as_array
+from keras_saliency.common.types import Array
 from keras_saliency.data.probes import Probes
 
 _KNOWN_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))

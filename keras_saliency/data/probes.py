@@ -10,14 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import (
-    Array,
-    as_array,
-    check_finite,
-    check_images,
-    frozen,
-    is_picture,
-)
+from keras_saliency.common.arrays import as_array, check_finite, check_images, frozen, is_picture
+from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call
 from keras_saliency.data.dataset_reader import draw, is_dataset
@@ -381,8 +375,8 @@ def _moving(masks: str, clips: Array | None, size: tuple[int, ...]) -> Array:
             "or 'motion' for videos (batch, frames, height, width, channels). "
             f"Received: masks={masks!r} for {'images' if clips is None else 'videos'}"
         )
+    from keras_saliency.common.resampling import average_masks
     from keras_saliency.data.video.motion_masks import masks_of
-    from keras_saliency.metrics.localization import average_masks
 
     found = masks_of(clips)
     return np.stack([average_masks(mask, (size[0], size[1])) for mask in found])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+MEND = "pass arrays instead, or a second dataset that does not train"
+
 # Enough to meet rare classes, and little enough for a dataset that repeats for ever.
 _READ_AT_MOST = 2000
 # Where class comes after class, the others are still to come: so many examples, or seconds.

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_saliency.common.random_state import random_streams_kept
 from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.data.dataset_reader import MEND, random_streams_kept
+from keras_saliency.data.sampling import MEND
 
 # Serialising in-memory arrays takes about nine times their size.
 _COPY_AT_MOST = 512 * 2**20

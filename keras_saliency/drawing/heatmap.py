@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.data.frames import chosen_frames, mosaic_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
 
 _MAGNITUDE, _DIVERGING = "inferno", "bwr"
 _STRONGEST = 0.85  # the opacity at the peak: the photo still shows through
-_FRAMES = 8  # of a volume, at most
-
-
-def chosen_frames(count: int) -> np.ndarray:
-    """Choose which of a volume's frames are shown, evenly, the first and the last among them."""
-    return np.rint(np.linspace(0, count - 1, min(count, _FRAMES))).astype(int)
-
-
-def mosaic_of(count: int) -> tuple[int, int]:
-    """Return in how many rows and columns so many frames of a volume are laid out."""
-    shown = min(count, _FRAMES)
-    rows = 1 if shown <= _FRAMES // 2 else 2
-    return rows, -(-shown // rows)
 
 
 def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarray:

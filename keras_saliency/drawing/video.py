@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.drawing import cards, heatmap
 from keras_saliency.drawing.animation import animation
 from keras_saliency.drawing.gifs import Animation, gif, with_one_palette

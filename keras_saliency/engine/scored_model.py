@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,6 @@ from keras_saliency.engine.target_layer import LayerChoice, Place, choose, logit
 from keras_saliency.engine.targets import Target, against_similar, aim
 from keras_saliency.engine.tracing import record
 from keras_saliency.engine.ways import lies_between
-from keras_saliency.methods import is_built_in
 
 Method = Callable[["ScoredModel", Any], Any]
 
@@ -434,6 +434,12 @@ def _packed(found: dict[str, Any], maps: list[Any]) -> list[Any]:
         parts.append(found["outputs"])
     flat = [ops.reshape(ops.cast(part, "float32"), (-1,)) for part in parts]
     return [ops.concatenate(flat), *parts]
+
+
+def is_built_in(method: Method) -> bool:
+    """Tell whether a method is one of this package, with options or without."""
+    inner = method.func if isinstance(method, functools.partial) else method
+    return str(getattr(inner, "__module__", "")).startswith("keras_saliency.methods.")
 
 
 def _uses_float16(model: keras.Model) -> bool:

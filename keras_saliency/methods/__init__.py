@@ -67,14 +67,5 @@ def name_of(method: str | Method) -> str:
     """Return the name under which a method's maps are filed."""
     if isinstance(method, str):
         return method
-    inner = _inner(method)
+    inner: Any = method.func if isinstance(method, functools.partial) else method
     return getattr(inner, "__name__", type(inner).__name__).strip("<>")
-
-
-def is_built_in(method: Method) -> bool:
-    """Tell whether a method is one of this package, with options or without."""
-    return str(getattr(_inner(method), "__module__", "")).startswith(f"{__name__}.")
-
-
-def _inner(method: Method) -> Any:
-    return method.func if isinstance(method, functools.partial) else method

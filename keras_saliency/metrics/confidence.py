@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.common.types import Array
 from keras_saliency.metrics.scorer import Scores, matched, score
 
 

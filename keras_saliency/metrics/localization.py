@@ -10,38 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
-
-
-def average_masks(masks: Array, size: tuple[int, int]) -> Array:
-    """Average masks over the cells of a grid, by the exact area that falls into each cell.
-
-    Args:
-        masks: Numbers in [0, 1] or bool, `(batch, height, width)`, 1 on the object.
-        size: The grid `(h, w)`.
-
-    Returns:
-        float64 `(batch, h, w)` in [0, 1], the share of each cell that shows the object.
-
-    Raises:
-        ValueError: If there is no batch axis.
-
-    Example:
-        >>> average_masks(np.array([[[1, 1, 0], [1, 1, 0]]]), (1, 2)).round(2).tolist()
-        [[[1.0, 0.33]]]
-    """
-    if np.ndim(masks) != 3:
-        raise ValueError(
-            "`masks` must be (batch, height, width); give a single mask a batch axis, "
-            f"`masks[None]`. Received: masks.shape={np.shape(masks)}"
-        )
-    shares = np.asarray(masks, np.float64)
-    if shares.shape[1:] != tuple(size):
-        rows, columns = (_overlaps(n, m) for n, m in zip(shares.shape[1:], size, strict=True))
-        # Not a matrix product, which would wake all the threads of BLAS beside the training.
-        shares = np.einsum("yh,nhw->nyw", rows, shares)
-        shares = np.einsum("xw,nyw->nyx", columns, shares)
-    return shares
+from keras_saliency.common.resampling import average_masks
+from keras_saliency.common.types import Array
 
 
 def mass_in_mask(maps: Array, masks: Array) -> Array:
@@ -169,14 +139,6 @@ def similarity(maps: Array, others: Array) -> Array:
     first, known = _standardised(maps)
     second, also_known = _standardised(others)
     return np.where(known & also_known, (first * second).sum((1, 2)).clip(-1, 1), np.nan)
-
-
-def _overlaps(cells_in: int, cells_out: int) -> Array:
-    """`(cells_out, cells_in)`: the share of each new cell that each old cell covers."""
-    old = np.arange(cells_in + 1) / cells_in
-    new = np.arange(cells_out + 1)[:, None] / cells_out
-    overlap = np.minimum(new[1:], old[1:]) - np.maximum(new[:-1], old[:-1])
-    return overlap.clip(0) * cells_out
 
 
 def _checked(maps: Array) -> tuple[Array, Array]:

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.options import check_count, check_seed
+from keras_saliency.common.types import Array
 from keras_saliency.engine.model_call import Call
 from keras_saliency.engine.tracing import record
 from keras_saliency.metrics.sensitivity import (

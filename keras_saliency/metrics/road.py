@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.options import check_seed, check_share
+from keras_saliency.common.types import Array
 from keras_saliency.metrics.scorer import Scores, matched, places, score
 
 _PRECISE = 1e-3  # of the first residual: finer differences drown in the noise

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_saliency.attribution.explainer import Explanation
-from keras_saliency.common.arrays import Array, as_array
+from keras_saliency.attribution.explanation import Explanation
+from keras_saliency.common.arrays import as_array
+from keras_saliency.common.types import Array
 from keras_saliency.data.inputs import Form, apart
 from keras_saliency.data.probes import Probes
 from keras_saliency.metrics.localization import similarity

@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from keras_saliency.shortcuts.verdict import Verdict
 
 if TYPE_CHECKING:
     from keras_saliency.data.probes import Probes
-    from keras_saliency.tiles.explainer import TileMaps
 
 _WAITING = 2  # snapshots with pictures that may wait, or are drawn: what a kill can cost
 _PATIENCE_S = 2.0  # how long training waits for room among them, until there is room again
@@ -39,6 +38,16 @@ _CLOSING_S = 120.0
 _DRAWN = 64  # probes at most
 _AT_ONCE = 16  # of them that are written together, and held until then
 _PLAYED = 8  # videos in one animation
+
+
+class Slides(Protocol):
+    """What draws the slides that tiles come from: `keras_saliency.tiles.explainer.TileMaps`."""
+
+    def numbers(self, snapshot: Snapshot) -> dict[str, float]:
+        """List numbers by tag."""
+
+    def draw(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Draw sheets and mosaics by tag, uint8 `(height, width, 3)` each."""
 
 
 def _warn(message: str) -> None:
@@ -87,7 +96,7 @@ class Recorder:
         frames: int = 1,
         clips: np.ndarray | None = None,
         tab: Tab | None = None,
-        tile_maps: "TileMaps | None" = None,
+        tile_maps: Slides | None = None,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
         self._writer, self._tab, self._tile_maps = writer, tab, tile_maps
@@ -129,7 +138,7 @@ class Recorder:
         later: int,
         of: str,
         settings: Mapping[str, str],
-        tile_maps: "TileMaps | None",
+        tile_maps: Slides | None,
         on_fault: Callable[[str], None],
     ) -> tuple["Recorder", bool]:
         """Make a recorder for probes, with all that TensorBoard shows of them.

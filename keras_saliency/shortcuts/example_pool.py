@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array, as_array
+from keras_saliency.common.arrays import as_array
+from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.dataset_reader import is_dataset
 from keras_saliency.data.labels import settle_labels

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,

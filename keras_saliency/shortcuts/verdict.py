@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.data.normalization import rgb
 from keras_saliency.engine.predictor import at_a_time
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.nuisances import Twins, find_spots, narrowest_first
+from keras_saliency.shortcuts.statistics import _CLEARED, Alarm, donor_gap
 from keras_saliency.shortcuts.video_swaps import stills, twins_of
 
 _DRAWS = 2  # donors of the receiver's class, and as many of others: more cost more and tell little
 _ASKED = 128  # twins the model gets at a time
 _COMPOSED = 16  # and composed at a time: to reserve much memory takes longer than to compute
 _SHOWN = 4  # receivers whose twins are shown
-_CLEARED = 0.5  # of the threshold: below it an alarm ends
 _MOST = 0.6  # of the largest gap: what explains so much of it is the cause
 _NEARLY_ALL = 0.85  # of it: what explains so much is named alone
 _LEARNT = 0.1  # of the way from chance to certainty, below which nothing is to be seen yet
-_CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
 
 
 @dataclass(frozen=True)
@@ -74,34 +72,6 @@ class Verdict:
     masks_from: str | None = None
     sheets: dict[str, TwinSheet] = field(default_factory=dict)
     threshold: float = float("nan")
-
-
-class Alarm:
-    """An alarm that goes on after two evaluations running, and off well below its threshold."""
-
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self.is_on = False
-        self.since: str | None = None  # When the gap was first above, also before it is certain.
-
-    def update(self, gaps: Sequence[tuple[float, float]], when: str) -> None:
-        """Take the gaps of one evaluation into account.
-
-        Args:
-            gaps: `(gap, standard error)` of each nuisance.
-            when: The evaluation in words.
-        """
-        # The largest of several gaps passes 2 standard errors by luck more often than one does.
-        errors = NormalDist().inv_cdf(1 - _CHANCE / len(gaps))
-        above = any(gap > self.threshold and gap > errors * error for gap, error in gaps)
-        below = max(gap for gap, _ in gaps) < _CLEARED * self.threshold
-        if self.is_on and not below:
-            return
-        self.is_on = above and self.since is not None and not self.is_on
-        if not above:
-            self.since = None
-        elif self.since is None:
-            self.since = when
 
 
 @dataclass(frozen=True)
@@ -336,38 +306,6 @@ class Assessor:
                 rgb(np.stack(pictures, axis=1)), np.column_stack([before, after]), labels
             )
         return sheets
-
-
-def donor_gap(same: Array, other: Array, donors: Array) -> tuple[float, float]:
-    """Measure how much better receivers do with donors of their own class than of another.
-
-    The error counts that receivers share donors: clustered both ways (Cameron, Gelbach and Miller
-    2011), which is what a bootstrap over receivers and donors tends to, without its noise.
-
-    Args:
-        same: Probabilities `(receivers, draws)` of the receivers' class with donors of that class.
-        other: Likewise, with donors of other classes.
-        donors: int `(receivers, 2, draws)`: which donor each of the two was drawn with.
-
-    Returns:
-        The gap, from -1 to 1, and its standard error.
-
-    Example:
-        >>> gap, error = donor_gap(np.ones((9, 2)), np.zeros((9, 2)), np.zeros((9, 2, 2), int))
-        >>> gap, error
-        (1.0, 0.0)
-    """
-    found = np.stack([same, other], axis=1)
-    gap = float(same.mean() - other.mean())
-    sign = np.array([[1.0], [-1.0]])
-    # What each pair adds to the gap beyond its expectation.
-    excess = sign * (found - found.mean((1, 2), keepdims=True)) - gap / 2
-    excess /= same.size
-    of_receivers = float((excess.sum((1, 2)) ** 2).sum())
-    of_donors = float((np.bincount(donors.reshape(-1), excess.reshape(-1)) ** 2).sum())
-    of_pairs = float((excess**2).sum())  # It is in both of the others.
-    variance = max(of_receivers + of_donors - of_pairs, of_receivers, of_donors)
-    return gap, float(np.sqrt(variance))
 
 
 def _confident(probabilities: Array, labels: Array) -> Array:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 from keras_saliency.data.normalization import rgb
 from keras_saliency.data.video.camera_motion import camera
 from keras_saliency.data.video.optical_flow import flow, grey

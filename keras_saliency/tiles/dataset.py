@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array, as_array
+from keras_saliency.common.arrays import as_array
+from keras_saliency.common.types import Array
 from keras_saliency.data.image_files import read_pictures
 from keras_saliency.data.labels import settle_class_names, settle_labels
 from keras_saliency.data.probes import Probes

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 from keras_saliency.drawing import cards, heatmap, text
 from keras_saliency.drawing.cards import CARD_WIDTH
 from keras_saliency.drawing.text import FAINT, INK, PAPER

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_saliency.attribution.explainer import Explainer, Look
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.output_head import Head
 from keras_saliency.engine.predictor import Forward

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 
 _ASKED = 256  # tiles, whose nearest neighbours tell how far tiles lie apart
 _LARGEST = 64  # pixels of a tile on a map

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 from keras_saliency.data.video.optical_flow import grey
 
 _POINTS = 2000  # at most, evenly over the picture

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
 
 # How files begin, and from which byte on. Playlists, which name other files, begin otherwise.

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 from keras_saliency.data.video.camera_motion import camera, displacement
 from keras_saliency.data.video.optical_flow import Algorithm, flow, grey
 

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
 
 Algorithm = Literal["dis", "farneback"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_saliency.common.arrays import Array
+from keras_saliency.common.types import Array
 from keras_saliency.drawing import cards, heatmap
 from keras_saliency.recording.snapshot import choose_evenly
 from keras_saliency.recording.tensorboard.event_reader import Seen, Training

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import Array
 from keras_saliency.common.opencv import cv2
-from keras_saliency.drawing.heatmap import mosaic_of, resize, spread
+from keras_saliency.common.types import Array
+from keras_saliency.data.frames import mosaic_of
+from keras_saliency.drawing.heatmap import resize, spread
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, safe_tag
 from keras_saliency.recording.tensorboard.plugin_schema import MAPS, PROBES, VERDICT, VERSION
 

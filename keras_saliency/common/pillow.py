@@ -1,0 +1,47 @@
+"""Pictures of Pillow as arrays: 8 bits a channel, transparency on white."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from keras_saliency.common.types import Array
+
+_HIGHEST = 65_535  # of 16 bits
+
+
+def pixels_of(pictures: Sequence[Image.Image]) -> list[Array]:
+    """Opened pictures as `read_picture` reads them, uint8: grey if all of them are, else RGB.
+
+    Pictures of floats, whose range is not known, stay as they are.
+    """
+    grey = all(Image.getmodebase(picture.mode) == "L" for picture in pictures)
+    mode = "L" if grey else "RGB"
+    return [
+        np.array(picture if picture.mode == "F" else opaque(eight_bits(picture)).convert(mode))
+        for picture in pictures
+    ]
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """The picture on white, if it has any transparency."""
+    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits: Pillow would cut it off at 255."""
+    if image.mode == "F":
+        raise ValueError("floats, whose range nobody knows; 8 or 16 bits are read")
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image, np.float64)
+    if values.min() < 0 or values.max() > _HIGHEST:
+        raise ValueError(
+            f"numbers from {values.min():g} to {values.max():g}; 8 or 16 bits are read"
+        )
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))

@@ -1,0 +1,9 @@
+"""Types that several layers share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
