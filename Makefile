@@ -22,7 +22,9 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-CORE := $(patsubst %,tests/test_%.py,methods targets layers autodiff agreement callback verdict_in_fit events)
+CORE := $(patsubst %,tests/%.py,methods/test_gradient_methods engine/test_targets engine/test_target_layer \
+	engine/test_backend integration/test_agreement callback/test_callback \
+	integration/test_verdict_in_fit recording/tensorboard/test_event_writer)
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
@@ -41,7 +43,7 @@ test-core: $(VENV)/installed-$(BACKEND)
 	$(PYTEST) $(CORE) -n 2 --dist loadfile
 
 test-without-tensorflow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest tests/test_without_tensorflow.py -m slow
+	$(BIN)/python -m pytest tests/packaging/test_without_tensorflow.py -m slow
 
 test-min: .venv-min/installed
 	.venv-min/bin/python -m pytest -n 2 --dist loadfile

@@ -6,13 +6,14 @@ import re
 
 import numpy as np
 import pytest
-from conftest import Tab
-from made_logs import train
-from made_training import CELLS, CLOSING, DEAD, EPOCHS, HOSTILE, NAMES, Training, hot_cell
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from keras_saliency.cli.main import main
+
+from helpers.made_logs import train
+from helpers.made_training import CELLS, CLOSING, DEAD, EPOCHS, HOSTILE, NAMES, Training, hot_cell
+from helpers.tab import Tab
 
 pytestmark = pytest.mark.browser
 

@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from made_training import CELLS, DEAD, EPOCHS, HOSTILE, NAMES, Training, focus_of, hot_cell
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+
+from helpers.made_training import CELLS, DEAD, EPOCHS, HOSTILE, NAMES, Training, focus_of, hot_cell
 
 pytestmark = pytest.mark.browser
 

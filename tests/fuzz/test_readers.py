@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 import readers
 
 CASES = Path(__file__).parent / "cases"

@@ -1,0 +1,119 @@
+"""What is imported where, and what is said where a requirement is missing."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import keras_saliency
+
+# Which modules of ours import a backend: `engine.backend` the one in use, `data.tf_dataset` where
+# it is given one of its datasets.
+BACKENDS = {
+    "tensorflow": {"engine/backend.py", "data/tf_dataset.py"},
+    "jax": {"engine/backend.py"},
+    "torch": {"engine/backend.py"},
+    "data.tf_dataset": {"data/dataset_reader.py"},
+}
+
+
+def run(code, folder):
+    environment = os.environ | {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+
+
+def test_opencv_without_libgl_names_both_mends(tmp_path):
+    (tmp_path / "cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file')"
+    )
+    found = run("from keras_saliency import SaliencyCallback", tmp_path)
+    assert found.returncode == 1
+    last = found.stderr.strip().splitlines()[-1]
+    assert "libGL.so.1" in last
+    assert "libgl1" in last
+    assert "opencv-python-headless" in last
+
+
+def test_another_fault_of_opencv_is_left_as_it_is(tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('numpy is too old')")
+    found = run("import keras_saliency.drawing.heatmap", tmp_path)
+    assert found.stderr.strip().splitlines()[-1] == "ImportError: numpy is too old"
+
+
+def test_a_missing_tensorboard_is_told(tmp_path):
+    code = (
+        "import sys; sys.modules['tensorboard'] = None\n"
+        "import keras_saliency as ks\n"
+        "ks.Probes, ks.explain\n"
+        "ks.SaliencyCallback"
+    )
+    found = run(code, tmp_path)
+    assert "pip install tensorboard" in found.stderr.strip().splitlines()[-1]
+    assert "line 4" in found.stderr  # what needs no TensorBoard works without it
+
+
+def test_importing_the_package_is_quick(tmp_path):
+    code = (
+        "import sys, keras_saliency\n"
+        "heavy = {'keras', 'tensorflow', 'tensorboard', 'cv2', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert run(code, tmp_path).returncode == 0
+
+
+def imported_by(path):
+    """Name what a file imports: the first part, and the last where it is ours."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            yield rest if first == "keras_saliency" else first
+
+
+def test_only_one_module_imports_a_backend_and_one_reads_tf_data():
+    folder = Path(keras_saliency.__file__).parent
+    found = {name: set() for name in BACKENDS}
+    for path in folder.rglob("*.py"):
+        for name in BACKENDS.keys() & set(imported_by(path)):
+            found[name].add(path.relative_to(folder).as_posix())
+    assert found == BACKENDS
+
+
+def test_backends_are_imported_only_when_they_are_in_use():
+    tree = ast.parse((Path(keras_saliency.__file__).parent / "engine" / "backend.py").read_text())
+    assert not {"tensorflow", "jax", "torch"} & {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    }
+
+
+@pytest.mark.needs(backend="jax or torch", why="TensorFlow can't be done without there")
+def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('tensorflow')")
+    script = Path(__file__).parents[1] / "helpers" / "everything.py"
+    found = run(
+        f"import runpy, sys; sys.argv[1:] = [{str(tmp_path)!r}]; runpy.run_path({str(script)!r})",
+        tmp_path,
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert found.stdout.endswith("without TensorFlow\n")
+
+
+def test_the_lowest_versions_tested_are_the_lowest_allowed():
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (root / "constraints-min.txt").read_text(encoding="utf-8").splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for wanted in project["dependencies"]:
+        name, lowest = wanted.split(">=")
+        assert (tested[name] + ".").startswith(lowest + "."), wanted
