@@ -63,10 +63,10 @@ bench: $(VENV)/installed-dev $(PEERS)/installed
 	$(BIN)/python benchmarks/speed/run.py --docs docs
 
 bench-shortcuts: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/shortcuts/run.py --short
+	$(BIN)/python benchmarks/verdict_accuracy/run.py --short
 
 soak: $(VENV)/installed-dev
-	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/reliability/soak.py
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
@@ -78,7 +78,7 @@ package: $(VENV)/installed-dev
 
 ci-full: lint test-min test-reference bench soak docs package
 	for backend in tensorflow jax torch; do $(MAKE) test-all BACKEND=$$backend || exit 1; done
-	$(BIN)/python benchmarks/background_heat.py
+	$(BIN)/python benchmarks/verdict_accuracy/background_heat.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

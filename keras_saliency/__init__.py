@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from keras_saliency.version import __version__
+from keras_saliency.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from keras_saliency import methods, metrics, motion, tiles
@@ -56,7 +56,6 @@ __all__ = [
     "Target",
     "Tokens",
     "Writer",
-    "__version__",
     "explain",
     "methods",
     "metrics",

@@ -15,7 +15,7 @@ from keras_saliency.data.synthetic import scenes
 from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
 from keras_saliency.shortcuts.verdict import Assessor
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "shortcuts"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "verdict_accuracy"
 sys.path.insert(0, str(FOLDER))
 try:
     import figures

@@ -16,6 +16,8 @@ from tensorboard.util import tensor_util
 
 from keras_saliency.recording.tensorboard import event_writer
 
+from helpers.runs import claim
+
 
 def read(run):
     accumulator = plugin_event_accumulator.EventAccumulator(
@@ -214,15 +216,10 @@ def test_resume_without_a_run_makes_one(tmp_path):
     assert (tmp_path / "saliency").is_dir()
 
 
-def _claim(log_dir, barrier, queue):
-    barrier.wait()
-    queue.put([str(event_writer.new_run(log_dir)) for _ in range(20)])
-
-
 def test_processes_that_start_together_never_share_a_run(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(3), context.Queue()
-    workers = [context.Process(target=_claim, args=(tmp_path, barrier, queue)) for _ in range(3)]
+    workers = [context.Process(target=claim, args=(tmp_path, barrier, queue)) for _ in range(3)]
     for worker in workers:
         worker.start()
     claimed = [run for _ in workers for run in queue.get(timeout=30)]

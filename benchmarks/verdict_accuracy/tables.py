@@ -1,6 +1,6 @@
 """Tables and plots of what `run.py` measured.
 
-    python benchmarks/shortcuts/tables.py [--results FILE] [--errors] [--docs DIR]
+    python benchmarks/verdict_accuracy/tables.py [--results FILE] [--errors] [--docs DIR]
 
 Prints the tables. --docs writes them between their marks into DIR/shortcuts.md, and the plots
 beside it; --errors lists every false alarm and every large shortcut that was missed.

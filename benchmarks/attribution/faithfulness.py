@@ -4,7 +4,7 @@ The network of the demo learns elephants and penguins whose background says noth
 maps are made for the label, of new pictures. Four controls stand below the methods: maps of chance,
 edges of the picture, which ask the model nothing, guided backpropagation and deconvnet.
 
-    python benchmarks/faithfulness.py [--images 32] [--checked 8] [--seed 0]
+    python benchmarks/attribution/faithfulness.py [--images 32] [--checked 8] [--seed 0]
 
 Each number is a mean over images, with its 95 % bootstrap interval over images. Insertion and
 deletion are told as the gain in area over maps of chance on the same image, so that in both a

@@ -5,7 +5,7 @@ All default nuisances, the deciding spots and the making of twins included; two 
 images; an epoch of n images is n / 32 steps. What is made once, before training and at the first
 evaluation, stands apart.
 
-    python benchmarks/verdict_cost.py [--rounds 5] [--out FILE]
+    python benchmarks/speed/verdict_cost.py [--rounds 5] [--out FILE]
 """
 
 import argparse

@@ -17,8 +17,8 @@ trained once for all trainings (kept in the temporary folder); the one for the d
 
 All pictures come with matplotlib, scikit-image and scikit-learn; nothing is downloaded.
 
-    python benchmarks/real_pictures.py [--trainings 102] [--csv benchmarks/real_pictures.csv]
-    python benchmarks/real_pictures.py --picture docs/real_pictures.png
+    python benchmarks/verdict_accuracy/real_pictures.py [--trainings 102] [--csv FILE]
+    python benchmarks/verdict_accuracy/real_pictures.py --picture docs/real_pictures.png
 
 It goes on where it was interrupted, and ends with the tables (alone, with --trainings 0).
 """

@@ -10,7 +10,7 @@ and drives Chromium (both it and chromedriver must be installed), whose cache is
 
 Medians, in turn for each of `--packages`: checkouts, each with files of its own, in one run.
 
-    python benchmarks/tab_speed.py [--packages . ../before] [--rounds 5] [--out FILE]
+    python benchmarks/speed/tab_speed.py [--packages . ../before] [--rounds 5] [--out FILE]
 """
 
 import argparse

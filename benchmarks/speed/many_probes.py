@@ -4,7 +4,7 @@ A small CNN, saliency and Grad-CAM, three sets; each number of probes in a proce
 Beyond the pictures themselves, `images` of the model and `display` for the eye, the memory should
 be that of a few sets of maps, whatever the number of batches.
 
-    python benchmarks/many_probes.py [--counts 256 1024 4096]
+    python benchmarks/speed/many_probes.py [--counts 256 1024 4096]
 """
 
 import argparse

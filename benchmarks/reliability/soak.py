@@ -1,6 +1,6 @@
 """A long training: whether memory, threads, files and the run itself stay as they should.
 
-python benchmarks/soak.py [--epochs 2000] [--probes 16]
+python benchmarks/reliability/soak.py [--epochs 2000] [--probes 16]
 
 It trains a tiny model, fails where a promise of docs/guarantees.md does not hold, and prints the
 figures that stand there.

@@ -3,7 +3,7 @@
 Drawing is timed by itself: medians, in seconds of the processor, of which it uses one. Asking is
 put as a share of an epoch that trains on as many tiles, measured in the same run, interleaved.
 
-    python benchmarks/tile_maps.py [--rounds 5]
+    python benchmarks/speed/tile_maps.py [--rounds 5]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Trainings with a planted shortcut and without, each epoch judged against its own truth.
 
-    python benchmarks/shortcuts/run.py [--count N | --short] [--workers 2] [--out DIR]
+    python benchmarks/verdict_accuracy/run.py [--count N | --short] [--workers 2] [--out DIR]
 
 Each training adds its rows to DIR/results.csv when it is finished; those that are there are not
 done again, so it can be stopped at any time. Every prefix of the order is a balanced sample, and

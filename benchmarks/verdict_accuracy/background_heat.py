@@ -3,7 +3,7 @@
 For each seed the same network is trained at correlation 0.95 and 0.5, and the share of heat on the
 background, over the background's share of the area, is averaged over the 16 probes of the demo.
 
-    python benchmarks/background_heat.py [--seeds 5] [--out heat.json]
+    python benchmarks/verdict_accuracy/background_heat.py [--seeds 5] [--out heat.json]
 """
 
 import argparse
