@@ -13,7 +13,7 @@ from timing import summed
 
 def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[str, Any]]:
     with watching(subject(model)) as watch:
-        sizes = [moved(watch.look) for _ in range(rounds)]
+        sizes = [moved(watch.evaluate) for _ in range(rounds)]
     counts = summed([float(len(found)) for found in sizes])
     moved_bytes = int(np.median([sum(found) for found in sizes]))
     return {key: counts | {"bytes": moved_bytes} for key in keys}

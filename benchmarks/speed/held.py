@@ -19,9 +19,9 @@ def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[st
             seven.finish_drawing()
 
         actions = {
-            "two": two.look,
+            "two": two.evaluate,
             "limit": limit(given),
-            "seven": seven.look,
+            "seven": seven.evaluate,
             "step": given.train,
         }
         times = interleaved(actions, rounds, finish_drawing)

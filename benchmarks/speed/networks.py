@@ -71,14 +71,14 @@ class Watch:
     def __init__(self, callback: ks.SaliencyCallback) -> None:
         self._callback, self._epoch = callback, 0
 
-    def look(self) -> None:
+    def evaluate(self) -> None:
         """Do what the training thread does at an epoch's end."""
         self._callback.on_epoch_end(self._epoch, {})
         self._epoch += 1
 
     def ask(self) -> None:
         """Look, and record nothing."""
-        self._callback._explainer.look()
+        self._callback._explainer.evaluate()
 
     def finish_drawing(self) -> None:
         """Wait for the worker thread."""

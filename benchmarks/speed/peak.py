@@ -34,7 +34,7 @@ def main(model: str, probes: str) -> None:
 
     with watching(subject(model, int(probes)), batch_size=PROBES) as watch:
         for _ in range(LOOKS):
-            watch.look()
+            watch.evaluate()
             watch.finish_drawing()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 

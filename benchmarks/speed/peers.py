@@ -26,7 +26,7 @@ def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[st
     given = subject(model)
     with tempfile.TemporaryDirectory() as logs, watching(given) as ours:
         actions: dict[str, Look] = {key: PEERS[key](given, logs) for key in keys}
-        times = interleaved({"ours": ours.look, **actions}, rounds, ours.finish_drawing)
+        times = interleaved({"ours": ours.evaluate, **actions}, rounds, ours.finish_drawing)
     return {key: ratio(times[key], times["ours"]) for key in keys}
 
 
@@ -61,7 +61,7 @@ def keras_io(given: Subject, logs: str) -> Look:
         positive = tf.nn.relu(tf.linalg.matvec(features[0], weights))
         return (positive / (tf.reduce_max(positive) + 1e-8)).numpy()
 
-    def look() -> None:
+    def evaluate() -> None:
         with writer.as_default():
             for i, (image, label) in enumerate(zip(given.images, given.labels, strict=True)):
                 height, width = image.shape[:2]
@@ -71,7 +71,7 @@ def keras_io(given: Subject, logs: str) -> Look:
                 tf.summary.image(f"probe_{i}", overlay[None], step=0)
         writer.flush()
 
-    return look
+    return evaluate
 
 
 def tf_keras_vis(given: Subject, logs: str) -> Look:

@@ -24,14 +24,14 @@ def main(model: str = SMALL, rounds: str = "101") -> None:
         rows = slice(0, len(given.images))
 
         def one_pass() -> None:
-            explainer._attend(rows, len(given.images))
-            explainer._scored.told()
+            explainer._set_batch(rows, len(given.images))
+            explainer._scored.fetch()
 
         actions = {
             "the least: one compiled pass written by hand": limit(given),
             "our pass, with both maps made and copied": one_pass,
-            "and leaving no trace in the model": explainer.look,
-            "and words, bookkeeping, handing over": watch.look,
+            "and leaving no trace in the model": explainer.evaluate,
+            "and words, bookkeeping, handing over": watch.evaluate,
         }
         times = interleaved(actions, int(rounds), watch.finish_drawing)
     least = next(iter(times.values()))

@@ -80,11 +80,11 @@ def asking(rounds: int) -> None:
         train()
         times: dict[str, list[float]] = {key: [] for key in ("epoch", *asked)}
         for explainer in asked.values():
-            explainer.look()
+            explainer.evaluate()
         for _ in range(rounds):
             times["epoch"].append(seconds(train))
             for key, explainer in asked.items():
-                times[key].append(seconds(explainer.look))
+                times[key].append(seconds(explainer.evaluate))
         middle = {key: statistics.median(found) for key, found in times.items()}
         shares = ", ".join(f"{key} {100 * middle[key] / middle['epoch']:.0f} %" for key in asked)
         print(f"{name}, of an epoch on as many tiles ({ASKED:,} of {SIDE} px): {shares}")

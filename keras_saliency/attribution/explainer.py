@@ -21,17 +21,17 @@ from keras_saliency.engine.backend import check_backend, runs_compiled
 from keras_saliency.engine.batching import may_do_with_fewer, with_fewer
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Head, Of
-from keras_saliency.engine.passes import Setting
-from keras_saliency.engine.scored_model import Method, ScoredModel, is_built_in, settle
-from keras_saliency.engine.state_guard import untouched
-from keras_saliency.engine.target_layer import LayerChoice, Place
+from keras_saliency.engine.passes import ModelContext
+from keras_saliency.engine.scored_model import Method, ScoredModel, is_built_in, resolve
+from keras_saliency.engine.state_guard import preserve_state
+from keras_saliency.engine.target_layer import LayerChoice, TargetLayer
 from keras_saliency.engine.targets import Target, What
 
 Rows = slice | np.ndarray  # of images: a slice where they need no copy
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """What one look at the probes gave.
 
     Attributes:
@@ -88,33 +88,33 @@ class Explainer:
         self._model = model
         call = fitting(model, probes.form, self._images, target.output)
         call.build(self._images, *self._extras)
-        with untouched(model):
-            self._setting = settle(call, self._images, probes.labels, target, layer, self._extras)
-            _check_names(probes, self._setting.head)
-            self._scored = ScoredModel(self._setting, batch_size)
+        with preserve_state(model):
+            self._context = resolve(call, self._images, probes.labels, target, layer, self._extras)
+            _check_names(probes, self._context.head)
+            self._scored = ScoredModel(self._context, batch_size)
             one = [extra[:1] for extra in self._extras]
-            self._plan = self._scored.rehearse(self._methods, self._images[:1], one)
+            self._plan = self._scored.plan(self._methods, self._images[:1], one)
 
     @property
-    def setting(self) -> Setting:
+    def context(self) -> ModelContext:
         """What was settled for the model and the probes."""
-        return self._setting
+        return self._context
 
     @property
     def head(self) -> Head:
         """How the model's outputs are read."""
-        return self._setting.head
+        return self._context.head
 
     @property
     def of(self) -> Of:
         """What the scores are computed of."""
-        return self._setting.aim.of
+        return self._context.target.of
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> TargetLayer | None:
         """The layer that methods ask about, or None if none of them does."""
         asks = self._plan.asked & {"activations", "layer_gradients"}
-        return self._setting.place if asks else None
+        return self._context.place if asks else None
 
     @property
     def copies(self) -> dict[str, int]:
@@ -126,7 +126,9 @@ class Explainer:
         """At most so many images go through the model at once, as far as memory allows."""
         return self._batch_size
 
-    def look(self, *, left_out: frozenset[str] = frozenset(), show_progress: bool = False) -> Look:
+    def evaluate(
+        self, *, left_out: frozenset[str] = frozenset(), show_progress: bool = False
+    ) -> Evaluation:
         """Explain all images with the model's weights of now, and leave no trace in the model.
 
         Where memory runs out, half as many go through the model at once, now and later. A method
@@ -137,12 +139,12 @@ class Explainer:
         """
         most = self._batch_size if any(self.copies.values()) else len(self._images)
         most = min(most, self._batch_size)
-        look, found = with_fewer(lambda n: self._look(n, left_out, show_progress), most)
+        look, found = with_fewer(lambda n: self._evaluate(n, left_out, show_progress), most)
         if found < most:
             self._batch_size = found
         return look
 
-    def _look(self, at_once: int, left_out: frozenset[str], show_progress: bool) -> Look:
+    def _evaluate(self, at_once: int, left_out: frozenset[str], show_progress: bool) -> Evaluation:
         size = _balanced(len(self._images), at_once)
         self._scored.batch_size = at_once
         batches = -(-len(self._images) // size)
@@ -152,10 +154,10 @@ class Explainer:
         facts: dict[str, np.ndarray] = {}
         maps: dict[str, np.ndarray] = {}
         errors: dict[str, Exception] = {}
-        with untouched(self._model, is_traced=self._is_traced(at_once)):
+        with preserve_state(self._model, is_traced=self._is_traced(at_once)):
             for rows, at in self._chunks(size):
-                batch = self._attend(rows, at_once)
-                told, made = self._scored.told()
+                batch = self._set_batch(rows, at_once)
+                told, made = self._scored.fetch()
                 for fact, found in told.items():
                     self._keep(facts, fact, found, at)
                 for name in (n for n in chosen if n not in errors):
@@ -172,9 +174,9 @@ class Explainer:
                         maps.pop(name, None)
                     if name in seconds:
                         seconds[name] += time.perf_counter() - began
-                self._scored.forget()
+                self._scored.clear_batch()
         self._traced = at_once
-        return Look(maps, errors, **facts, seconds=seconds)
+        return Evaluation(maps, errors, **facts, seconds=seconds)
 
     def _keep(self, kept: dict[str, np.ndarray], name: str, found: np.ndarray, at: slice) -> None:
         """Put what was found of some images where it belongs among that of all."""
@@ -186,24 +188,24 @@ class Explainer:
             kept[name] = np.empty((count, *found.shape[1:]), found.dtype)
         kept[name][at] = found[:real]
 
-    def _attend(self, rows: Rows, at_once: int) -> Any:
+    def _set_batch(self, rows: Rows, at_once: int) -> Any:
         """Turn to some of the images, and return their tensor."""
         given = self._given(rows)
         try:
-            return self._scored.attend(self._plan, *given)
+            return self._scored.set_batch(self._plan, *given)
         except Exception as error:
             if not self._plan.inside or may_do_with_fewer(error, at_once):
                 raise
         # A method within the pass may be what fails, and must not take the others with it.
-        with untouched(self._model):
-            return self._scored.attend(self._plan.apart, *given)
+        with preserve_state(self._model):
+            return self._scored.set_batch(self._plan.apart, *given)
 
     def _given(self, rows: Rows) -> tuple[Any, ...]:
         """Return what a pass gets of some images; where these are all, it stays on the device."""
         are_all = isinstance(rows, slice) and rows == slice(0, len(self._images))
         if are_all and self._held is not None:
             return self._held
-        parts = (self._images, self._setting.aim.detail, *self._extras)
+        parts = (self._images, self._context.target.detail, *self._extras)
         given = tuple(part[rows] for part in parts)
         self._held = tuple(map(ops.convert_to_tensor, given)) if are_all else None
         return self._held or given
@@ -282,7 +284,7 @@ def explain(
             "ks.Probes(images, labels), a class index, or target='predicted'."
         )
     explainer = Explainer(model, probes, [method], settled, layer, batch_size)
-    look = explainer.look(show_progress=keras.config.is_interactive_logging_enabled())
+    look = explainer.evaluate(show_progress=keras.config.is_interactive_logging_enabled())
     for error in look.errors.values():
         raise error
     (name, maps), *_ = look.maps.items()

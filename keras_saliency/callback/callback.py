@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_saliency.attribution.explainer import Explainer, Look, name_methods
+from keras_saliency.attribution.explainer import Evaluation, Explainer, name_methods
 from keras_saliency.callback.batch_norm import Settling, iterations
 from keras_saliency.callback.callback_list import Siblings
 from keras_saliency.callback.costs import Stopwatch, dear_methods
@@ -288,7 +288,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         names = self._probes.class_names
         return Assessor(self._shortcuts, self._asked.probabilities, self._asked.spots, names)
 
-    def _first_look(self) -> Look:
+    def _first_look(self) -> Evaluation:
         """Look for the first time, when a method that fails is still an error."""
         look = self._ask()
         for name, error in look.errors.items():
@@ -296,10 +296,10 @@ class SaliencyCallback(keras.callbacks.Callback):
             raise error
         return look
 
-    def _ask(self, left_out: frozenset[str] = frozenset()) -> Look:
+    def _ask(self, left_out: frozenset[str] = frozenset()) -> Evaluation:
         """Ask about all probes; where memory is short this is told, though nothing is missing."""
         before = self._explainer.batch_size
-        look = self._explainer.look(left_out=left_out)
+        look = self._explainer.evaluate(left_out=left_out)
         if self._explainer.batch_size < before:
             self._unsaid.append(
                 f"out of memory with batch_size={before}, so it looks at "
@@ -357,7 +357,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         except Exception as error:
             self._fault("set", f"the set of {when} is missing ({error})", error)
 
-    def _record(self, step: int, when: str, look: Look, logs: Mapping[str, Any]) -> None:
+    def _record(self, step: int, when: str, look: Evaluation, logs: Mapping[str, Any]) -> None:
         if self._recorder is None:
             return
         carried = self._siblings.carried(logs)
@@ -424,7 +424,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         """Make the model ready to be asked for a verdict, if there will be one."""
         if self._shortcuts is None:
             return None
-        asked = AssessedModel(self._explainer.setting, self._batch_size)
+        asked = AssessedModel(self._explainer.context, self._batch_size)
         asked.check(self._shortcuts, self._probes)
         return asked
 

@@ -13,7 +13,7 @@ from keras_saliency.cli.arguments import as_share, as_target
 if TYPE_CHECKING:
     import numpy as np
 
-    from keras_saliency.attribution.explainer import Explainer, Look
+    from keras_saliency.attribution.explainer import Evaluation, Explainer
     from keras_saliency.data.probes import Probes
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -89,7 +89,7 @@ def _explain(args: argparse.Namespace) -> None:
     for group, size in _groups(loaded.model, args.images):
         probes = _probes(group, size, preprocess or loaded.preprocess)
         explainer = Explainer(loaded.model, probes, [args.method], target, args.layer, 32)
-        look = explainer.look()
+        look = explainer.evaluate()
         for error in look.errors.values():
             raise error
         told = _predictions(explainer, look, loaded.decode)
@@ -135,7 +135,9 @@ def _probes(
     return Probes(np.stack(inputs), display=np.stack(shown), preprocess=preprocess)
 
 
-def _predictions(explainer: Explainer, look: Look, decode: Callable[..., Any] | None) -> list[str]:
+def _predictions(
+    explainer: Explainer, look: Evaluation, decode: Callable[..., Any] | None
+) -> list[str]:
     """Say what the model predicts for each picture."""
     import numpy as np
 
@@ -160,7 +162,7 @@ def _decoded(decode: Callable[..., Any] | None, outputs: np.ndarray) -> list[str
     return [""] * len(outputs)
 
 
-def _explained(method: str, of: str, look: Look, row: int) -> str:
+def _explained(method: str, of: str, look: Evaluation, row: int) -> str:
     chosen = f"class {look.classes[row]}, " if look.classes[row] >= 0 else ""
     return f"{method} of {chosen}{of} {look.scores[row]:.3g}"
 

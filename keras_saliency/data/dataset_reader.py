@@ -162,9 +162,9 @@ def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any
         )
     if is_tf_dataset(dataset):
         # The one place besides `autodiff` that needs TensorFlow, and only where it is in use.
-        from keras_saliency.data.tf_dataset import untouched
+        from keras_saliency.data.tf_dataset import stateless_copy
 
-        yield from untouched(dataset, seed).as_numpy_iterator()
+        yield from stateless_copy(dataset, seed).as_numpy_iterator()
     elif hasattr(dataset, "__getitem__") and not isinstance(dataset, dict):
         with _seeds_kept(dataset):
             yield from _indexed(_with_own_generators(dataset), rng)

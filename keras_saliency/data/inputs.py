@@ -19,7 +19,7 @@ AXES: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Form:
+class ModelInputs:
     """In which form a model gets its inputs.
 
     Attributes:
@@ -33,10 +33,10 @@ class Form:
     bare: bool = False
 
 
-ALONE = Form()  # images and nothing else
+ALONE = ModelInputs()  # images and nothing else
 
 
-def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Array], Form]:
+def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Array], ModelInputs]:
     """Tell the images from what else the model gets.
 
     Args:
@@ -78,7 +78,7 @@ def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Arr
         )
     images = arrays.pop(image)
     extras = {name: _settled(array, name, len(images)) for name, array in arrays.items()}
-    return images, extras, Form(tuple(parts), image)
+    return images, extras, ModelInputs(tuple(parts), image)
 
 
 def stacked(examples: Sequence[Any]) -> Any:

@@ -16,7 +16,7 @@ from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call
 from keras_saliency.data.dataset_reader import draw, is_dataset
 from keras_saliency.data.display import OVERSHOOT, find_range, given_pictures, pictures_of, strips
-from keras_saliency.data.inputs import Form, Kind, apart, image_batch, stacked
+from keras_saliency.data.inputs import Kind, ModelInputs, apart, image_batch, stacked
 from keras_saliency.data.labels import label_text, settle_class_names, settle_labels, settle_names
 
 _FEW = 4  # of each class, where nothing else is asked for
@@ -50,7 +50,7 @@ class Probes:
     images: Array
     extras: Mapping[str | int, Array]
     kind: Kind
-    form: Form
+    form: ModelInputs
     display: Array
     clips: Array | None
     labels: Array | None

@@ -22,7 +22,7 @@ _STATELESS = {
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
-def untouched(dataset: Any, seed: int) -> Any:
+def stateless_copy(dataset: Any, seed: int) -> Any:
     """A copy of a `tf.data.Dataset` whose reading leaves the original's later epochs alone.
 
     Each iterator draws the next seed of its dataset's shuffles, so that one early look shifts the

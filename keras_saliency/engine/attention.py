@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_saliency.engine.tracing import standing_in
+from keras_saliency.engine.tracing import patched_call
 
 _ATTENTION = (
     keras.layers.MultiHeadAttention,
@@ -39,7 +39,7 @@ def met_attention(model: keras.Model) -> Iterator[list[Any]]:
     with ExitStack() as stands:
         for layer in model._flatten_layers():
             if isinstance(layer, _ATTENTION):
-                stands.enter_context(standing_in(layer, noting))
+                stands.enter_context(patched_call(layer, noting))
         yield found
 
 

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_saliency.engine.model_inputs import is_convolution, order_of_axes, reorders_axes
-from keras_saliency.engine.tracing import Recording, Run
+from keras_saliency.engine.tracing import LayerCall, Trace
 
 # Before the patches of transformers in use: a class token, a distilled one, four registers.
 _MOST_EXTRA = 6
@@ -112,7 +112,9 @@ class Layout:
         return output
 
 
-def layout_of(recording: Recording, run: Run, grid: tuple[int, ...] | None = None) -> Layout | None:
+def layout_of(
+    recording: Trace, run: LayerCall, grid: tuple[int, ...] | None = None
+) -> Layout | None:
     """Find how a run's output makes a map, if it does.
 
     Args:
@@ -136,7 +138,7 @@ def layout_of(recording: Recording, run: Run, grid: tuple[int, ...] | None = Non
     return Layout(tokens=grid, frames=frames) if fits else None
 
 
-def attended_grid(recording: Recording, count: int) -> tuple[int, ...] | None:
+def attended_grid(recording: Trace, count: int) -> tuple[int, ...] | None:
     """Find the grid of tokens that attention attends over.
 
     Args:
@@ -151,7 +153,7 @@ def attended_grid(recording: Recording, count: int) -> tuple[int, ...] | None:
     return _nearest(count, _grids_met(recording, recording.runs, size)) or _of_squares(count, size)
 
 
-def over_frames(run: Run) -> keras.layers.Layer | None:
+def over_frames(run: LayerCall) -> keras.layers.Layer | None:
     """Return the layer that makes a run once for each frame, if one does."""
     within = reversed(run.within)
     return next((o for o in within if isinstance(o, keras.layers.TimeDistributed)), None)
@@ -162,7 +164,7 @@ def attends(layer: keras.layers.Layer) -> bool:
     return "Attention" in type(layer).__name__
 
 
-def _of_one_picture(recording: Recording, run: Run, size: tuple[int, ...]) -> Layout | None:
+def _of_one_picture(recording: Trace, run: LayerCall, size: tuple[int, ...]) -> Layout | None:
     """Find the layout of a run that gives one grid for a whole video, as a ConvLSTM2D does.
 
     There must have been a convolution of such a rank. Frames that were put into the batch, which is
@@ -179,7 +181,7 @@ def _of_one_picture(recording: Recording, run: Run, size: tuple[int, ...]) -> La
     return layout if all(own <= whole for own, whole in zip(grid, size, strict=True)) else None
 
 
-def _channels_first(recording: Recording, run: Run) -> bool | None:
+def _channels_first(recording: Trace, run: LayerCall) -> bool | None:
     """Tell the order of a run's axes; None where its channels are neither first nor last.
 
     It is that of the last convolution up to the run, after what has moved the axes since.
@@ -200,7 +202,7 @@ def _channels_first(recording: Recording, run: Run) -> bool | None:
 
 
 def _grid_of_tokens(
-    recording: Recording, run: Run, size: tuple[int, ...]
+    recording: Trace, run: LayerCall, size: tuple[int, ...]
 ) -> tuple[int, ...] | None:
     """Find the grid of tokens: that of the patches that were met, or of square ones."""
     count = run.shape[1]
@@ -212,7 +214,7 @@ def _grid_of_tokens(
 
 
 def _grids_met(
-    recording: Recording, runs: Sequence[Run], size: tuple[int, ...]
+    recording: Trace, runs: Sequence[LayerCall], size: tuple[int, ...]
 ) -> list[tuple[int, ...]]:
     """List the grids that runs gave, of as many axes as an image of this size."""
     return [

@@ -7,22 +7,22 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_saliency.engine.passes import Setting
-from keras_saliency.engine.tracing import Recording, Run, standing_in
+from keras_saliency.engine.passes import ModelContext
+from keras_saliency.engine.tracing import LayerCall, Trace, patched_call
 
 
-def pooled_kernel(setting: Setting) -> Any:
+def pooled_kernel(context: ModelContext) -> Any:
     """Return the weights of the dense layer behind global average pooling, (channels, outputs).
 
     Raises:
         ValueError: Another head, a layer that is not the pooled one, or a target that is no class
             of the logits.
     """
-    head, place = _pooled_head(setting.recording), setting.place
+    head, place = _pooled_head(context.recording), context.place
     if head is None:
         raise ValueError(
             "'cam' needs a head of global average pooling and one dense layer. Received: "
-            f"model={setting.model.name!r} with another head. Use 'grad_cam' or 'hires_cam', "
+            f"model={context.model.name!r} with another head. Use 'grad_cam' or 'hires_cam', "
             "which need no such head and give the same map where there is one."
         )
     dense, pooled = head
@@ -32,15 +32,15 @@ def pooled_kernel(setting: Setting) -> Any:
             f"'cam' reads the layer that is pooled: layer={wanted!r}. "
             f"Received: layer={place.name if place else None!r}"
         )
-    if not setting.aim.classes or setting.aim.of != "logits":
+    if not context.target.classes or context.target.of != "logits":
         raise ValueError(
             "'cam' explains the logit of one class: target 'label', 'predicted' or class indices, "
-            f"of='logits'. Received: of={setting.aim.of!r}. Use 'hires_cam' for other targets."
+            f"of='logits'. Received: of={context.target.of!r}. Use 'hires_cam' for other targets."
         )
     return _kernel(dense)
 
 
-def _pooled_head(recording: Recording) -> tuple[keras.layers.Layer, Run | None] | None:
+def _pooled_head(recording: Trace) -> tuple[keras.layers.Layer, LayerCall | None] | None:
     """Find the dense layer behind global average pooling, and the run whose output is pooled."""
     output = recording.producer(recording.output)
     if output is not None and type(output.layer).__name__ in ("Softmax", "Activation"):
@@ -59,6 +59,6 @@ def _kernel(dense: keras.layers.Layer) -> Any:
         return ops.cast(dense.kernel, "float32")
     # What is stored is packed and scaled; what a unit input adds to the output is neither.
     units = ops.eye(dense.input_spec.axes[-1])
-    with standing_in(dense, lambda layer, original: lambda inputs: inputs, "activation"):
+    with patched_call(dense, lambda layer, original: lambda inputs: inputs, "activation"):
         answers = ops.cast(dense(ops.concatenate([units, 0.0 * units[:1]])), "float32")
     return answers[:-1] - answers[-1:]

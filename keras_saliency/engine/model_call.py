@@ -9,13 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_saliency.data.inputs import ALONE, Form
+from keras_saliency.data.inputs import ALONE, ModelInputs
 from keras_saliency.engine.model_inputs import entering, floats_kept, takes_channels_first
-from keras_saliency.engine.tracing import Recording
+from keras_saliency.engine.tracing import Trace
 
 
 @dataclass(frozen=True)
-class Call:
+class ModelCall:
     """A call of a model as it is used, not trained: images in, one output out.
 
     Attributes:
@@ -25,7 +25,7 @@ class Call:
     """
 
     model: keras.Model
-    form: Form = ALONE
+    form: ModelInputs = ALONE
     output: str | int | None = None
 
     def __call__(self, images: Any, *extras: Any) -> Any:
@@ -65,7 +65,7 @@ class Call:
         several = bool(self.form.names) or self.output is not None
         return several and not getattr(self.model, "outputs", None)
 
-    def matters(self, recording: Recording) -> Recording:
+    def matters(self, recording: Trace) -> Trace:
         """Keep the runs that lie between the images and the chosen output, as far as is known.
 
         What a subclassed model does between its layers is not known: there all runs are kept, and
@@ -112,7 +112,9 @@ class Call:
         return names.index(str(self.output))
 
 
-def fitting(model: keras.Model, form: Form, images: np.ndarray, output: str | int | None) -> Call:
+def fitting(
+    model: keras.Model, form: ModelInputs, images: np.ndarray, output: str | int | None
+) -> ModelCall:
     """Settle how a model is called with such inputs.
 
     Args:
@@ -129,7 +131,9 @@ def fitting(model: keras.Model, form: Form, images: np.ndarray, output: str | in
     """
     wanted = _inputs_of(model)
     if not wanted:
-        return Call(model, form, output)  # a subclassed model learns from what it is called with
+        return ModelCall(
+            model, form, output
+        )  # a subclassed model learns from what it is called with
     if not form.names and len(wanted) > 1:
         each = ", ".join(f"{name!r}: ..." for name in wanted)
         raise ValueError(
@@ -147,7 +151,7 @@ def fitting(model: keras.Model, form: Form, images: np.ndarray, output: str | in
             f"with values such as {images[images != np.floor(images)][0]:g}. Give raw pictures, "
             "uint8 of 0 to 255."
         )
-    return Call(model, replace(form, bare=bare), output)
+    return ModelCall(model, replace(form, bare=bare), output)
 
 
 def _inputs_of(model: keras.Model) -> dict[str | int, Any]:
@@ -169,7 +173,9 @@ def _names_of(model: keras.Model, outputs: Any) -> list[str]:
     return ["/".join(map(str, path)) for path in paths]
 
 
-def _known_names(model: keras.Model, form: Form, wanted: dict[str | int, Any]) -> Form:
+def _known_names(
+    model: keras.Model, form: ModelInputs, wanted: dict[str | int, Any]
+) -> ModelInputs:
     """Check the names of the inputs, or name those that were given by their places."""
     if isinstance(form.names[0], int):
         if len(form.names) != len(wanted) or isinstance(model._inputs_struct, dict):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_saliency.engine.tracing import standing_in
+from keras_saliency.engine.tracing import patched_call
 
 
 def takes_channels_first(model: keras.Model) -> bool:
@@ -67,7 +67,7 @@ def floats_kept(model: keras.Model) -> Iterator[None]:
             # A Sequential model holds the graph that it runs, and casts for it before.
             graph = getattr(layer, "_functional", None) or layer
             if hasattr(graph, "_convert_inputs_to_tensors") and takes_integers(graph):
-                stands.enter_context(standing_in(graph, stand, "_convert_inputs_to_tensors"))
+                stands.enter_context(patched_call(graph, stand, "_convert_inputs_to_tensors"))
                 stands.enter_context(_without_autocast(layer))
         yield
 

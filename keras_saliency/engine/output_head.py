@@ -24,7 +24,7 @@ class Head:
     Attributes:
         kind: `"softmax"` (classes exclude each other), `"sigmoid"` (they don't, or there is one
             unit for two classes) or `"values"` (no classes: regression).
-        logits: Where logits come from: `"reached"` behind a fused activation, `"outputs"` where
+        logits: Where logits come from: `"hooked"` behind a fused activation, `"outputs"` where
             the model gives them itself, or None where they can't be had.
         shape: Shape of the output without the batch.
     """

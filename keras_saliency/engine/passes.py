@@ -12,23 +12,23 @@ from keras import ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.attention import met_attention, self_attention
-from keras_saliency.engine.model_call import Call
+from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.output_head import Head
-from keras_saliency.engine.target_layer import LogitPlace, Place, reached
-from keras_saliency.engine.targets import Aim
-from keras_saliency.engine.tracing import Recording
+from keras_saliency.engine.target_layer import LogitLayer, TargetLayer, hooked
+from keras_saliency.engine.targets import ResolvedTarget
+from keras_saliency.engine.tracing import Trace
 
 
 @dataclass(frozen=True)
-class Setting:
+class ModelContext:
     """What is settled once for a model and its probes, before anything is computed."""
 
-    call: Call
-    recording: Recording
+    call: ModelCall
+    recording: Trace
     head: Head
-    aim: Aim
-    logits: LogitPlace | None
-    place: Place | None
+    target: ResolvedTarget
+    logits: LogitLayer | None
+    place: TargetLayer | None
     no_place: str
 
     @property
@@ -37,19 +37,19 @@ class Setting:
         return self.call.model
 
 
-def question_function(setting: Setting, questions: frozenset[str]) -> Callable[..., Any]:
+def question_function(context: ModelContext, questions: frozenset[str]) -> Callable[..., Any]:
     """Write the function of one pass: the forward pass, and a backward pass if one is needed.
 
     It takes the scale of the scores, images, what the target knows of each, the model's other
     inputs, and, if there are any, gates of the layer's channels.
     """
-    beside = max(len(setting.call.form.names) - 1, 0)
+    beside = max(len(context.call.form.names) - 1, 0)
 
     def answer(scale: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
         extras, gates = rest[:beside], next(iter(rest[beside:]), None)
         points: dict[str, Any] = {}
         looks = gates is not None or questions & {"activations", "layer_gradients"}
-        place = setting.place if looks else None
+        place = context.place if looks else None
         attends = "attentions" in questions
         if "input_gradients" in questions:
             points["input_gradients"] = images
@@ -67,28 +67,28 @@ def question_function(setting: Setting, questions: frozenset[str]) -> Callable[.
                     output = output + place.layout.from_map(added, frame, output.shape)
                 return output
 
-            attention: Any = met_attention(setting.model) if attends else nullcontext([])
-            with reached(place, setting.logits, changed) as seen, attention as met:
-                outputs = setting.call(points.get("input_gradients", images), *extras)
-            logits = seen.logits[setting.logits.run] if setting.logits else None
-            settled = setting.aim.settled(setting.head, outputs, logits, detail)
-            scores, classes = setting.aim.score(setting.head, outputs, logits, settled)
-            found = {"scores": scores, "classes": classes, "outputs": outputs, "detail": settled}
+            attention: Any = met_attention(context.model) if attends else nullcontext([])
+            with hooked(place, context.logits, changed) as seen, attention as met:
+                outputs = context.call(points.get("input_gradients", images), *extras)
+            logits = seen.logits[context.logits.run] if context.logits else None
+            resolved = context.target.resolved(context.head, outputs, logits, detail)
+            scores, classes = context.target.score(context.head, outputs, logits, resolved)
+            found = {"scores": scores, "classes": classes, "outputs": outputs, "detail": resolved}
             if place is not None:
                 found["activations"] = ops.cast(place.layout.to_map(seen.outputs), "float32")
             if attends:
-                found["attentions"] = self_attention(met, images.shape[0], setting.model.name)
+                found["attentions"] = self_attention(met, images.shape[0], context.model.name)
             return scores * scale, found
 
         if not points:
             return scored({})[1]
         _, found, gradients = backend.gradients(scored, points)
-        return found | {name: _connected(name, gradients[name], setting) / scale for name in points}
+        return found | {name: _connected(name, gradients[name], context) / scale for name in points}
 
     return answer
 
 
-def attention_shape(call: Call, images: Any, *extras: Any) -> tuple[int, ...]:
+def attention_shape(call: ModelCall, images: Any, *extras: Any) -> tuple[int, ...]:
     """Find the shape of the model's stacked self-attention without computing it."""
     shapes: list[tuple[int, ...]] = []
 
@@ -101,13 +101,13 @@ def attention_shape(call: Call, images: Any, *extras: Any) -> tuple[int, ...]:
     return shapes[-1]
 
 
-def _connected(question: str, gradient: Any, setting: Setting) -> Any:
+def _connected(question: str, gradient: Any, context: ModelContext) -> Any:
     """Return a gradient in float32, or say that the score does not depend on the point."""
     if gradient is not None:
         return ops.cast(gradient, "float32")
-    if question == "layer_gradients" and setting.place is not None:
+    if question == "layer_gradients" and context.place is not None:
         raise ValueError(
-            f"The score does not depend on layer {setting.place.name!r}, so it has no gradient "
+            f"The score does not depend on layer {context.place.name!r}, so it has no gradient "
             "there. Name a layer on the way to the explained output with layer=."
         )
     raise ValueError(

@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.batching import with_fewer
-from keras_saliency.engine.passes import Setting
-from keras_saliency.engine.state_guard import untouched
+from keras_saliency.engine.passes import ModelContext
+from keras_saliency.engine.state_guard import preserve_state
 
 _AT_ONCE = 128  # images, or frames of videos
 
@@ -22,9 +22,9 @@ class Forward:
         setting: What was settled for the model: one of classes, that takes images alone.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._outputs = backend.compiled(setting.call, setting.model)
+    def __init__(self, context: ModelContext) -> None:
+        self._context = context
+        self._outputs = backend.compiled(context.call, context.model)
         self._at_once = _AT_ONCE
         self._traced: set[tuple[int, ...]] = set()
 
@@ -40,9 +40,9 @@ class Forward:
 
         def attempt(at_once: int) -> np.ndarray:
             found = []
-            shape, model = (at_once, *images.shape[1:]), self._setting.model
+            shape, model = (at_once, *images.shape[1:]), self._context.model
             is_traced = shape in self._traced and backend.runs_compiled(model)
-            with untouched(model, is_traced=is_traced):
+            with preserve_state(model, is_traced=is_traced):
                 for rows in chunks(len(images), at_once):
                     outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
                     found.append(ops.convert_to_numpy(outputs))
@@ -52,7 +52,7 @@ class Forward:
         most = at_a_time(self._at_once, images)
         outputs, found = with_fewer(attempt, most)
         self._at_once = self._at_once * found // most
-        return np.asarray(self._setting.head.probabilities(outputs))
+        return np.asarray(self._context.head.probabilities(outputs))
 
 
 def at_a_time(count: int, images: np.ndarray) -> int:

@@ -16,11 +16,11 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.batching import with_fewer
 from keras_saliency.engine.feature_layout import attended_grid
 from keras_saliency.engine.gap_head import pooled_kernel
-from keras_saliency.engine.model_call import Call
+from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.output_head import read_head
-from keras_saliency.engine.passes import Setting, attention_shape, question_function
-from keras_saliency.engine.target_layer import LayerChoice, Place, choose, logits_behind
-from keras_saliency.engine.targets import Target, against_similar, aim
+from keras_saliency.engine.passes import ModelContext, attention_shape, question_function
+from keras_saliency.engine.target_layer import LayerChoice, TargetLayer, choose, logits_behind
+from keras_saliency.engine.targets import Target, against_similar, resolve_target
 from keras_saliency.engine.tracing import record
 from keras_saliency.engine.ways import lies_between
 
@@ -72,11 +72,11 @@ class ScoredModel:
         progress: Told of the passes over copies of the images, `(done, all)`, or None.
     """
 
-    def __init__(self, setting: Setting, batch_size: int) -> None:
-        self.of = setting.aim.of
+    def __init__(self, context: ModelContext, batch_size: int) -> None:
+        self.of = context.target.of
         self.batch_size = batch_size
         self.progress: Callable[[int, int], None] | None = None
-        self._setting = setting
+        self._context = context
         self._passes: dict[Plan, Callable[..., Any]] = {}
         self._elsewhere: dict[Any, ScoredModel] = {}
         self._copies: ScoredModel | None = None
@@ -87,7 +87,7 @@ class ScoredModel:
         self._asked: set[str] = set()
         self._rehearsing = self._turns_away = False
         # Small gradients vanish in float16; a power of two is taken out again without a trace.
-        self._loss_scale = 1024.0 if _uses_float16(setting.model) else 1.0
+        self._loss_scale = 1024.0 if _uses_float16(context.model) else 1.0
 
     def scores(self, images: Any, rows: Any = None) -> Any:
         """Return the score of each image, (batch,)."""
@@ -119,7 +119,7 @@ class ScoredModel:
 
     def token_grid(self, count: int) -> tuple[int, ...] | None:
         """Return the grid that the last of `count` tokens form, or None where nothing tells."""
-        return attended_grid(self._setting.recording, count)
+        return attended_grid(self._context.recording, count)
 
     def gated_scores(self, images: Any, gates: Any, rows: Any = None) -> Any:
         """Return scores (batch,), the layer's channels multiplied by `gates` (batch, channels)."""
@@ -132,8 +132,8 @@ class ScoredModel:
             ValueError: The head is not global average pooling of the layer and one dense layer,
                 or the target is no class of the logits.
         """
-        kernel = pooled_kernel(self._setting)
-        columns = [-kernel, kernel] if self._setting.head.is_binary else [kernel]
+        kernel = pooled_kernel(self._context)
+        columns = [-kernel, kernel] if self._context.head.is_binary else [kernel]
         weights = ops.concatenate(columns, axis=-1)
         return ops.take(ops.transpose(weights), self.classes(images), axis=0)
 
@@ -141,8 +141,8 @@ class ScoredModel:
         """Return the same model and target, looked at in another layer."""
         key = layer if isinstance(layer, (str, tuple)) else id(layer)
         if key not in self._elsewhere:
-            place = choose(self._setting.recording, self._setting.model, layer)
-            self._elsewhere[key] = ScoredModel(replace(self._setting, place=place), self.batch_size)
+            place = choose(self._context.recording, self._context.model, layer)
+            self._elsewhere[key] = ScoredModel(replace(self._context, place=place), self.batch_size)
         return self._here_too(self._elsewhere[key])
 
     def against_similar(self, count: int, strength: float) -> ScoredModel:
@@ -157,8 +157,10 @@ class ScoredModel:
         """
         key = (None, count, strength)
         if key not in self._elsewhere:
-            aim = against_similar(self._setting.aim, self._setting.head, count, strength)
-            self._elsewhere[key] = ScoredModel(replace(self._setting, aim=aim), self.batch_size)
+            target = against_similar(self._context.target, self._context.head, count, strength)
+            self._elsewhere[key] = ScoredModel(
+                replace(self._context, target=target), self.batch_size
+            )
         return self._here_too(self._elsewhere[key])
 
     def counted(self, passes: int, copies: int) -> Iterator[int]:
@@ -172,7 +174,7 @@ class ScoredModel:
             if self.progress is not None:
                 self.progress(done + 1, passes)
 
-    def turned_to(self, copies: Any, rows: np.ndarray) -> tuple[ScoredModel, Any]:
+    def with_batch(self, copies: Any, rows: np.ndarray) -> tuple[ScoredModel, Any]:
         """Return the same model and target, its batch these copies, and their tensor.
 
         What is asked about the copies is learnt from chunk to chunk, so that one pass answers it.
@@ -182,14 +184,14 @@ class ScoredModel:
             rows: (n,), which image of the batch each is a copy of.
         """
         if self._copies is None:
-            self._copies = ScoredModel(self._setting, self.batch_size)
+            self._copies = ScoredModel(self._context, self.batch_size)
             self._copies._passes = self._passes
         there, there.batch_size = self._copies, self.batch_size
         there._images = ops.convert_to_tensor(copies, "float32")
         there._beside, there._answers = self._beside_of(rows), {}
         return there, there._images
 
-    def rehearse(
+    def plan(
         self, methods: Mapping[str, Method], images: np.ndarray, extras: Sequence[np.ndarray] = ()
     ) -> Plan:
         """Find what methods ask about the images themselves, so that one pass can answer all.
@@ -200,7 +202,7 @@ class ScoredModel:
         asked: dict[bool, set[str]] = {False: set(), True: set()}
         inside, copies = [], dict.fromkeys(methods, 0)
         for name, method in methods.items():
-            self.attend(_NOTHING, images, np.zeros(len(images)), *extras)
+            self.set_batch(_NOTHING, images, np.zeros(len(images)), *extras)
             self._turns_away = False
             try:
                 method(self, self._images)
@@ -211,10 +213,10 @@ class ScoredModel:
             if fits:
                 inside.append((name, method))
         self._rehearsing = False
-        self.forget()
+        self.clear_batch()
         return Plan(frozenset(asked[False]), tuple(inside), frozenset(asked[True]), copies)
 
-    def attend(self, plan: Plan, images: Any, detail: Any, *extras: Any) -> Any:
+    def set_batch(self, plan: Plan, images: Any, detail: Any, *extras: Any) -> Any:
         """Turn to a batch, answer what is planned in one pass, and return the batch's tensor."""
         self._images = ops.convert_to_tensor(images)
         self._beside = [ops.convert_to_tensor(one) for one in (detail, *extras)]
@@ -225,13 +227,13 @@ class ScoredModel:
             self._beside[0] = self._answers["detail"]
         return self._images
 
-    def forget(self) -> None:
+    def clear_batch(self) -> None:
         """Let go of the batch and of the answers about it."""
         self._images, self._beside, self._answers = None, [], {}
         for there in (*self._elsewhere.values(), *filter(None, [self._copies])):
-            there.forget()
+            there.clear_batch()
 
-    def told(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def fetch(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return facts about the batch attended to, and the maps that its pass made, by method.
 
         The facts are scores, classes and the model's own outputs. All come from the device in one
@@ -257,8 +259,8 @@ class ScoredModel:
         return there
 
     def _answer(self, question: str, images: Any, rows: Any = None) -> Any:
-        if question in ("activations", "layer_gradients") and self._setting.place is None:
-            raise ValueError(self._setting.no_place)
+        if question in ("activations", "layer_gradients") and self._context.place is None:
+            raise ValueError(self._context.no_place)
         if images is not self._images:
             return self._others(question, images, rows)
         self._asked.add(question)
@@ -293,7 +295,7 @@ class ScoredModel:
         return [ops.take(one, rows, axis=0) for one in self._beside]
 
     def _zeros(self) -> dict[str, Any]:
-        place, count = self._setting.place, self._images.shape[0]
+        place, count = self._context.place, self._images.shape[0]
         layer = ops.zeros(place.shape if place else (count,))
         return {
             "scores": ops.zeros((count,)),
@@ -304,7 +306,7 @@ class ScoredModel:
         }
 
     def _attention_zeros(self) -> dict[str, Any]:
-        shape = attention_shape(self._setting.call, self._images, *self._beside[1:])
+        shape = attention_shape(self._context.call, self._images, *self._beside[1:])
         return {"attentions": ops.zeros(shape)}
 
     def _fits_inside(self, method: Method) -> bool:
@@ -321,20 +323,20 @@ class ScoredModel:
 
         arrays = [ops.convert_to_numpy(one) for one in (self._images, *answers)]
         try:
-            backend.traced(trial, self._setting.model, *arrays)
+            backend.traced(trial, self._context.model, *arrays)
         except Exception:  # whatever a backend raises where its tensors are read as numbers
             return False
         return True
 
     def _answered(self, images: Any, answers: dict[str, Any]) -> ScoredModel:
         """Return the same model, turned to images about which all is answered that is asked."""
-        there = ScoredModel(self._setting, self.batch_size)
+        there = ScoredModel(self._context, self.batch_size)
         there._images, there._answers = images, answers
         return there
 
     def _function_of(self, plan: Plan) -> Callable[..., Any]:
         """Write the function of a pass, and of the methods that are a part of it."""
-        answer = question_function(self._setting, plan.asked)
+        answer = question_function(self._context, plan.asked)
 
         def mapped(scale: Any, images: Any, *beside: Any) -> dict[str, Any]:
             found = answer(scale, images, *beside)
@@ -348,7 +350,7 @@ class ScoredModel:
     def _pass(self, plan: Plan, *inputs: Any) -> dict[str, Any]:
         """Run one compiled pass that answers just what is planned."""
         if plan not in self._passes:
-            model = self._setting.model
+            model = self._context.model
             self._passes[plan] = backend.compiled(self._function_of(plan), model)
         while True:
             scale = ops.convert_to_tensor(self._loss_scale, "float32")
@@ -370,15 +372,15 @@ class _OtherImages(BaseException):
         self.copies = copies
 
 
-def settle(
-    call: Call,
+def resolve(
+    call: ModelCall,
     images: np.ndarray,
     labels: np.ndarray | None,
     target: Target,
     layer: LayerChoice,
     extras: Sequence[np.ndarray] = (),
-) -> Setting:
-    """Look at a model once and settle how it is asked.
+) -> ModelContext:
+    """Resolve, once, how a model is asked about images.
 
     Args:
         call: How a built model is called.
@@ -412,7 +414,7 @@ def settle(
     activation = logits.activation if logits else None
     head = read_head(call.loss, recording.output_shape, activation, labels, sums_to_one)
 
-    def serves(place: Place) -> bool:
+    def serves(place: TargetLayer) -> bool:
         return not call.hides_ways or lies_between(call, place, *first)
 
     place, no_place = None, ""
@@ -422,8 +424,14 @@ def settle(
         if layer is not None:
             raise
         no_place = str(error)
-    return Setting(
-        call, recording, head, aim(target, head, labels, len(images)), logits, place, no_place
+    return ModelContext(
+        call,
+        recording,
+        head,
+        resolve_target(target, head, labels, len(images)),
+        logits,
+        place,
+        no_place,
     )
 
 

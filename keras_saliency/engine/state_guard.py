@@ -21,7 +21,7 @@ _REQUEST = "stop_training"  # of a model: a signal, or another thread, may ask f
 
 
 @contextmanager
-def untouched(model: keras.Model, *, is_traced: bool = False) -> Iterator[None]:
+def preserve_state(model: keras.Model, *, is_traced: bool = False) -> Iterator[None]:
     """Put back, after a pass, what a layer's Python code or its tracing may have moved.
 
     Args:

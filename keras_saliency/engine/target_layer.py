@@ -15,7 +15,13 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_saliency.engine.feature_layout import Layout, Tokens, attends, layout_of, over_frames
-from keras_saliency.engine.tracing import Probabilities, Recording, Run, probabilities, standing_in
+from keras_saliency.engine.tracing import (
+    LayerCall,
+    Probabilities,
+    Trace,
+    patched_call,
+    probabilities,
+)
 
 LayerChoice: TypeAlias = str | tuple[str | int, ...] | keras.layers.Layer | Tokens | None
 
@@ -33,7 +39,7 @@ _MAKES_MAPS = frozenset({"Add", "Multiply", "Maximum", "Relu", "Relu6", "Gelu", 
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetLayer:
     """A layer and those of its runs that are looked at, and what they give for one image.
 
     Attributes:
@@ -59,7 +65,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class LogitPlace:
+class LogitLayer:
     """The layer that turns logits into probabilities, and how its logits are met."""
 
     layer: keras.layers.Layer
@@ -77,8 +83,8 @@ class Seen:
 
 
 @contextmanager
-def reached(
-    place: Place | None, logits: LogitPlace | None, changed: Callable[[Any, int], Any]
+def hooked(
+    place: TargetLayer | None, logits: LogitLayer | None, changed: Callable[[Any, int], Any]
 ) -> Iterator[Seen]:
     """Meet a layer's output, and the logits, in the forward passes within the context.
 
@@ -116,19 +122,19 @@ def reached(
 
     with ExitStack() as stands:
         if place is not None:
-            stands.enter_context(standing_in(place.layer, looking))
+            stands.enter_context(patched_call(place.layer, looking))
         if logits is not None:
             name = "activation" if logits.fused else None
-            stands.enter_context(standing_in(logits.layer, noting, name))
+            stands.enter_context(patched_call(logits.layer, noting, name))
         yield seen
 
 
 def choose(
-    recording: Recording,
+    recording: Trace,
     model: keras.Model,
     choice: LayerChoice,
-    serves: Callable[[Place], bool] = lambda place: True,
-) -> Place:
+    serves: Callable[[TargetLayer], bool] = lambda place: True,
+) -> TargetLayer:
     """Settle which layer's output is looked at.
 
     Args:
@@ -168,20 +174,20 @@ def check_choice(choice: Any) -> None:
         _names_and_run(choice.layer if isinstance(choice, Tokens) else choice)
 
 
-def logits_behind(recording: Recording) -> LogitPlace | None:
+def logits_behind(recording: Trace) -> LogitLayer | None:
     """Find the layer that makes the model's probabilities from logits, if there is one."""
     run = recording.producer(recording.output)
     if run is None:
         return None
     if type(run.layer).__name__ == "Softmax":
-        return LogitPlace(run.layer, run.number, "softmax", fused=False)
+        return LogitLayer(run.layer, run.number, "softmax", fused=False)
     kind = run.activation
-    return LogitPlace(run.layer, run.number, kind, fused=True) if kind else None
+    return LogitLayer(run.layer, run.number, kind, fused=True) if kind else None
 
 
 def _last_feature_map(
-    recording: Recording, model: keras.Model, serves: Callable[[Place], bool]
-) -> Place:
+    recording: Trace, model: keras.Model, serves: Callable[[TargetLayer], bool]
+) -> TargetLayer:
     features = _features(recording)
     while features:
         run, layout = features[-1]
@@ -201,8 +207,8 @@ def _last_feature_map(
 
 
 def _before_the_last_attention(
-    recording: Recording, features: list[tuple[Run, Layout]]
-) -> tuple[Run, Layout]:
+    recording: Trace, features: list[tuple[LayerCall, Layout]]
+) -> tuple[LayerCall, Layout]:
     """Pick the last tokens that are read by others: after that, the class token is on its own."""
     attending = [index for index, run in enumerate(recording.runs) if attends(run.layer)]
     before = recording.runs[: attending[-1]] if attending else recording.runs
@@ -212,8 +218,8 @@ def _before_the_last_attention(
 
 
 def _runs_named(
-    recording: Recording, model: keras.Model, choice: Any, names: tuple[str, ...]
-) -> list[Run]:
+    recording: Trace, model: keras.Model, choice: Any, names: tuple[str, ...]
+) -> list[LayerCall]:
     """Return the runs of the one layer that was chosen."""
     matching = [
         r
@@ -231,7 +237,7 @@ def _runs_named(
     return [r for r in matching if r.layer is matching[0].layer]
 
 
-def _features(recording: Recording) -> list[tuple[Run, Layout]]:
+def _features(recording: Trace) -> list[tuple[LayerCall, Layout]]:
     """Feature maps before the head, in the order of execution."""
     return [
         (run, layout)
@@ -246,7 +252,7 @@ def _features(recording: Recording) -> list[tuple[Run, Layout]]:
     ]
 
 
-def _head(recording: Recording) -> int:
+def _head(recording: Trace) -> int:
     """Return where the head begins: at what projects onto the outputs, or makes them itself."""
     for index in reversed(range(len(recording.runs))):
         run = recording.runs[index]
@@ -264,7 +270,7 @@ def _only_passes_on(layer: keras.layers.Layer) -> bool:
     return kind == "Activation" and probabilities(layer) is not None
 
 
-def _place(recording: Recording, runs: list[Run], layout: Layout, number: int) -> Place:
+def _place(recording: Trace, runs: list[LayerCall], layout: Layout, number: int) -> TargetLayer:
     """Settle which of a layer's runs is looked at, or which of those of each frame."""
     last, frames = runs[-1], 1
     if layout.frames is not None:
@@ -280,7 +286,7 @@ def _place(recording: Recording, runs: list[Run], layout: Layout, number: int) -
             "a forward pass. Runs count from 0."
         )
     numbers = tuple(runs[frame * times + number % times].number for frame in range(frames))
-    return Place(last.layer, last.name, numbers, last.shape, last.dtype, layout)
+    return TargetLayer(last.layer, last.name, numbers, last.shape, last.dtype, layout)
 
 
 def _names_and_run(choice: Any) -> tuple[tuple[str, ...], int | None]:
@@ -298,7 +304,7 @@ def _names_and_run(choice: Any) -> tuple[tuple[str, ...], int | None]:
     )
 
 
-def _not_found(recording: Recording, model: keras.Model, choice: Any) -> str:
+def _not_found(recording: Trace, model: keras.Model, choice: Any) -> str:
     names, _ = _names_and_run(choice)
     known = [r for r in model._flatten_layers() if r is choice or r.name in names[-1:]]
     choice = choice if names else choice.name
@@ -313,7 +319,7 @@ def _not_found(recording: Recording, model: keras.Model, choice: Any) -> str:
     return f"layer={choice!r} is not in the model {model.name!r}. {_candidates(recording)}"
 
 
-def _candidates(recording: Recording) -> str:
+def _candidates(recording: Trace) -> str:
     names = list(dict.fromkeys(run.name for run, _ in _features(recording)))
     if not names:
         return "The model has no layer that gives a map."

@@ -96,7 +96,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Aim:
+class ResolvedTarget:
     """A target settled for one model and one set of images.
 
     Attributes:
@@ -111,14 +111,14 @@ class Aim:
     detail: np.ndarray
     classes: bool
     _score: Callable[..., Any]
-    _settle: Callable[..., Any] | None = None
+    _resolve: Callable[..., Any] | None = None
 
-    def settled(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
+    def resolved(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
         """Return `detail` with what the outputs were to settle.
 
         What was predicted for an image is what its perturbed copies are then scored for.
         """
-        return detail if self._settle is None else self._settle(head, outputs, logits, detail)
+        return detail if self._resolve is None else self._resolve(head, outputs, logits, detail)
 
     def score(self, head: Head, outputs: Any, logits: Any, detail: Any) -> tuple[Any, Any]:
         """Compute scores (batch,) float32 and the classes explained (batch,), -1 where none."""
@@ -126,7 +126,9 @@ class Aim:
         return ops.cast(scores, "float32"), ops.cast(classes, "int32")
 
 
-def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Aim:
+def resolve_target(
+    target: Target, head: Head, labels: np.ndarray | None, count: int
+) -> ResolvedTarget:
     """Settle a target for a head and the probes.
 
     Args:
@@ -152,24 +154,29 @@ def aim(target: Target, head: Head, labels: np.ndarray | None, count: int) -> Ai
         return _in_region(target, head, labels, count, of)
     if callable(what):
         known = np.zeros(count, "int32") if labels is None else labels
-        return Aim(of, known, False, _calling(what, of))
+        return ResolvedTarget(of, known, False, _calling(what, of))
     if isinstance(what, str):
         return _named(what, head, labels, count, of)
     array = np.asarray(what)
     if array.dtype.kind in "iu" and array.ndim <= 1:
-        return Aim(of, _one_each(array, head, count), True, _class(of))
-    return Aim(of, _weights(array, head, count), False, _weighing(of))
+        return ResolvedTarget(of, _one_each(array, head, count), True, _class(of))
+    return ResolvedTarget(of, _weights(array, head, count), False, _weighing(of))
 
 
-def against_similar(aim: Aim, head: Head, count: int, strength: float) -> Aim:
+def against_similar(
+    target: ResolvedTarget, head: Head, count: int, strength: float
+) -> ResolvedTarget:
     """Take off the score of a class that of the `count` classes that score most alike."""
-    if not aim.classes or head.classes < 2:
+    if not target.classes or head.classes < 2:
         raise ValueError(
             "'finer_cam' compares classes by itself: target 'label', 'predicted' or class indices. "
             f"Received: another target, such as 'contrast', or a model whose output has shape "
             f"{head.shape}. Use 'grad_cam'."
         )
-    return replace(aim, _score=_less_similar(aim.of, min(count, head.classes - 1), strength))
+    return replace(
+        target,
+        _score=_less_similar(target.of, min(count, head.classes - 1), strength),
+    )
 
 
 def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
@@ -195,7 +202,7 @@ def _less_similar(of: Of, count: int, strength: float) -> Callable[..., Any]:
     return score
 
 
-def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
+def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> ResolvedTarget:
     nothing = np.full(count, -1, "int32")
     if labels is not None:
         labels = check_labels(labels, head)
@@ -206,7 +213,7 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
                 f"Received: an output of shape {head.shape}. Use 'predicted', the index of an "
                 "output, or an array of output weights."
             )
-        return Aim(of, nothing, False, _mean_of_values(of))
+        return ResolvedTarget(of, nothing, False, _mean_of_values(of))
     contrast = what == "contrast"
     if contrast and head.classes < 2:
         raise ValueError(
@@ -214,15 +221,15 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
             f"of shape {head.shape}. Use 'predicted' or an array of output weights."
         )
     if what == "predicted" or labels is None:
-        return Aim(of, nothing, not contrast, _class(of, contrast), _predicted(of))
+        return ResolvedTarget(of, nothing, not contrast, _class(of, contrast), _predicted(of))
     if labels.ndim == 2:
         if contrast:
             raise ValueError(
                 "target='contrast' needs one class a probe. Received: "
                 f"labels.shape={labels.shape}, several classes each. Use 'label' or 'predicted'."
             )
-        return Aim(of, labels.astype("float32"), False, _weighing(of))
-    return Aim(of, labels, not contrast, _class(of, contrast))
+        return ResolvedTarget(of, labels.astype("float32"), False, _weighing(of))
+    return ResolvedTarget(of, labels, not contrast, _class(of, contrast))
 
 
 def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
@@ -235,15 +242,17 @@ def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
 
 
 def _predicted(of: Of) -> Callable[..., Any]:
-    def settle(head: Head, outputs: Any, logits: Any, known: Any) -> Any:
+    def resolve(head: Head, outputs: Any, logits: Any, known: Any) -> Any:
         quantity = _over_positions(head.by_class(outputs, logits, of))
         found, known = ops.cast(ops.argmax(quantity, axis=-1), "int32"), ops.cast(known, "int32")
         return ops.where(known < 0, found, known)
 
-    return settle
+    return resolve
 
 
-def _in_region(target: Target, head: Head, labels: np.ndarray | None, count: int, of: Of) -> Aim:
+def _in_region(
+    target: Target, head: Head, labels: np.ndarray | None, count: int, of: Of
+) -> ResolvedTarget:
     """Settle one class an image, explained in a region of the output's positions."""
     positions = head.shape[:-1]
     if not positions or head.kind == "values":
@@ -261,7 +270,9 @@ def _in_region(target: Target, head: Head, labels: np.ndarray | None, count: int
     chosen = np.eye(head.classes)[_one_each(array, head, count)]
     chosen = chosen.reshape(count, *[1] * len(positions), -1)
     region = _region(target.region, positions, count)[..., None]
-    return Aim(of, (region * chosen).astype("float32"), False, _averaging(of), _where_predicted)
+    return ResolvedTarget(
+        of, (region * chosen).astype("float32"), False, _averaging(of), _where_predicted
+    )
 
 
 def _where_predicted(head: Head, outputs: Any, logits: Any, weights: Any) -> Any:

@@ -24,7 +24,7 @@ _PROBABILITIES: dict[str, Probabilities] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class LayerCall:
     """One run of one layer, as seen while a forward pass was recorded.
 
     In a functional model an operation, such as a sum, runs like a layer, and stands for one here.
@@ -49,10 +49,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Recording:
+class Trace:
     """The runs of a forward pass in the order in which they ended, and what came out."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[LayerCall, ...]
     input_shape: tuple[int, ...]
     output: int | None
     output_shape: tuple[int, ...]
@@ -63,37 +63,37 @@ class Recording:
         """How many axes images have, batch and channels among them."""
         return len(self.input_shape)
 
-    def producer(self, tensor: int | None) -> Run | None:
+    def producer(self, tensor: int | None) -> LayerCall | None:
         """Return the run that made a tensor: the innermost, since it ended first."""
         return next((r for r in self.runs if tensor is not None and r.gives == tensor), None)
 
-    def runs_of(self, layer: keras.layers.Layer | None) -> list[Run]:
+    def runs_of(self, layer: keras.layers.Layer | None) -> list[LayerCall]:
         """Return the runs of a layer."""
         return [run for run in self.runs if run.layer is layer]
 
-    def until(self, run: Run) -> tuple[Run, ...]:
+    def until(self, run: LayerCall) -> tuple[LayerCall, ...]:
         """Return the runs up to a run, and itself."""
         return self.runs[: self.runs.index(run) + 1]
 
-    def is_alias(self, run: Run) -> bool:
+    def is_alias(self, run: LayerCall) -> bool:
         """Tell whether a run only handed on what a run before it, or its input, had made."""
         return run.gives == run.takes or self.producer(run.gives) is not run
 
 
-def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Recording:
+def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Trace:
     """Trace `forward(*tensors) -> output`, which calls `model`, and note every run of a layer."""
-    found: list[Recording] = []
+    found: list[Trace] = []
 
     def look(*inputs: Any) -> None:
         notes = _Notes()
         with ExitStack() as stands:
             for layer in _running(model):
-                stands.enter_context(standing_in(layer, notes.running))
+                stands.enter_context(patched_call(layer, notes.running))
                 if probabilities(layer):
-                    stands.enter_context(standing_in(layer, notes.activating, "activation"))
+                    stands.enter_context(patched_call(layer, notes.activating, "activation"))
             output = forward(*inputs)
         found.append(
-            Recording(
+            Trace(
                 tuple(run for run in notes.runs if run.layer is not model),
                 tuple(arrays[0].shape),
                 notes.number(output),
@@ -118,7 +118,7 @@ class _Notes:
     """What is noted while one forward pass runs."""
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self.runs: list[LayerCall] = []
         self._within: list[keras.layers.Layer] = []
         self._counts: dict[int, int] = {}
         self._tensors: dict[int, tuple[int, Any]] = {}  # held, so that no id comes twice
@@ -161,7 +161,7 @@ class _Notes:
         gives = self.number(output)
         single = gives is not None
         self.runs.append(
-            Run(
+            LayerCall(
                 layer,
                 (*(outer.name for outer in self._within[1:]), layer.name),
                 run,
@@ -185,7 +185,7 @@ class _Notes:
 
 
 @contextmanager
-def standing_in(
+def patched_call(
     layer: keras.layers.Layer, stand: Stand, attribute: str | None = None
 ) -> Iterator[None]:
     """Put `stand(layer, original)` in the place of what a layer runs, for this thread only."""

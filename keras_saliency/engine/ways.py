@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.engine import backend
-from keras_saliency.engine.model_call import Call
-from keras_saliency.engine.target_layer import Place, reached
+from keras_saliency.engine.model_call import ModelCall
+from keras_saliency.engine.target_layer import TargetLayer, hooked
 
 
-def lies_between(call: Call, place: Place, *arrays: np.ndarray) -> bool:
+def lies_between(call: ModelCall, place: TargetLayer, *arrays: np.ndarray) -> bool:
     """Tell whether a place depends on the images, and the output on it.
 
     Args:
@@ -27,11 +27,11 @@ def lies_between(call: Call, place: Place, *arrays: np.ndarray) -> bool:
             def changed(output: Any, frame: int) -> Any:
                 return output + place.layout.from_map(points["layer"], frame, output.shape)
 
-            with reached(place, None, changed):
+            with hooked(place, None, changed):
                 return _total(call(images, *extras)), None
 
         def layer_of(points: dict[str, Any]) -> tuple[Any, None]:
-            with reached(place, None, lambda output, frame: output) as seen:
+            with hooked(place, None, lambda output, frame: output) as seen:
                 call(points["images"], *extras)
             return sum(map(_total, seen.outputs)), None
 

@@ -41,7 +41,7 @@ def each_copy(
         numbers = np.minimum(np.arange(done * size, (done + 1) * size), total - 1)
         samples, rows = np.divmod(numbers, batch)
         copies = np.stack([make(row, sample) for row, sample in zip(rows, samples, strict=True)])
-        answers = ask(*model.turned_to(copies.astype("float32"), rows), samples)
+        answers = ask(*model.with_batch(copies.astype("float32"), rows), samples)
         found = np.asarray(ops.convert_to_numpy(answers), "float64")
         real = total - done * size
         yield from zip(rows[:real], samples[:real], found[:real], strict=True)

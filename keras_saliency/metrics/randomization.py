@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_saliency.common.options import check_count, check_seed
 from keras_saliency.common.types import Array
-from keras_saliency.engine.model_call import Call
+from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.tracing import record
 from keras_saliency.metrics.sensitivity import (
     Explain,
@@ -108,7 +108,7 @@ def _from_the_top(model: keras.Model, images: Any) -> dict[str, list[Any]]:
     array, extras, form = inputs_of(images)
     first = [array[:1].astype("float32"), *(extra[:1] for extra in extras)]
     # Every layer counts, whichever output is taken.
-    recording = record(model, Call(model, form, output=0), *first)
+    recording = record(model, ModelCall(model, form, output=0), *first)
     found: dict[str, list[Any]] = {}
     taken: set[int] = set()
     layers = [run for run in recording.runs if isinstance(run.layer, keras.layers.Layer)]

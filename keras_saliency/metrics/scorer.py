@@ -17,8 +17,8 @@ from keras_saliency.common.types import Array
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Of
-from keras_saliency.engine.scored_model import Plan, ScoredModel, settle
-from keras_saliency.engine.state_guard import untouched
+from keras_saliency.engine.scored_model import Plan, ScoredModel, resolve
+from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.targets import Target, What
 
 _SCORES = Plan(frozenset({"scores"}))
@@ -71,9 +71,9 @@ def scorer(
         asked = replace(asked, what="label" if asked.what == "predicted" else asked.what)
     call = fitting(model, probes.form, probes.images, asked.output)
     extras = list(probes.extras.values())
-    with untouched(model):
-        setting = settle(call, probes.images, labels, asked, None, extras)
-    scored, detail = ScoredModel(setting, batch_size), setting.aim.detail
+    with preserve_state(model):
+        context = resolve(call, probes.images, labels, asked, None, extras)
+    scored, detail = ScoredModel(context, batch_size), context.target.detail
     size = min(batch_size, len(detail))
 
     def scores(copies: Any) -> Array:
@@ -84,14 +84,14 @@ def scorer(
                 f"Received: copies.shape={copies.shape}"
             )
         parts = []
-        with untouched(model):
+        with preserve_state(model):
             for start in range(0, len(copies), size):
                 # The last part is filled up, so that one trace serves all.
                 rows = np.minimum(np.arange(start, start + size), len(copies) - 1)
                 beside = [extra[rows] for extra in extras]
-                scored.attend(_SCORES, copies[rows], detail[rows], *beside)
-                parts.append(scored.told()[0]["scores"][: len(copies) - start])
-            scored.forget()
+                scored.set_batch(_SCORES, copies[rows], detail[rows], *beside)
+                parts.append(scored.fetch()[0]["scores"][: len(copies) - start])
+            scored.clear_batch()
         return np.concatenate(parts)
 
     return scores

@@ -11,7 +11,7 @@ import numpy as np
 from keras_saliency.attribution.explanation import Explanation
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
-from keras_saliency.data.inputs import Form, apart
+from keras_saliency.data.inputs import ModelInputs, apart
 from keras_saliency.data.probes import Probes
 from keras_saliency.metrics.localization import similarity
 
@@ -100,7 +100,7 @@ def class_sensitivity(
     return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
 
 
-def inputs_of(images: Any) -> tuple[Array, list[Array], Form]:
+def inputs_of(images: Any) -> tuple[Array, list[Array], ModelInputs]:
     """Return the images as an array, the model's other inputs, and the form they come in."""
     if isinstance(images, Probes):
         return images.images, list(images.extras.values()), images.form

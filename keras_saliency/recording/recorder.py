@@ -245,9 +245,9 @@ class Recorder:
         if self._thread is None or self._closed:
             return True
         self._see_to_the_worker()
-        reached = threading.Event()
-        self._queue.put(reached.set)
-        return reached.wait(timeout)
+        hooked = threading.Event()
+        self._queue.put(hooked.set)
+        return hooked.wait(timeout)
 
     def close(self) -> None:
         """Write what waits, end the thread and close the writer; a second call does nothing."""

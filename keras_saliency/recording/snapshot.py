@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from keras_saliency.attribution.explainer import Look
+    from keras_saliency.attribution.explainer import Evaluation
     from keras_saliency.engine.predictions import Predictions
 
 _NAME = 24  # letters of a predicted class on a tile, so that its probability is never cut off
@@ -48,7 +48,7 @@ class Snapshot:
 
     @classmethod
     def of(
-        cls, step: int, when: str, look: Look, said: Predictions, logs: dict[str, float]
+        cls, step: int, when: str, look: Evaluation, said: Predictions, logs: dict[str, float]
     ) -> Snapshot:
         """Put together what was seen and what the model says."""
         return cls(

@@ -11,11 +11,11 @@ from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.backend import runs_compiled
 from keras_saliency.engine.batching import with_fewer
-from keras_saliency.engine.passes import Setting
+from keras_saliency.engine.passes import ModelContext
 from keras_saliency.engine.predictor import Forward, chunks
 from keras_saliency.engine.scored_model import Plan, ScoredModel
-from keras_saliency.engine.state_guard import untouched
-from keras_saliency.engine.targets import Target, aim
+from keras_saliency.engine.state_guard import preserve_state
+from keras_saliency.engine.targets import Target, resolve_target
 from keras_saliency.methods.saliency import saliency
 from keras_saliency.shortcuts.experiment import Shortcuts
 
@@ -34,32 +34,32 @@ class AssessedModel:
             takes more than images or videos.
     """
 
-    def __init__(self, setting: Setting, batch_size: int) -> None:
-        if setting.head.kind == "values":
+    def __init__(self, context: ModelContext, batch_size: int) -> None:
+        if context.head.kind == "values":
             raise ValueError(
                 "shortcuts= needs a model that gives probabilities of classes. Received: "
-                f"model={setting.model.name!r}, a model for values (regression), which has no "
+                f"model={context.model.name!r}, a model for values (regression), which has no "
                 "classes whose pictures could be compared. Leave it out."
             )
-        if np.prod(setting.head.shape[:-1], dtype=int) > 1:
+        if np.prod(context.head.shape[:-1], dtype=int) > 1:
             raise ValueError(
                 "shortcuts= needs a model of one answer an image. Received: "
-                f"model={setting.model.name!r}, whose output of shape {setting.head.shape} has a "
+                f"model={context.model.name!r}, whose output of shape {context.head.shape} has a "
                 "class at every position (segmentation): there the background is an answer "
                 "itself, and nothing to be swapped. Leave it out."
             )
-        if setting.call.form.names[1:] or setting.recording.input_rank not in (4, 5):
+        if context.call.form.names[1:] or context.recording.input_rank not in (4, 5):
             raise ValueError(
                 "shortcuts= needs a model of images or videos alone, (batch, [frames,] height, "
-                f"width, channels). Received: model={setting.model.name!r}, whose inputs are "
+                f"width, channels). Received: model={context.model.name!r}, whose inputs are "
                 "signals, or more than images. Leave it out."
             )
-        labelled = aim(Target("label"), setting.head, np.zeros(1, "int64"), 1)
-        self._setting = replace(setting, aim=labelled)
-        self._scored = ScoredModel(self._setting, batch_size)
+        labelled = resolve_target(Target("label"), context.head, np.zeros(1, "int64"), 1)
+        self._context = replace(context, target=labelled)
+        self._scored = ScoredModel(self._context, batch_size)
         self._batch_size = batch_size
         self._traced = 0  # how many at once went through the model when it was last asked for spots
-        self._forward = Forward(self._setting)
+        self._forward = Forward(self._context)
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
         """Compare donors and receivers with the model and the probes, before training.
@@ -89,7 +89,7 @@ class AssessedModel:
             )
 
     def _check_labels(self, shortcuts: Shortcuts) -> None:
-        head = self._setting.head
+        head = self._context.head
         if shortcuts.label_count is not None and (
             head.kind != "sigmoid" or head.shape[-1] != shortcuts.label_count
         ):
@@ -114,20 +114,20 @@ class AssessedModel:
 
         Plain saliency: over many noisy copies of an image the gap of the mark comes out the same.
         """
-        labels = labels % self._setting.head.classes  # One is lacking where it would be.
+        labels = labels % self._context.head.classes  # One is lacking where it would be.
 
         def attempt(at_once: int) -> np.ndarray:
             found = []
-            model = self._setting.model
+            model = self._context.model
             is_traced = at_once == self._traced and runs_compiled(model)
-            with untouched(model, is_traced=is_traced):
+            with preserve_state(model, is_traced=is_traced):
                 for rows in chunks(len(images), at_once):
-                    batch = self._scored.attend(
+                    batch = self._scored.set_batch(
                         _SPOTS, np.asarray(images[rows], "float32"), labels[rows].astype("int32")
                     )
                     maps = saliency(self._scored, batch)
                     found.append(ops.convert_to_numpy(maps))
-                self._scored.forget()
+                self._scored.clear_batch()
             self._traced = at_once
             return np.concatenate(found)[: len(images)]
 

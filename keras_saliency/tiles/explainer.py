@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.attribution.explainer import Explainer, Look
+from keras_saliency.attribution.explainer import Evaluation, Explainer
 from keras_saliency.common.types import Array
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.output_head import Head
@@ -36,12 +36,12 @@ class TileExplainer(Explainer):
         super().__init__(model, probes, *settings)
         self._tiles = probes
         probes.mapped(self.head)
-        self._forward = Forward(self.setting)
+        self._forward = Forward(self.context)
 
-    def look(self, **options: Any) -> Look:
+    def evaluate(self, **options: Any) -> Evaluation:
         """Explain the tiles that get maps, and ask for the probabilities of all, part by part."""
         parts = [self._forward.probabilities(part) for part in self._tiles.parts()]
-        look = super().look(**options)
+        look = super().evaluate(**options)
         return replace(look, tiles=np.concatenate(parts).astype(np.float32))
 
 

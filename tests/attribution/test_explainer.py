@@ -287,7 +287,7 @@ def test_what_a_compiled_layer_does_in_python_is_undone_at_every_look(photos):
     ran.clear()
     np.random.seed(3)
     for _ in range(3):
-        watch.look()
+        watch.evaluate()
     assert len(ran) == 3
     assert len(set(ran)) == 1  # the stream is where it was
     assert (layer.count, layer.seen) == (7, {"names": ["before"]})
@@ -328,14 +328,14 @@ def test_a_method_may_write_into_its_array_again(classifier, photos):
 
     watch = explainer(classifier(), photos(3), [counting])
     maps[:] = 0
-    first, second = watch.look(), watch.look()
+    first, second = watch.evaluate(), watch.evaluate()
     assert (first.maps["counting"] == 1).all()
     assert (second.maps["counting"] == 2).all()
 
 
 def test_all_that_a_look_finds_comes_from_the_device_in_one_copy(classifier, photos, monkeypatch):
     watch = explainer(classifier(), photos(3), ["saliency", "grad_cam", "layer_cam"])
-    watch.look()
+    watch.evaluate()
     copied = []
     convert = keras.ops.convert_to_numpy
 
@@ -344,7 +344,7 @@ def test_all_that_a_look_finds_comes_from_the_device_in_one_copy(classifier, pho
         return convert(tensor)
 
     monkeypatch.setattr(keras.ops, "convert_to_numpy", noting)
-    look = watch.look()
+    look = watch.evaluate()
     assert sum(copied) == 1
     assert set(look.maps) == {"saliency", "grad_cam", "layer_cam"}
 
@@ -366,7 +366,7 @@ def test_the_second_look_traces_nothing_and_sees_the_new_weights(photos):
     for seed in range(4):
         weights = np.random.default_rng(seed).normal(size=(35, 2)).astype("float32")
         model.layers[-1].kernel.assign(weights)
-        found = watch.look().maps["saliency"]
+        found = watch.evaluate().maps["saliency"]
         counts.append(len(traces))
         wanted = np.abs(weights[:, 1]).reshape(5, 7)
         np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), rtol=1e-5)
@@ -375,7 +375,7 @@ def test_the_second_look_traces_nothing_and_sees_the_new_weights(photos):
 
 def test_many_methods_at_once_give_what_each_gives_alone(classifier, photos):
     model, images = classifier(), photos(3)
-    look = explainer(model, images, BY_GRADIENTS, target=2).look()
+    look = explainer(model, images, BY_GRADIENTS, target=2).evaluate()
     assert not look.errors
     for name in BY_GRADIENTS:
         alone = explain(model, images, name, target=2).maps
@@ -394,7 +394,7 @@ def test_a_method_of_ones_own_runs_at_every_look_beside_those_in_the_pass(classi
     watch = explainer(model, images, ["grad_cam", own, "saliency", "eigen_cam"], target=1)
     rehearsed = len(ran)
     for turn in (1, 2):
-        maps = watch.look().maps
+        maps = watch.evaluate().maps
         assert list(maps) == ["grad_cam", "own", "saliency", "eigen_cam"]
         np.testing.assert_allclose(maps["own"], (rehearsed + turn) * maps["saliency"], rtol=1e-5)
     for name in ("grad_cam", "eigen_cam"):
@@ -411,7 +411,7 @@ def test_a_method_that_fails_leaves_the_others_alone(classifier, photos):
             raise RuntimeError("on purpose")
         return model.input_gradients(images)[..., 0]
 
-    look = explainer(classifier(), photos(3), ["saliency", fails_later]).look()
+    look = explainer(classifier(), photos(3), ["saliency", fails_later]).evaluate()
     assert list(look.maps) == ["saliency"]
     assert str(look.errors["fails_later"]) == "on purpose"
 

@@ -102,13 +102,13 @@ class Batches(keras.utils.PyDataset):
 
 
 def test_a_pydataset_is_read_by_index_and_its_generators_stay():
-    dataset, untouched = Batches(), Batches()
+    dataset, stateless_copy = Batches(), Batches()
     np.random.seed(0)
     expected = np.random.get_state()[1].tolist()
     probes = Probes.from_dataset(dataset, per_class=2)
     assert probes.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert [number % 3 for number in numbers(probes)] == probes.labels.tolist()
-    assert dataset.rng.random() == untouched.rng.random()
+    assert dataset.rng.random() == stateless_copy.rng.random()
     assert np.random.get_state()[1].tolist() == expected
 
 

@@ -43,13 +43,16 @@ def test_every_variable_is_read_anew_at_each_call():
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(np.random.rand(8, 9, 13, 3), np.arange(8) % 3, verbose=0)
     watch = explainer(model, ["gradient_x_input", "hires_cam"])
-    watch.look()
+    watch.evaluate()
     moved = 0
     for variable in model.weights:
-        before = watch.look()
+        before = watch.evaluate()
         drawn = np.random.default_rng(3).random(variable.shape).astype("float32")
         variable.assign(ops.convert_to_numpy(variable) + 0.3 * drawn)
-        after, fresh = watch.look(), explainer(model, ["gradient_x_input", "hires_cam"]).look()
+        after, fresh = (
+            watch.evaluate(),
+            explainer(model, ["gradient_x_input", "hires_cam"]).evaluate(),
+        )
         np.testing.assert_allclose(after.scores, fresh.scores, rtol=1e-5)
         for name, maps in after.maps.items():
             np.testing.assert_allclose(maps, fresh.maps[name], atol=1e-5 * np.abs(maps).max())
@@ -70,14 +73,14 @@ def test_jax_compiles_nothing_after_the_first_look():
     monitoring.register_event_duration_secs_listener(note)
     model = model_with_everything()
     watch = explainer(model)
-    watch.look()
+    watch.evaluate()
     assert compilations
     for scale in (0.5, 2.0):
         for variable in model.weights:
             variable.assign(scale * variable)
         ops.convert_to_numpy(variable)
         compilations.clear()
-        watch.look()
+        watch.evaluate()
         assert compilations == []
 
 
@@ -117,7 +120,7 @@ def test_what_jax_compiles_holds_no_weight(monkeypatch):
         baked_in = jax.make_jaxpr(lambda images: model(images))(np.zeros((1, 9, 13, 3), "float32"))
     assert max(map(np.size, constants(baked_in))) >= kernel
     monkeypatch.setattr(jax, "jit", noting)
-    found = explainer(model, [*METHODS, "rise", "ablation_cam"]).look()
+    found = explainer(model, [*METHODS, "rise", "ablation_cam"]).evaluate()
     assert not found.errors
     assert len(sizes) > 3
     assert max(sizes) < 9
@@ -151,7 +154,7 @@ def test_torch_keeps_no_graph_and_leaves_gradients_alone():
     assert any(wanting)
     assert not all(wanting)
     before = len(graphs())
-    found = explainer(model, [*METHODS, "occlusion", without_graph]).look()
+    found = explainer(model, [*METHODS, "occlusion", without_graph]).evaluate()
     assert not found.errors
     assert len(graphs()) == before
     assert [one.requires_grad for one in parameters] == wanting

@@ -10,7 +10,7 @@ from keras import layers as kl
 
 from keras_saliency import explain
 from keras_saliency.engine.feature_layout import Layout
-from keras_saliency.engine.target_layer import Place, reached
+from keras_saliency.engine.target_layer import TargetLayer, hooked
 
 
 def forward(model, images):
@@ -282,9 +282,9 @@ def test_interception_is_bound_to_its_thread(photos):
     layer = kl.Conv2D(2, 1, name="conv")
     images = photos(1, (3, 4, 3))
     plain = forward(layer, images)
-    place = Place(layer, "conv", (0,), plain.shape, "float32", Layout())
+    place = TargetLayer(layer, "conv", (0,), plain.shape, "float32", Layout())
     theirs = []
-    with reached(place, None, lambda output, frame: output + 1) as seen:
+    with hooked(place, None, lambda output, frame: output + 1) as seen:
         thread = threading.Thread(target=lambda: theirs.append(forward(layer, images)))
         thread.start()
         thread.join()

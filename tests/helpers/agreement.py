@@ -127,7 +127,7 @@ def explained(model):
     size = np.roll(model.input_shape[1:], -front)
     images = bright * np.random.default_rng(2).random((3, *size), "float32")
     chosen = [method(name) for name in serving(model)]
-    found = Explainer(model, Probes(images), chosen, Target([1, 0, 1]), None, 8).look()
+    found = Explainer(model, Probes(images), chosen, Target([1, 0, 1]), None, 8).evaluate()
     for name, error in found.errors.items():
         raise RuntimeError(name) from error
     return {**found.maps, "scores": found.scores, "outputs": found.outputs}

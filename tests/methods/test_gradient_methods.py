@@ -403,7 +403,7 @@ def test_a_map_is_that_of_its_image_alone_at_every_look(classifier, photos, meth
     model = transformer() if method == "attention_rollout" else classifier()
     images = photos(3) * np.array([1.0, 100.0, 1.0], "float32")[:, None, None, None]
     watch = Explainer(model, Probes(images), [method], Target([2, 0, 3]), None, 2)
-    first, second = (watch.look().maps[method] for _ in range(2))
+    first, second = (watch.evaluate().maps[method] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.any()
     for index, target in enumerate((2, 0, 3)):

@@ -97,7 +97,7 @@ def test_the_same_weights_give_the_same_map_at_every_look(classifier, photos, me
     before = np.random.get_state()[1].copy()
     probes, target = Probes(photos(2)), Target(1)
     watch = explainer.Explainer(classifier(), probes, [chosen], target, None, 32)
-    first, second = (watch.look().maps[method] for _ in range(2))
+    first, second = (watch.evaluate().maps[method] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
@@ -180,7 +180,7 @@ def test_nothing_is_shown_for_what_is_quick_or_asked_by_the_callback(photos, cap
     explain(model, photos(3, SIZE), method, target=1)
     monkeypatch.setattr(progress, "PATIENCE", 0.0)
     probes = Probes(photos(3, SIZE))
-    explainer.Explainer(model, probes, [method], Target(1), None, 32).look()
+    explainer.Explainer(model, probes, [method], Target(1), None, 32).evaluate()
     assert capsys.readouterr().out == ""
 
 
