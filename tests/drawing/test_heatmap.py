@@ -260,9 +260,9 @@ class TestFigure:
 
     def test_pyplot_keras_and_tensorflow_stay_unloaded(self):
         code = (
-            "import sys, numpy as np; from keras_saliency import render;"
+            "import sys, numpy as np; from keras_saliency.drawing import heatmap;"
             "loaded = 'matplotlib.figure' in sys.modules;"
-            "render.figure(np.zeros((1, 9, 9, 3), np.uint8), np.ones((1, 2, 2)), ['a']);"
+            "heatmap.figure(np.zeros((1, 9, 9, 3), np.uint8), np.ones((1, 2, 2)), ['a']);"
             "names = ('matplotlib.pyplot', 'keras', 'tensorflow');"
             "print(loaded, [name for name in names if name in sys.modules])"
         )

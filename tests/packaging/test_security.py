@@ -70,7 +70,7 @@ def test_models_are_loaded_in_the_safe_mode_of_keras():
 
 def test_the_page_puts_no_text_into_the_document_as_markup():
     scripts = sorted(PACKAGE.rglob("static/*.js"))
-    assert {"board", "report"} == {path.parts[-3] for path in scripts}
+    assert {"tensorboard", "report"} == {path.parts[-3] for path in scripts}
     markup = re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc"
     )
