@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable
@@ -13,18 +14,41 @@ from typing import Any
 import numpy as np
 
 
-def check_count(value: Any, name: str, least: int = 1) -> None:
-    """Refuse what is no whole number from `least`."""
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """Return a whole number from `least`, or raise a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer from {least}. Received: {name}={value!r}")
+    return int(value)
+
+
+def check_number(value: Any, name: str, low: float = 0.0, high: float = 1.0) -> float:
+    """Return a finite number from `low` to `high`, or raise a ValueError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        upper = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g}"
+        raise ValueError(f"{name} must be a number {upper}. Received: {name}={value!r}")
+    return float(value)
+
+
+def check_sizes(value: Any, name: str, grid: tuple[int, ...]) -> tuple[int, ...]:
+    """Return one length for each axis of `grid`, none longer than the axis, or raise."""
+    sizes = value if isinstance(value, tuple | list) else (value,) * len(grid)
+    fits = len(sizes) == len(grid) and all(
+        isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= length
+        for size, length in zip(sizes, grid, strict=False)
+    )
+    if not fits:
         raise ValueError(
-            f"`{name}` must be a whole number from {least}. Received: {name}={value!r}"
+            f"{name} must be an integer, or one for each of the image's axes, from 1 to the "
+            f"image's size {grid}. Received: {name}={value!r}"
         )
+    return tuple(sizes)
 
 
 def check_switch(value: Any, name: str) -> None:
     """Refuse what is neither True nor False: "no" would count as yes."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+        raise TypeError(f"{name} must be True or False. Received: {name}={value!r}")
 
 
 def check_share(value: Any, name: str) -> None:
@@ -33,7 +57,7 @@ def check_share(value: Any, name: str) -> None:
         return
     if not isinstance(value, float | np.floating) or not 0 < value < 1:
         raise ValueError(
-            f"`{name}` must be a share above 0 and below 1, as 0.05 for 5 percent, or None. "
+            f"{name} must be a share above 0 and below 1, as 0.05 for 5 percent, or None. "
             f"Received: {name}={value!r}"
         )
 

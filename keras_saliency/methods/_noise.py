@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_saliency import methods
-from keras_saliency.common.options import check_count, check_seed, check_share
+from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.methods._perturbations import each_copy, seeded
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def moments(
     Without a base that is the gradient at the image, (batch, height, width, channels), signed;
     else the maps of the base, (batch, h, w).
     """
-    check_count("samples", samples)
-    check_share("noise", noise, high=math.inf)
-    check_seed(seed)
+    check_count(samples, "samples")
+    check_number(noise, "noise", high=math.inf)
+    check_count(seed, "seed", least=0)
     clean = ops.convert_to_numpy(images)
     axes = tuple(range(1, clean.ndim))
     deviations = noise * (clean.max(axis=axes) - clean.min(axis=axes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from keras import ops
 
-from keras_saliency.common.options import check_share
+from keras_saliency.common.validation import check_number
 
 if TYPE_CHECKING:
     from keras_saliency.engine.scored_model import ScoredModel
@@ -57,7 +57,7 @@ def attention_rollout(
     """
     if token not in (None, "class", "mean"):
         raise ValueError(f"token must be 'class', 'mean' or None. Received: token={token!r}")
-    check_share("residual", residual)
+    check_number(residual, "residual")
     attention = model.attentions(images)
     count = attention.shape[-1]
     size = _grid(model, images, count) if grid is None else _checked(grid, count)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_count, check_share
 from keras_saliency.common.resampling import blurred
+from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.methods._perturbations import along_path
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def blur_integrated_gradients(
         >>> ks.explain(net, np.ones((1, 4, 6, 3)), "blur_integrated_gradients").maps.shape
         (1, 4, 6)
     """
-    check_count("steps", steps)
-    check_share("sigma", sigma, high=math.inf)
+    check_count(steps, "steps")
+    check_number(sigma, "sigma", high=math.inf)
     sharp = ops.convert_to_numpy(images).astype("float64")
     axes = sharp.ndim - 2
 

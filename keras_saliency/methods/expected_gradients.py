@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_count, check_seed
+from keras_saliency.common.validation import check_count
 from keras_saliency.methods._perturbations import along_path
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def expected_gradients(
         >>> ks.explain(net, np.ones((1, 4, 6, 3)), "expected_gradients").maps.shape
         (1, 4, 6)
     """
-    check_count("samples", samples)
-    check_seed(seed)
+    check_count(samples, "samples")
+    check_count(seed, "seed", least=0)
     ends = ops.convert_to_numpy(images).astype("float64")
     given = None if baselines is None else _checked(baselines, ends.shape[1:])
     random = np.random.default_rng(seed)

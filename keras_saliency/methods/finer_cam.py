@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras import ops
 
-from keras_saliency.common.options import check_count, check_share
+from keras_saliency.common.validation import check_count, check_number
 
 if TYPE_CHECKING:
     from keras_saliency.engine.scored_model import ScoredModel
@@ -49,8 +49,8 @@ def finer_cam(
         >>> ks.explain(net, np.ones((1, 8, 12, 3)), "finer_cam").maps.shape
         (1, 6, 10)
     """
-    check_count("similar", similar)
-    check_share("strength", strength)
+    check_count(similar, "similar")
+    check_number(strength, "strength")
     activations = model.activations(images)
     gradients = model.against_similar(similar, strength).layer_gradients(images)
     axes = tuple(range(1, len(gradients.shape) - 1))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_count
 from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.common.validation import check_count
 from keras_saliency.methods._perturbations import along_path
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def integrated_gradients(
         >>> ks.explain(net, np.ones((1, 4, 6, 3)), "integrated_gradients").maps.shape
         (1, 4, 6)
     """
-    check_count("steps", steps)
+    check_count(steps, "steps")
     ends = ops.convert_to_numpy(images).astype("float64")
     begins = baselines(ends, baseline)
     ways = ends - begins

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_sizes
 from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.common.validation import check_sizes
 from keras_saliency.methods._perturbations import scores_of_copies
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def occlusion(
     shown = ops.convert_to_numpy(images)
     grid = shown.shape[1:-1]
     default = tuple(max(1, round(length / 8)) for length in grid)
-    sizes = default if patch is None else check_sizes("patch", patch, grid)
+    sizes = default if patch is None else check_sizes(patch, "patch", grid)
     half = tuple(-(-size // 2) for size in sizes)
-    strides = half if stride is None else check_sizes("stride", stride, grid)
+    strides = half if stride is None else check_sizes(stride, "stride", grid)
     covers = baselines(shown, baseline)
     patches = list(itertools.product(*map(_spans, grid, sizes, strides)))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_count, check_seed, check_share, check_sizes
 from keras_saliency.common.resampling import Baseline, along_axes, baselines, interpolation
+from keras_saliency.common.validation import check_count, check_number, check_sizes
 from keras_saliency.methods._perturbations import each_copy, seeded
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def rise(
         >>> ks.explain(net, np.ones((1, 4, 6, 3)), quick).maps.shape
         (1, 4, 6)
     """
-    check_count("samples", samples)
-    check_share("share", share)
-    check_seed(seed)
+    check_count(samples, "samples")
+    check_number(share, "share")
+    check_count(seed, "seed", least=0)
     shown = ops.convert_to_numpy(images).astype("float64")
     grid = shown.shape[1:-1]
-    coarse = check_sizes("cells", cells, grid)
+    coarse = check_sizes(cells, "cells", grid)
     hidden = baselines(shown, baseline)
 
     @functools.lru_cache(maxsize=model.batch_size + 1)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_count
 from keras_saliency.common.resampling import resized
+from keras_saliency.common.validation import check_count
 from keras_saliency.methods._perturbations import scores_of_copies
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def score_cam(
         (1, 6, 10)
     """
     if top_k is not None:
-        check_count("top_k", top_k)
+        check_count(top_k, "top_k")
     shown = ops.convert_to_numpy(images)
     activations = ops.convert_to_numpy(model.activations(images)).astype("float64")
     axes = tuple(range(1, activations.ndim - 1))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.options import check_count
 from keras_saliency.common.resampling import Baseline, baselines
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_count
 from keras_saliency.metrics.scorer import Scores, matched, places, score
 
 
@@ -113,6 +113,6 @@ def deletion(
 def _curve(scores: Scores, before: Array, after: Array, maps: Array, steps: int) -> Curve:
     """Go from one image to another, pixel by pixel in the order of the map."""
     pixels, order = maps[0].size, places(maps)[..., None]
-    counts = np.rint(np.linspace(0, pixels, check_count("steps", steps) + 1))
+    counts = np.rint(np.linspace(0, pixels, check_count(steps, "steps") + 1))
     found = [score(scores, np.where(order < count, after, before)) for count in counts]
     return Curve(counts / pixels, np.stack(found, axis=1))

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.options import check_count, check_seed
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_count
 from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.tracing import record
 from keras_saliency.metrics.sensitivity import (
@@ -81,11 +81,11 @@ def model_randomisation(
         >>> model_randomisation(explain, net, np.ones((2, 8, 12, 3)), 1).layers
         ('head', 'conv')
     """
-    random = np.random.default_rng(check_seed(seed))
+    random = np.random.default_rng(check_count(seed, "seed", least=0))
     original = maps_of(explain(model, images, target=targets))
     weights = _from_the_top(model, images)
     names = list(weights)
-    count = len(names) if looks is None else min(check_count("looks", looks), len(names))
+    count = len(names) if looks is None else min(check_count(looks, "looks"), len(names))
     ends = np.rint(np.linspace(0, len(names), count + 1)[1:]).astype(int)
     found, done = [], 0
     with _put_back([weight for own in weights.values() for weight in own]):

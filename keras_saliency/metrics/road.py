@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.options import check_seed, check_share
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.metrics.scorer import Scores, matched, places, score
 
 _PRECISE = 1e-3  # of the first residual: finer differences drown in the noise
@@ -74,11 +74,11 @@ def road(
         ((1, 4), (1,))
     """
     images, maps = matched(images, maps)
-    removed = [check_share("shares", share) for share in shares]
+    removed = [check_number(share, "shares") for share in shares]
     if not removed or not all(0 < share < 1 for share in removed):
         raise ValueError(f"shares must lie between 0 and 1. Received: shares={shares!r}")
-    order = places(maps, check_seed(seed))
-    spread = check_share("noise", noise, high=np.inf) * np.ptp(images, axis=_after_batch(images))
+    order = places(maps, check_count(seed, "seed", least=0))
+    spread = check_number(noise, "noise", high=np.inf) * np.ptp(images, axis=_after_batch(images))
     random = np.random.default_rng(seed)
     noisy = spread.reshape(-1, *[1] * (images.ndim - 1)) * random.standard_normal(images.shape)
 

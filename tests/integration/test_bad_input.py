@@ -153,7 +153,7 @@ WRONG = {
     "no batches": (watch(every="0 batches"), ValueError, ["from 1", "every='0 batches'"]),
     "no batch_size": (watch(batch_size=None), ValueError, ["from 1", "batch_size=None"]),
     "batch_size as text": (watch(batch_size="32"), ValueError, ["from 1", "batch_size='32'"]),
-    "half a batch": (watch(batch_size=0.5), ValueError, ["whole number", "batch_size=0.5"]),
+    "half a batch": (watch(batch_size=0.5), ValueError, ["an integer", "batch_size=0.5"]),
     "overhead in percent": (watch(max_overhead=5), ValueError, ["0.05 for", "max_overhead=5"]),
     "no overhead at all": (watch(max_overhead=0.0), ValueError, ["above 0", "max_overhead=0.0"]),
     "all of the time": (watch(max_overhead=1.0), ValueError, ["below 1", "max_overhead=1.0"]),
@@ -258,12 +258,12 @@ WRONG = {
     "a seed in words": (
         lambda: ks.Probes.from_dataset([PAIR], seed="a"),
         ValueError,
-        ["whole number from 0", "seed='a'"],
+        ["an integer from 0", "seed='a'"],
     ),
     "a seed below zero": (
         lambda: ks.Probes.from_dataset([PAIR], seed=-1),
         ValueError,
-        ["whole number from 0", "seed=-1"],
+        ["an integer from 0", "seed=-1"],
     ),
     "empty elements": (
         lambda: ks.Probes.from_dataset([()]),
