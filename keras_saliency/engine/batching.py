@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_saliency.engine.backend import is_out_of_memory
+from keras_saliency.engine import backend
 
 Answer = TypeVar("Answer")
 
@@ -40,4 +40,4 @@ def with_fewer(attempt: Callable[[int], Answer], count: int) -> tuple[Answer, in
 
 def may_do_with_fewer(error: Exception, count: int) -> bool:
     """Tell whether what failed with `count` images at once may not fail with fewer."""
-    return count > 1 and is_out_of_memory(error)
+    return count > 1 and backend.is_out_of_memory(error)
