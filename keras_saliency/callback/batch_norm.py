@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from keras_saliency.engine.keras_private import flatten_layers
+
 
 class Settling:
     """Counts the steps since a training began.
@@ -36,7 +38,7 @@ def _optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None:
 def _fresh_momentum(model: keras.Model) -> float:
     """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
     found = [0.0]
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.built:
             mean = keras.ops.convert_to_numpy(layer.moving_mean)
             spread = keras.ops.convert_to_numpy(layer.moving_variance)

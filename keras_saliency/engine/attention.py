@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.tracing import patched_call
 
 _ATTENTION = (
@@ -37,7 +38,7 @@ def met_attention(model: keras.Model) -> Iterator[list[Any]]:
         return call
 
     with ExitStack() as stands:
-        for layer in model._flatten_layers():
+        for layer in flatten_layers(model):
             if isinstance(layer, _ATTENTION):
                 stands.enter_context(patched_call(layer, noting))
         yield found

@@ -1,13 +1,78 @@
-"""All that this package takes from Keras's private API; no other file touches it.
+"""All that this package takes from Keras's private API: no other file touches it.
 
-Each function was checked on Keras 3.13 and 3.15.
+Each use names the versions on which it was checked; the first is the lowest that is supported.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import keras
+from keras.src.ops import nn, numpy  # 3.13, 3.15: operations have no public classes
+
+# Operations between layers that only move axes; and those that make a map of maps, cell by cell.
+REORDERING = (numpy.Transpose, numpy.Moveaxis, numpy.Swapaxes)
+ELEMENTWISE = (numpy.Add, numpy.Multiply, numpy.Maximum, nn.Relu, nn.Relu6, nn.Gelu, nn.Silu)
+
+# Name of the method of a graph that casts its inputs to the declared types; 3.13, 3.15.
+CONVERT_INPUTS = "_convert_inputs_to_tensors"
 
 
-def flatten_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """List a layer and all layers within it, outer ones first."""
-    return list(layer._flatten_layers())
+def flatten_layers(
+    layer: keras.layers.Layer, *, include_self: bool = True
+) -> list[keras.layers.Layer]:
+    """List all layers within a layer, outer ones first, behind the layer itself."""
+    return list(layer._flatten_layers(include_self=include_self))  # 3.13, 3.15
+
+
+def sublayers(layer: keras.layers.Layer) -> list[Any]:
+    """List what a layer is made of: in a graph operations too, in the order in which they run."""
+    return list(getattr(layer, "operations", None) or layer._layers)  # 3.13, 3.15
+
+
+def graph_of(layer: keras.layers.Layer) -> Any:
+    """Return the graph that a layer runs, if it runs one: a Sequential model holds a functional."""
+    graph = getattr(layer, "_functional", None) or layer  # 3.13, 3.15
+    return graph if hasattr(graph, CONVERT_INPUTS) else None
+
+
+def inputs_by_name(model: keras.Model) -> dict[str | int, Any] | None:
+    """Return a model's symbolic inputs if it takes them as a dict, or None."""
+    struct = getattr(model, "_inputs_struct", None)  # 3.13, 3.15
+    return dict(struct) if isinstance(struct, dict) else None
+
+
+def node_of(tensor: Any) -> Any:
+    """Return the node of a functional model's graph that made a symbolic tensor."""
+    history = tensor._keras_history  # 3.13, 3.15, as the next
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def followers(node: Any) -> list[Any]:
+    """List the nodes that take what a node makes."""
+    return [n for n in node.operation._outbound_nodes if node in n.parent_nodes]  # 3.13, 3.15
+
+
+@contextmanager
+def nodes_kept(model: keras.Model) -> Iterator[None]:
+    """Drop the nodes by which a symbolic call notes itself in a graph around the model."""
+    nodes = list(model._inbound_nodes)  # 3.13, 3.15
+    yield
+    model._inbound_nodes[:] = nodes
+
+
+def loss_options(loss: keras.losses.Loss) -> dict[str, Any]:
+    """Return the options of a loss, those with which it calls its function among them."""
+    return vars(loss) | getattr(loss, "_fn_kwargs", {})  # 3.13, 3.15
+
+
+def is_of_keras(value: Any) -> bool:
+    """Tell whether an object's class is one of Keras's own."""
+    return type(value).__module__.startswith("keras.src.")  # 3.13, 3.15
+
+
+def seed_generator_of(layer: Any) -> Any:
+    """Return the seeds of a layer that also works in `tf.data`, where it runs on TensorFlow."""
+    return layer._get_seed_generator(layer.backend._backend)  # 3.13, 3.15

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_saliency.data.inputs import ALONE, ModelInputs
+from keras_saliency.engine.keras_private import followers, inputs_by_name, node_of, nodes_kept
 from keras_saliency.engine.model_inputs import entering, floats_kept, takes_channels_first
 from keras_saliency.engine.tracing import Trace
 
@@ -40,10 +41,8 @@ class ModelCall:
         if self.model.built:
             return
         given = [keras.KerasTensor((None, *one.shape[1:]), one.dtype) for one in (images, *extras)]
-        nodes = list(self.model._inbound_nodes)
-        self.model(self._together(given[0], tuple(given[1:])), training=False)
-        # A symbolic call notes itself as a node of some outer graph, of which there is none.
-        self.model._inbound_nodes[:] = nodes
+        with nodes_kept(self.model):
+            self.model(self._together(given[0], tuple(given[1:])), training=False)
 
     @property
     def loss(self) -> Any:
@@ -77,8 +76,8 @@ class ModelCall:
         output = outputs[self._place(_names_of(self.model, self.model.output))]
         names = self.form.names
         image = inputs[self.form.image] if names else next(iter(inputs.values()))
-        after = _walk(_node(image), _followers)
-        before = _walk(_node(output), lambda node: node.parent_nodes)
+        after = _walk(node_of(image), followers)
+        before = _walk(node_of(output), lambda node: node.parent_nodes)
         between = {id(node.operation) for node in after} & {id(node.operation) for node in before}
         kept = [run for run in recording.runs if id((*run.within, run.layer)[1]) in between]
         return replace(recording, runs=tuple(kept))
@@ -156,10 +155,12 @@ def fitting(
 
 def _inputs_of(model: keras.Model) -> dict[str | int, Any]:
     """The symbolic inputs of a model by name; empty where it has none."""
-    struct = getattr(model, "_inputs_struct", None)
-    if isinstance(struct, dict):
-        return dict(struct)
-    return {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
+    named = inputs_by_name(model)
+    return (
+        named
+        if named is not None
+        else {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
+    )
 
 
 def _names_of(model: keras.Model, outputs: Any) -> list[str]:
@@ -178,7 +179,7 @@ def _known_names(
 ) -> ModelInputs:
     """Check the names of the inputs, or name those that were given by their places."""
     if isinstance(form.names[0], int):
-        if len(form.names) != len(wanted) or isinstance(model._inputs_struct, dict):
+        if len(form.names) != len(wanted) or inputs_by_name(model) is not None:
             raise ValueError(
                 f"The model {model.name!r} has the inputs {', '.join(map(repr, wanted))}; give "
                 f"them by name. Received: a tuple of {len(form.names)} inputs."
@@ -208,16 +209,6 @@ def _check_size(model: keras.Model, wanted: tuple[int | None, ...], images: np.n
             "Probes.from_directory(folder, image_size=model)"
             f"{'; np.moveaxis(images, 1, -1) puts channels last' if first else ''}."
         )
-
-
-def _node(tensor: Any) -> Any:
-    """The node of a functional model's graph that made a symbolic tensor."""
-    made = tensor._keras_history
-    return made.operation._inbound_nodes[made.node_index]
-
-
-def _followers(node: Any) -> list[Any]:
-    return [one for one in node.operation._outbound_nodes if node in one.parent_nodes]
 
 
 def _walk(start: Any, onward: Callable[[Any], Iterable[Any]]) -> list[Any]:

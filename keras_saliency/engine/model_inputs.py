@@ -10,6 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_saliency.engine.keras_private import (
+    CONVERT_INPUTS,
+    flatten_layers,
+    graph_of,
+    sublayers,
+)
 from keras_saliency.engine.tracing import patched_call
 
 
@@ -63,11 +69,11 @@ def floats_kept(model: keras.Model) -> Iterator[None]:
         return convert
 
     with ExitStack() as stands:
-        for layer in model._flatten_layers():
+        for layer in flatten_layers(model):
             # A Sequential model holds the graph that it runs, and casts for it before.
-            graph = getattr(layer, "_functional", None) or layer
-            if hasattr(graph, "_convert_inputs_to_tensors") and takes_integers(graph):
-                stands.enter_context(patched_call(graph, stand, "_convert_inputs_to_tensors"))
+            graph = graph_of(layer)
+            if graph is not None and takes_integers(graph):
+                stands.enter_context(patched_call(graph, stand, CONVERT_INPUTS))
                 stands.enter_context(_without_autocast(layer))
         yield
 
@@ -89,7 +95,7 @@ def takes_integers(model: keras.Model) -> bool:
 
 def _parts(layer: keras.layers.Layer) -> Iterator[Any]:
     """What a layer is made of: in a graph, in the order in which it runs."""
-    for part in getattr(layer, "operations", None) or layer._layers:
+    for part in sublayers(layer):
         yield part
         if isinstance(part, keras.layers.Layer):
             yield from _parts(part)

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_saliency.engine.keras_private import loss_options
+
 Of = Literal["logits", "probability", "log_probability", "value"]
 
 _REGRESSIONS = ("mean", "mse", "mae", "mape", "msle", "huber", "cosh", "poisson", "cosine", "crps")
@@ -141,7 +143,7 @@ def _described(loss: Any, shape: tuple[int, ...]) -> tuple[str, bool]:
     loss = keras.losses.get(loss)  # the function of a short name, such as "bce"
     options: dict[str, Any] = {}
     if isinstance(loss, keras.losses.Loss):
-        options = vars(loss) | getattr(loss, "_fn_kwargs", {})
+        options = loss_options(loss)
         loss = getattr(loss, "fn", loss)
     while isinstance(loss, functools.partial):
         options = loss.keywords | options

@@ -16,6 +16,7 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.batching import with_fewer
 from keras_saliency.engine.feature_layout import attended_grid
 from keras_saliency.engine.gap_head import pooled_kernel
+from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.output_head import read_head
 from keras_saliency.engine.passes import ModelContext, attention_shape, question_function
@@ -451,7 +452,7 @@ def is_built_in(method: Method) -> bool:
 
 
 def _uses_float16(model: keras.Model) -> bool:
-    return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+    return any(layer.compute_dtype == "float16" for layer in flatten_layers(model))
 
 
 def _all_finite(answers: dict[str, Any]) -> bool:

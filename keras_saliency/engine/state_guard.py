@@ -14,6 +14,7 @@ import numpy as np
 from keras.layers import JaxLayer, Lambda
 
 from keras_saliency.engine import backend
+from keras_saliency.engine.keras_private import is_of_keras
 
 _LARGE = 2**24  # bytes; a larger array is taken for a constant
 _HOLDS = (dict, list, set, deque, tuple, np.ndarray)
@@ -51,8 +52,7 @@ def preserve_state(model: keras.Model, *, is_traced: bool = False) -> Iterator[N
 
 def _is_inert(part: Any) -> bool:
     """Tell whether a part of a model is Keras's own, and holds no code of the user's."""
-    is_own = type(part).__module__.startswith("keras.src.")
-    return is_own and not isinstance(part, (Lambda, JaxLayer))
+    return is_of_keras(part) and not isinstance(part, (Lambda, JaxLayer))
 
 
 def _note(value: Any, undone: list[Callable[[], None]], met: set[int]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_saliency.engine.feature_layout import Layout, Tokens, attends, layout_of, over_frames
+from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.tracing import (
     LayerCall,
     Probabilities,
@@ -306,7 +307,7 @@ def _names_and_run(choice: Any) -> tuple[tuple[str, ...], int | None]:
 
 def _not_found(recording: Trace, model: keras.Model, choice: Any) -> str:
     names, _ = _names_and_run(choice)
-    known = [r for r in model._flatten_layers() if r is choice or r.name in names[-1:]]
+    known = [r for r in flatten_layers(model) if r is choice or r.name in names[-1:]]
     choice = choice if names else choice.name
     paths = sorted({r.name for r in recording.runs if any(r.layer is one for one in known)})
     if paths:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 
 from keras_saliency.engine import backend
+from keras_saliency.engine.keras_private import flatten_layers
 
 Probabilities = Literal["softmax", "sigmoid"]
 Stand = Callable[[keras.layers.Layer, Callable[..., Any]], Callable[..., Any]]
@@ -108,7 +109,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Tra
 
 def _running(model: keras.Model) -> list[Any]:
     """Return a model's layers, and the operations between them that its graphs call by name."""
-    layers = model._flatten_layers()
+    layers = flatten_layers(model)
     graphs = (getattr(layer, "operations", None) or () for layer in layers)
     called = (operation for graph in graphs for operation in graph)
     return [*layers, *(one for one in called if not isinstance(one, keras.layers.Layer))]

@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
+from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.tracing import record
 from keras_saliency.metrics.sensitivity import (
@@ -113,8 +114,8 @@ def _from_the_top(model: keras.Model, images: Any) -> dict[str, list[Any]]:
     taken: set[int] = set()
     layers = [run for run in recording.runs if isinstance(run.layer, keras.layers.Layer)]
     seen = [(run.name, run.layer) for run in reversed(layers)]
-    for name, layer in [*seen, *((layer.name, layer) for layer in model._flatten_layers())]:
-        inner = {id(w) for sub in layer._flatten_layers(include_self=False) for w in sub.weights}
+    for name, layer in [*seen, *((layer.name, layer) for layer in flatten_layers(model))]:
+        inner = {id(w) for sub in flatten_layers(layer, include_self=False) for w in sub.weights}
         own = [w for w in layer.weights if id(w) not in inner | taken]
         if own:
             found.setdefault(name, []).extend(own)

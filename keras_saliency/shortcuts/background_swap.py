@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from keras_saliency.engine.keras_private import seed_generator_of
+
 # Keras does not export the base of its own layers that work in `tf.data` on every backend.
 _DataLayer: Any = keras.layers.Rescaling.__bases__[0]
 _VISIBLE = 0.05  # A pixel shows the object from this share on, as it does for the verdict.
@@ -134,7 +136,7 @@ class BackgroundSwap(_DataLayer):
     def _draw(self, count: Any) -> tuple[Any, Any]:
         """Which images get another background, and whose: in a random circle, each the next's."""
         np = self.backend.numpy
-        seed = self._get_seed_generator(self.backend._backend)
+        seed = seed_generator_of(self)
         lots = self.backend.random.uniform((2, count), seed=seed)
         circle = np.argsort(lots[1])
         places = np.argsort(circle)

@@ -103,6 +103,37 @@ def test_of_the_backends_modules_only_that_in_use_is_imported(tmp_path):
     assert found.returncode == 0, found.stderr[-3000:]
 
 
+# What Keras keeps to itself, of which versions may differ.
+PRIVATE = {
+    *("_flatten_layers", "_layers", "_inputs_struct", "_outputs_struct", "_functional"),
+    *("_inbound_nodes", "_outbound_nodes", "_keras_history", "_nodes", "_operations"),
+    *("_convert_inputs_to_tensors", "_convert_input_args", "_fn_kwargs", "_tracker"),
+    *("_get_seed_generator", "_backend", "_backend_generators", "_self_tracked_trackables"),
+}
+
+
+def private_names(path):
+    """Name what a file takes from Keras's private API: attributes, their names, and modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in PRIVATE:
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if node.value in PRIVATE or node.value.startswith("keras.src"):
+                yield node.value
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras.src"):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith("keras.src"))
+
+
+def test_only_one_module_touches_what_is_private_in_keras():
+    folder = Path(keras_saliency.__file__).parent
+    found = {p.relative_to(folder).as_posix(): set(private_names(p)) for p in folder.rglob("*.py")}
+    assert {name for name, used in found.items() if used} == {"engine/keras_private.py"}
+    used = found["engine/keras_private.py"]
+    assert {"_flatten_layers", "_inbound_nodes", "_inputs_struct", "keras.src.ops"} <= used
+
+
 @pytest.mark.needs(backend="jax or torch", why="TensorFlow can't be done without there")
 def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('tensorflow')")
