@@ -61,9 +61,9 @@ def test_the_sdist_holds_what_is_needed_to_test_it(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert kept("keras_saliency", "tests", "examples", "docs") <= names
-    beside = names - kept()
-    assert beside == {"PKG-INFO"}
+    beside = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md", "Makefile")
+    assert kept("keras_saliency", "tests", "examples", "benchmarks", "docs", *beside) <= names
+    assert names - kept() == {"PKG-INFO"}
 
 
 def test_an_index_would_take_both(built):
@@ -101,5 +101,12 @@ def test_demo_and_readme_work_from_the_installed_wheel(built, tmp_path):
     demo = ["demo", "--images", "24", "--epochs", "1", "--log-dir", "logs"]
     said = run(there / "bin" / "keras-saliency", *demo, env=environment, cwd=tmp_path)
     assert "tensorboard --logdir logs" in said
-    pages = ["-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests" / "test_pages.py"]
+    pages = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        ROOT / "tests" / "packaging" / "test_pages.py",
+    ]
     run(*pages, env=environment, cwd=tmp_path)

@@ -37,5 +37,5 @@ def test_everything_runs_where_tensorflow_was_never_installed(backend, tmp_path)
     assert run(python, "-c", looked, **inside) == "None None\n"
     where = run(python, "-c", "import keras_saliency; print(keras_saliency.__file__)", **inside)
     assert Path(where.strip()).is_relative_to(tmp_path)
-    said = run(python, ROOT / "tests" / "everything.py", tmp_path, **inside)
+    said = run(python, ROOT / "tests" / "helpers" / "everything.py", tmp_path, **inside)
     assert said.endswith(f"ran on {backend}, without TensorFlow\n")
