@@ -18,16 +18,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_choice
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.video.camera_motion import camera, displacement
 from keras_saliency.data.video.files import read_video
 from keras_saliency.data.video.motion_masks import check_clips, mask_of, motion_of
-from keras_saliency.data.video.optical_flow import Algorithm, check_algorithm, flow
+from keras_saliency.data.video.optical_flow import Algorithm, flow
 from keras_saliency.drawing import heatmap
 from keras_saliency.drawing.video import save_gif
 
@@ -152,7 +153,7 @@ def find(videos: Any, *, algorithm: Algorithm = "dis") -> Motion:
     Raises:
         ValueError: If these are no videos of two frames or more, or the algorithm is unknown.
     """
-    check_algorithm(algorithm)
+    check_choice(algorithm, "algorithm", get_args(Algorithm))
     probes = videos if isinstance(videos, Probes) else Probes(videos)
     if probes.clips is None:
         raise ValueError(

@@ -287,7 +287,7 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
     film = written(tmp_path / "a.avi", np.zeros((3, 32, 48, 3), np.uint8), "MJPG")
     for options, message in (
         (["--out", str(tmp_path / "a.mp4")], "animated GIF"),
-        (["--cmap", "jett"], "did you mean 'jet'"),
+        (["--cmap", "jett"], "Did you mean 'jet'"),
         (["--frames", "1"], "two are needed"),
     ):
         assert main(["motion", str(film), *options]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 
 import keras
 from keras import applications
+
+from keras_saliency.common.validation import did_you_mean
 
 _SCALES: dict[str, Callable[[Any], Any]] = {
     "unit": lambda images: images / 255,
@@ -59,9 +60,7 @@ def load(name: str, weights: str | None) -> Loaded:
             f"Received: MODEL {name}. Leave --weights out."
         )
     if not Path(name).exists():
-        lower = {each.lower(): each for each in known}
-        near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(lower[each] for each in near)}?" if near else ""
+        hint = did_you_mean(name, known, cutoff=0.5)
         raise ValueError(
             f"There is no model file {name}, nor a model of keras.applications of that name.{hint} "
             "Give the path of a .keras or .h5 file, or a name such as VGG16."

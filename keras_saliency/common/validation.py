@@ -1,41 +1,82 @@
-"""Checks that several doors share, so that what is wrong is said before anything runs."""
+"""Checks of arguments, which run first and raise what was expected and what was given."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_saliency.common.arrays import is_pillow_image, is_tf_dataset
+from keras_saliency.common.types import Array
+
+_LISTED = 10  # probes, in a message
+
+
+def is_integer(value: Any) -> bool:
+    """Tell whether a value is a whole number, and no bool, which Python takes for one."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
 
 def check_count(value: Any, name: str, least: int = 1) -> int:
     """Return a whole number from `least`, or raise a ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if not is_integer(value) or value < least:
         raise ValueError(f"{name} must be an integer from {least}. Received: {name}={value!r}")
     return int(value)
 
 
 def check_number(value: Any, name: str, low: float = 0.0, high: float = 1.0) -> float:
     """Return a finite number from `low` to `high`, or raise a ValueError."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
         upper = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g}"
         raise ValueError(f"{name} must be a number {upper}. Received: {name}={value!r}")
     return float(value)
 
 
+def check_choice(value: Any, name: str, known: Iterable[Any]) -> None:
+    """Refuse what is none of the values known."""
+    known = list(known)
+    if value not in known:
+        listed = ", ".join(map(repr, known))
+        raise ValueError(f"{name} must be one of {listed}. Received: {name}={value!r}")
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return " Did you mean ...?" of the known names most like this one, in any case, or ""."""
+    lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=cutoff)
+    return f" Did you mean {' or '.join(repr(lower[each]) for each in near)}?" if near else ""
+
+
+def check_size(value: Any, name: str, least: int = 1, or_else: str = "") -> tuple[int, int]:
+    """Return `(height, width)` in whole pixels, each at least `least`, or raise a ValueError.
+
+    With `or_else`, the words for what else is taken, a number stands for both.
+    """
+    size = (value, value) if or_else and is_integer(value) else value
+    pair = isinstance(size, tuple | list | np.ndarray) and len(size) == 2
+    if not pair or not all(is_integer(side) and side >= least for side in size):
+        raise ValueError(
+            f"{name} must be (height, width) in whole pixels, each at least {least}"
+            f"{or_else and f', or {or_else}'}. Received: {name}={value!r}"
+        )
+    return int(size[0]), int(size[1])
+
+
 def check_sizes(value: Any, name: str, grid: tuple[int, ...]) -> tuple[int, ...]:
     """Return one length for each axis of `grid`, none longer than the axis, or raise."""
     sizes = value if isinstance(value, tuple | list) else (value,) * len(grid)
     fits = len(sizes) == len(grid) and all(
-        isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= length
-        for size, length in zip(sizes, grid, strict=False)
+        is_integer(size) and 1 <= size <= length for size, length in zip(sizes, grid, strict=False)
     )
     if not fits:
         raise ValueError(
@@ -59,6 +100,62 @@ def check_share(value: Any, name: str) -> None:
         raise ValueError(
             f"{name} must be a share above 0 and below 1, as 0.05 for 5 percent, or None. "
             f"Received: {name}={value!r}"
+        )
+
+
+def check_finite(images: Array, name: str) -> None:
+    """Refuse NaN and infinity, and name the probes that hold them."""
+    if images.dtype.kind in "iub":
+        return
+    bad = np.flatnonzero([not np.isfinite(image).all() for image in images])
+    if bad.size:
+        listed = ", ".join(map(str, bad[:_LISTED])) + " ..." * (len(bad) > _LISTED)
+        raise ValueError(
+            f"`{name}` holds NaN or infinity in probe {listed} (counted from 0; {len(bad)} of "
+            f"{len(images)}). Leave these out or repair them."
+        )
+
+
+def check_images(images: Any) -> None:
+    """Refuse what is taken for arrays of images by mistake."""
+    first = images[0] if isinstance(images, list) and images else images
+    if isinstance(first, str | bytes | Path):
+        raise TypeError(
+            "`images` must be arrays or Pillow images. Read a folder with "
+            "`Probes.from_directory(folder)`, and files with `[PIL.Image.open(p) for p in paths]`. "
+            f"Received: {first!r}"
+        )
+    if is_pillow_image(images):
+        raise TypeError(
+            "`images` must be several images: give a single one as `[image]`. "
+            f"Received: {type(images).__name__}"
+        )
+    if is_tf_dataset(images) or isinstance(images, Iterator) or images is None:
+        raise TypeError(
+            "`images` must be an array; a dataset or a generator is read by "
+            f"`Probes.from_dataset(dataset)`. Received: {type(images).__name__}"
+        )
+
+
+def check_rgb(images: Any, name: str, axes: tuple[str, ...] = ("height", "width")) -> None:
+    """Refuse what is not uint8 RGB `(*axes, 3)`."""
+    if getattr(images, "dtype", None) != np.uint8:
+        is_array = hasattr(images, "dtype")
+        received = f"{name}.dtype={images.dtype}" if is_array else type(images).__name__
+        raise TypeError(f"{name} must be an array of uint8, 0 to 255. Received: {received}")
+    if images.ndim != len(axes) + 1 or images.shape[-1] != 3 or not images.size:
+        raise ValueError(
+            f"{name} must have the shape ({', '.join(axes)}, 3), RGB; repeat a grey channel three "
+            f"times. Received: {name}.shape={images.shape}"
+        )
+
+
+def check_batch(array: Any, name: str) -> None:
+    """Refuse maps or masks without a batch axis."""
+    if np.ndim(array) != 3:
+        raise ValueError(
+            f"`{name}` must be (batch, height, width); give a single one a batch axis, "
+            f"`{name}[None]`. Received: {name}.shape={np.shape(array)}"
         )
 
 

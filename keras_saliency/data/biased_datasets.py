@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_choice, check_count, check_size
 from keras_saliency.data.directory import resized
 from keras_saliency.data.image_files import read_picture
 
@@ -111,7 +112,7 @@ def waterbirds(
         >>> train = waterbirds("waterbird_complete95_forest2water2")  # doctest: +SKIP
         >>> shortcuts = ks.Shortcuts((train.images, train.labels))  # doctest: +SKIP
     """
-    _check_choice("split", split, _SPLITS)
+    check_choice(split, "split", _SPLITS)
     table = Path(folder) / "metadata.csv"
     if not table.is_file():
         raise _missing("Waterbirds' metadata", table, _WATERBIRDS)
@@ -169,7 +170,7 @@ def imagenet9(
         >>> same = imagenet9("bg_challenge", "mixed_same")  # doctest: +SKIP
         >>> rand = imagenet9("bg_challenge", "mixed_rand")  # doctest: +SKIP
     """
-    _check_choice("split", split, ("train", "val"))
+    check_choice(split, "split", ("train", "val"))
     root = Path(folder) / variant / split
     found = sorted(root.glob("[0-9][0-9]_*")) if root.is_dir() else []
     if not found:
@@ -218,8 +219,8 @@ def spawrious(
         >>> sorted(set(train.backgrounds))  # doctest: +SKIP
         ['beach', 'desert', 'jungle', 'mountain', 'snow']
     """
-    _check_choice("challenge", challenge, tuple(_CHALLENGES))
-    _check_choice("split", split, ("train", "test"))
+    check_choice(challenge, "challenge", _CHALLENGES)
+    check_choice(split, "split", ("train", "test"))
     entries = []
     for part, place, breed, count in _sources(challenge, split == "train"):
         source = Path(folder) / str(part) / place / breed
@@ -261,14 +262,9 @@ def _read(
     entries: list[_Entry], class_names: tuple[str, ...], image_size: Size, per_class: int | None
 ) -> BiasedSet:
     """Read the pictures, or some of each class."""
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(
-            "`image_size` must be (height, width) or a side, in pixels. "
-            f"Received: image_size={image_size!r}"
-        )
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"`per_class` must be at least 1. Received: per_class={per_class}")
+    size = check_size(image_size, "image_size", or_else="a number")
+    if per_class is not None:
+        check_count(per_class, "per_class")
     labels = np.array([entry.label for entry in entries], np.int64)
     rng = np.random.default_rng(_SEED)
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in np.unique(labels)]
@@ -284,11 +280,6 @@ def _read(
         backgrounds=np.array([entry.background for entry in chosen]) if recorded else None,
         paths=tuple(entry.path for entry in chosen),
     )
-
-
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
 
 
 def _missing(what: str, place: Path, source: str) -> ValueError:

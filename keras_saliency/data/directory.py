@@ -12,7 +12,7 @@ import numpy as np
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.common.validation import check_count
+from keras_saliency.common.validation import check_choice, check_count, check_size
 from keras_saliency.data.image_files import PILLOW_MODES, read_picture, read_pictures
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
@@ -34,10 +34,7 @@ def read_folder(
     directory: str | Path, image_size: Any, per_class: int | None, color_mode: str
 ) -> Pictures:
     """Read a folder of class folders, or of pictures; the arguments are `from_directory`'s."""
-    if color_mode not in PILLOW_MODES:
-        raise ValueError(
-            f"`color_mode` must be one of {list(PILLOW_MODES)}. Received: {color_mode!r}"
-        )
+    check_choice(color_mode, "color_mode", PILLOW_MODES)
     if per_class is not None:
         check_count(per_class, "per_class")
     size = _settle_size(image_size)
@@ -73,17 +70,7 @@ def _settle_size(image_size: Any) -> tuple[int, int] | None:
         if len(shape) == 4 and isinstance(shape, tuple) and all(shape[1:3]):
             return shape[1], shape[2]
         return None
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    try:
-        height, width = size
-        check_count(height, "height")
-        check_count(width, "width")
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "`image_size` must be (height, width), or a functional or built Sequential model. "
-            f"Received: image_size={image_size!r}"
-        ) from error
-    return int(height), int(width)
+    return check_size(image_size, "image_size", or_else="a number, or a built model")
 
 
 def check_folder(directory: Any) -> Path:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from keras_saliency.common.arrays import as_array, check_finite, frozen
+from keras_saliency.common.arrays import as_array, frozen
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_choice, check_finite
 
 Kind = Literal["image", "signal", "volume"]
 
@@ -100,10 +101,8 @@ def image_batch(images: Any, what: str, kind: Kind | None = None) -> tuple[Array
     array = as_array(images, what)
     if array.dtype.kind in "OSUMmc":
         raise TypeError(f"`{what}` must hold numbers. Received: {what}.dtype={array.dtype}")
-    if kind is not None and kind not in AXES:
-        raise ValueError(
-            f"`kind` must be one of {', '.join(map(repr, AXES))}. Received: kind={kind!r}"
-        )
+    if kind is not None:
+        check_choice(kind, "kind", AXES)
     found: Kind = kind or ("volume" if array.ndim == 5 else "image")
     axes = ("batch", *AXES[found])
     received = f"Received: {what}.shape={array.shape}"

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import as_array, check_finite, frozen
+from keras_saliency.common.arrays import as_array, frozen
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_finite
 
 _VALUES = 4  # as many of a row of values are put into words
 

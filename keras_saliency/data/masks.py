@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_rgb
 
 # Lengths are shares of the picture's shorter side; at 64 px the rim is 4 px wide.
 _RIM = 1 / 16
@@ -67,7 +68,7 @@ def find_objects(display: Array) -> Found:
         >>> find_objects(pictures).wrong.tolist()
         [False, True]
     """
-    _check_pictures(display)
+    check_rgb(display, "display", ("batch", "height", "width"))
     size = display.shape[2:0:-1]
     masks, tight, standing_out = [], [], []
     for picture in display:
@@ -211,14 +212,3 @@ def _inside(first: Array, last: Array, count: int) -> Array:
     pixels = np.arange(count)
     overlap = np.minimum(pixels + 1, last[:, None]) - np.maximum(pixels, first[:, None])
     return overlap.clip(0, 1)
-
-
-def _check_pictures(display: Array) -> None:
-    kind = f"display.dtype={display.dtype}" if hasattr(display, "dtype") else type(display).__name__
-    if getattr(display, "dtype", None) != np.uint8:
-        raise TypeError(f"`display` must be an array of uint8, 0 to 255. Received: {kind}")
-    if display.ndim != 4 or display.shape[-1] != 3:
-        raise ValueError(
-            "`display` must be RGB, (batch, height, width, 3). "
-            f"Received: display.shape={display.shape}"
-        )

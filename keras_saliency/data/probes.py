@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.arrays import as_array, check_finite, check_images, frozen, is_picture
+from keras_saliency.common.arrays import as_array, frozen, is_pillow_image
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.common.validation import check_call
+from keras_saliency.common.validation import check_call, check_finite, check_images
 from keras_saliency.data.dataset_reader import draw, is_dataset
 from keras_saliency.data.display import OVERSHOOT, find_range, given_pictures, pictures_of, strips
 from keras_saliency.data.inputs import Kind, ModelInputs, apart, image_batch, stacked
@@ -297,7 +297,7 @@ class Probes:
             return cls(*value)
         if isinstance(value, list) and value and isinstance(value[0], tuple):
             return cls.from_dataset(value)
-        if isinstance(value, list | dict) or hasattr(value, "__array__") or is_picture(value):
+        if isinstance(value, list | dict) or hasattr(value, "__array__") or is_pillow_image(value):
             return cls(value)
         if not is_dataset(value):
             raise TypeError(
@@ -388,7 +388,7 @@ def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
         return None
     if isinstance(masks, list | tuple):
         # Of a picture with a palette the indices count: they are the ids of classes.
-        masks = [np.asarray(mask) if is_picture(mask) else mask for mask in masks]
+        masks = [np.asarray(mask) if is_pillow_image(mask) else mask for mask in masks]
     array = as_array(masks, "masks")
     if array.dtype.kind in "OSUMmc":
         raise TypeError(

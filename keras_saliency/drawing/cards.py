@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import heatmap, text
 from keras_saliency.drawing.text import FAINT, INK, MARKS, PAPER, Colour
 
@@ -64,7 +65,7 @@ def tile(
         tile(photo, np.eye(7), title="03 penguin", subtitle="epoch 4", caption="says elephant")
         ```
     """
-    heatmap.check_picture(display)
+    check_rgb(display, "display")
     picture = fit_picture(display, width, _TALLEST * width)
     drawn = heatmap.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
     card = _Card(drawn, title, subtitle, width)
@@ -100,7 +101,7 @@ def error_tile(
         error_tile(photo, "layer 'conv' did not run", title="03 penguin", subtitle="epoch 4")
         ```
     """
-    heatmap.check_picture(display)
+    check_rgb(display, "display")
     picture = heatmap.grey(fit_picture(display, width, _TALLEST * width))
     card = _Card(picture, title, subtitle, width)
     card.label(f"no map: {message}")

@@ -6,7 +6,6 @@ The opacity follows the magnitude, so that where there is no evidence the photo 
 that is all zero, NaN or Inf is never drawn as heat: the photo loses its colours and says why.
 """
 
-import difflib
 import functools
 import math
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.validation import check_rgb, did_you_mean
 from keras_saliency.data.frames import chosen_frames, mosaic_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def overlay(
         overlay(np.full((90, 120, 3), 200, np.uint8), np.eye(7), cmap="viridis")
         ```
     """
-    check_picture(display)
+    check_rgb(display, "display")
     _check(map_, peak, opacity, frames)
     palette = _palette(cmap, signed)
     if fault(map_, signed):
@@ -314,24 +314,12 @@ def _colours(name: str) -> np.ndarray:
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        close = difflib.get_close_matches(name, list(matplotlib.colormaps), n=3)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "try 'viridis'."
+        hint = did_you_mean(name, matplotlib.colormaps) or " Try 'viridis'."
         raise ValueError(
-            f"cmap must be the name of a matplotlib colour map; {hint} Received: cmap={name!r}"
+            f"cmap must be the name of a matplotlib colour map.{hint} Received: cmap={name!r}"
         )
     colours = matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3]
     return np.rint(255 * colours).astype(np.uint8)[:, None]
-
-
-def check_picture(display: np.ndarray) -> None:
-    """Raise TypeError or ValueError unless it is uint8 `(height, width, 3)`."""
-    if display.dtype != np.uint8:
-        raise TypeError(f"display must be uint8. Received: display.dtype={display.dtype}")
-    if display.ndim != 3 or display.shape[2] != 3 or not display.size:
-        raise ValueError(
-            "display must have the shape (height, width, 3); repeat a grey channel three times. "
-            f"Received: display.shape={display.shape}"
-        )
 
 
 def _check(map_: np.ndarray, peak: float | None, opacity: float | None, frames: int) -> None:

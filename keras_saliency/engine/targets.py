@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.validation import check_call
+from keras_saliency.common.validation import check_call, check_choice
 from keras_saliency.engine.output_head import Head, Of
 
 What = str | int | Sequence[int] | np.ndarray | Callable[..., Any]
@@ -54,8 +54,7 @@ class Target:
     output: str | int | None = None
 
     def __post_init__(self) -> None:
-        if self.of not in _OF:
-            raise ValueError(f"of must be one of {', '.join(_OF)}. Received: of={self.of!r}")
+        check_choice(self.of, "of", _OF)
         if isinstance(self.region, str) and self.region != "predicted":
             raise ValueError(
                 "region must be 'predicted', an array over the output's positions, or None. "

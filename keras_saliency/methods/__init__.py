@@ -6,12 +6,13 @@ returns raw maps `(batch, h, w)`. A function of your own is as good as a built-i
 
 from __future__ import annotations
 
-import difflib
 import functools
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+
+from keras_saliency.common.validation import did_you_mean
 
 Method = Callable[[Any, Any], Any]
 
@@ -53,8 +54,7 @@ def get(method: str | Method) -> Method:
             f"A method must be a name or a callable (model, images) -> maps. Received: {method!r}"
         )
     if method not in available():
-        near = difflib.get_close_matches(method.replace("-", "_").lower(), available(), n=3)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = did_you_mean(method.replace("-", "_").lower(), available())
         raise ValueError(
             f"Unknown method {method!r}.{hint} Available: {', '.join(available())}; "
             "or give a callable (model, images) -> maps."

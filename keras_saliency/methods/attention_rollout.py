@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from keras import ops
 
-from keras_saliency.common.validation import check_number
+from keras_saliency.common.validation import check_choice, check_number
 
 if TYPE_CHECKING:
     from keras_saliency.engine.scored_model import ScoredModel
@@ -55,8 +55,7 @@ def attention_rollout(
         >>> ks.explain(net, np.ones((1, 8, 12, 3)), "attention_rollout").maps.shape
         (1, 2, 3)
     """
-    if token not in (None, "class", "mean"):
-        raise ValueError(f"token must be 'class', 'mean' or None. Received: token={token!r}")
+    check_choice(token, "token", ("class", "mean", None))
     check_number(residual, "residual")
     attention = model.attentions(images)
     count = attention.shape[-1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from keras import ops
 
+from keras_saliency.common.validation import check_choice
 from keras_saliency.methods._channels import over_channels
 
 if TYPE_CHECKING:
@@ -46,6 +47,5 @@ def saliency(
         return over_channels(ops.max, ops.maximum, size)
     if channels == "sum":
         return over_channels(ops.sum, ops.add, size)
-    if channels == "l2":
-        return ops.sqrt(ops.sum(ops.square(size), axis=-1))
-    raise ValueError(f"channels must be 'max', 'sum' or 'l2'. Received: channels={channels!r}")
+    check_choice(channels, "channels", ("max", "sum", "l2"))
+    return ops.sqrt(ops.sum(ops.square(size), axis=-1))

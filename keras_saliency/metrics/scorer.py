@@ -11,9 +11,10 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.attribution.explainer import explain
-from keras_saliency.common.arrays import as_array, check_finite
+from keras_saliency.common.arrays import as_array
 from keras_saliency.common.resampling import resized
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_finite
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Of

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_count
 from keras_saliency.data.image_files import read_pictures
 from keras_saliency.data.labels import settle_class_names, settle_labels
 from keras_saliency.data.probes import Probes
@@ -233,8 +234,7 @@ class Tiles(Probes):
                     f"Received: {', '.join(map(str, lacking[:5]))} without one"
                 )
             return chosen
-        if isinstance(maps, bool) or maps < 1:
-            raise ValueError(f"maps must be a whole number from 1. Received: maps={maps!r}")
+        check_count(maps, "maps")
         allowed = self.known if self._settled is not None else np.ones(self.count, bool)
         members = [on[allowed[on]] for on in self._on_slides()]
         members = [on for on in members if on.size][: max(1, maps // _FEWEST)]

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import cards, heatmap, text
 from keras_saliency.drawing.cards import CARD_WIDTH
 from keras_saliency.drawing.text import FAINT, INK, PAPER
@@ -51,7 +52,7 @@ class Thumbnail:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "picture", np.asarray(self.picture))
-        heatmap.check_picture(self.picture)
+        check_rgb(self.picture, "picture")
         if len(self.size) != 2 or not all(0 < length < np.inf for length in self.size):
             raise ValueError(
                 "size must be the (height, width) of the slide in the units of x and y. "

@@ -317,7 +317,7 @@ def test_weights_that_cannot_be_fetched_are_told(cli, refused, stand_in, folder)
 
 
 def test_models_that_cannot_be_loaded_are_told(refused, models, folder):
-    assert "Did you mean VGG19 or VGG16" in refused("explain", "VGG17", "leaf.png")
+    assert "Did you mean 'VGG19' or 'VGG16'" in refused("explain", "VGG17", "leaf.png")
     assert "There is no model file gone.keras" in refused("explain", "gone.keras", "leaf.png")
     said = refused("explain", models / "small.keras", "leaf.png", "--weights", "none")
     assert "Leave --weights out" in said
@@ -342,7 +342,7 @@ def test_options_that_cannot_work_are_told(refused, models, folder):
     assert "from 0 to 2" in refused(*start, "--target", 3)
     assert "predicted, contrast or a class index" in refused(*start, "--target", "label")
     assert "choose from" in refused(*start, "--of", "odds")
-    assert "did you mean 'viridis'" in refused(*start, "--cmap", "viridi")
+    assert "Did you mean 'viridis'" in refused(*start, "--cmap", "viridi")
     assert "from 0 to 1" in refused(*start, "--opacity", 1.5)
     assert "from 0 to 1" in refused(*start, "--opacity", "half")
     said = refused(*start, "--preprocess", "vgg61")

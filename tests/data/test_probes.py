@@ -250,7 +250,7 @@ def test_a_ragged_tensor_is_refused_and_not_filled_up_with_zeros():
     [
         ("animals", "from_directory"),
         ([Path("a.png"), Path("b.png")], "from_directory.*Image.open"),
-        (Image.new("RGB", (7, 5)), r"\[picture\]"),
+        (Image.new("RGB", (7, 5)), r"\[image\]"),
         ((image for image in colours(1)), "from_dataset.*generator"),
         (None, "must be an array.*NoneType"),
     ],

@@ -191,8 +191,8 @@ class TestOverlay:
             ({"peak": 0.0}, ValueError, "peak=0.0"),
             ({"peak": np.nan}, ValueError, "peak=nan"),
             ({"opacity": 1.5}, ValueError, "opacity=1.5"),
-            ({"cmap": "virdis"}, ValueError, "did you mean 'viridis'"),
-            ({"cmap": "?"}, ValueError, "try 'viridis'"),
+            ({"cmap": "virdis"}, ValueError, "Did you mean 'viridis'"),
+            ({"cmap": "?"}, ValueError, "Try 'viridis'"),
             ({"cmap": "virdis", "map_": np.zeros((3, 3))}, ValueError, "cmap='virdis'"),
         ],
     )

@@ -510,7 +510,7 @@ def test_a_regression_has_no_probability_and_no_contrast(classifier, photos):
 def test_unknown_words_and_kinds():
     with pytest.raises(ValueError, match=r"label, predicted, contrast.*target='labels'"):
         Target("labels")
-    with pytest.raises(ValueError, match=r"of must be one of logits.*Received: of='logit'"):
+    with pytest.raises(ValueError, match=r"of must be one of 'logits'.*Received: of='logit'"):
         Target("label", of="logit")
     for wrong in (True, None, {"a": 1}, 1j):
         with pytest.raises(TypeError, match="target must be one of the names"):

@@ -453,7 +453,7 @@ WRONG = {
     "an unknown colour map in a plot": (
         lambda: explanation().plot(cmap="jett"),
         ValueError,
-        ["did you mean 'jet'", "cmap='jett'"],
+        ["Did you mean 'jet'", "cmap='jett'"],
     ),
     "opacity in words": (
         lambda: explanation().overlay(opacity="half"),
@@ -555,7 +555,7 @@ COMMANDS = {
         ["'explane'", "'demo', 'explain', 'motion', 'report'"],
     ),
     "a folder for a picture": (["explain", "{model}", "."], ["no picture .", "path of a picture"]),
-    "a model in small letters": (["explain", "vgg16", "{picture}"], ["Did you mean VGG16"]),
+    "a model in small letters": (["explain", "vgg16", "{picture}"], ["Did you mean 'VGG16'"]),
     "two methods": (["explain", "{model}", "{picture}", "--method", "cam,rise"], ["'cam,rise'"]),
     "a layer without a name": (
         ["explain", "{model}", "{picture}", "--layer", ""],

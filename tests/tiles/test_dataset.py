@@ -248,7 +248,7 @@ def test_of_three_classes_each_has_a_map(tmp_path):
         ({"labels": [0, 1]}, ValueError, "labels must be of the 9 tiles"),
         ({"labels": ["a"] * 9}, ValueError, "need `class_names`"),
         ({"slides": ["a", "b"]}, ValueError, "slides must be a name for each"),
-        ({"maps": 0}, ValueError, "maps must be a whole number"),
+        ({"maps": 0}, ValueError, "maps must be an integer from 1"),
         ({"maps": [9]}, ValueError, "indices from 0 to 8"),
         ({"maps": [0], "labels": ["", *[1] * 8]}, ValueError, "tiles that have a label"),
         ({"tile": 0}, ValueError, "tile must be"),

@@ -5,15 +5,15 @@ Lengths are in units of about half an animal's height, from the middle of its bo
 
 import numpy as np
 
+from keras_saliency.common.validation import check_choice, check_size
 from keras_saliency.data.synthetic.canvas import (
     BLACK,
+    SMALLEST_SIDE,
     WHITE,
     Colour,
     Layer,
     Points,
     Shape,
-    check_kind,
-    check_size,
     clouds,
     ellipse,
     hsv,
@@ -70,8 +70,8 @@ def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> L
         animal.cover.mean()  # its share of the picture
         ```
     """
-    check_kind(kind, CLASS_NAMES)
-    check_size(size)
+    check_choice(kind, "kind", CLASS_NAMES)
+    check_size(size, "size", SMALLEST_SIDE)
     shapes = _elephant(rng) if kind == "elephant" else _penguin(rng)
     animal = paint(_placed(shapes, rng, size), size)
     shade = 1 + slope(rng, size, 0.35) + rng.uniform(0.02, 0.12) * clouds(rng, size, 12)

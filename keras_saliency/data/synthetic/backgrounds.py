@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.validation import check_choice, check_size
 from keras_saliency.data.synthetic.canvas import (
+    SMALLEST_SIDE,
     WHITE,
     Floats,
     Layer,
     Points,
     Shape,
-    check_kind,
-    check_size,
     clouds,
     ellipse,
     hsv,
@@ -60,8 +60,8 @@ def draw_background(
         picture = grass.front.over(grass.ground)  # grass with no animal on it
         ```
     """
-    check_kind(kind, BACKGROUND_NAMES)
-    check_size(size)
+    check_choice(kind, "kind", BACKGROUND_NAMES)
+    check_size(size, "size", SMALLEST_SIDE)
     return _grass(rng, size, feet) if kind == "grass" else _snow(rng, size, feet)
 
 

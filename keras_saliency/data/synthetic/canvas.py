@@ -23,7 +23,7 @@ WHITE = (0.97, 0.97, 0.97)
 
 _SUPERSAMPLING = 4
 _FRACTION_BITS = 4
-_SMALLEST_SIDE = 32
+SMALLEST_SIDE = 32
 
 
 class Layer(NamedTuple):
@@ -132,21 +132,3 @@ def times(colour: Colour, factor: float) -> Colour:
     """A darker or brighter colour."""
     red, green, blue = (min(1.0, factor * channel) for channel in colour)
     return red, green, blue
-
-
-def check_size(size: tuple[int, int]) -> None:
-    """Refuse a size in which nothing could be recognised."""
-    pair = isinstance(size, tuple | list) and len(size) == 2
-    if not pair or not all(
-        isinstance(side, int | np.integer) and side >= _SMALLEST_SIDE for side in size
-    ):
-        raise ValueError(
-            f"size must be (height, width) in whole pixels, each at least {_SMALLEST_SIDE}. "
-            f"Received: size={size!r}"
-        )
-
-
-def check_kind(kind: str, kinds: tuple[str, ...]) -> None:
-    """Refuse what we can't draw."""
-    if kind not in kinds:
-        raise ValueError(f"kind must be one of {kinds}. Received: kind={kind!r}")

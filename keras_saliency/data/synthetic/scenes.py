@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_saliency.common.validation import check_count, check_number, check_size
 from keras_saliency.data.synthetic.animals import CLASS_NAMES, draw_animal
 from keras_saliency.data.synthetic.backgrounds import BACKGROUND_NAMES, Background, draw_background
-from keras_saliency.data.synthetic.canvas import Floats, Layer, check_size, grid, slope
+from keras_saliency.data.synthetic.canvas import SMALLEST_SIDE, Floats, Layer, grid, slope
 
 # The random streams of an image. Grass and snow take the last one and the one after it.
 _ORDER, _MATCH, _ANIMAL, _LIGHT, _BACKGROUND = range(5)
@@ -86,8 +87,10 @@ def scenes(
         drawn.images[0], drawn.twins[0]  # the same animal on grass and on snow
         ```
     """
-    _check_scenes(count, correlation, seed)
-    check_size(size)
+    check_count(count, "count")
+    check_number(correlation, "correlation")
+    check_count(seed, "seed", least=0)
+    check_size(size, "size", SMALLEST_SIDE)
     labels = np.array([_label(seed, index) for index in range(count)], np.int64)
     chance = np.array([_stream(seed, index, _MATCH).random() for index in range(count)])
     backgrounds = np.where(chance < correlation, labels, 1 - labels)
@@ -156,7 +159,7 @@ def draw_light(rng: np.random.Generator, size: tuple[int, int]) -> Light:
         light = draw_light(np.random.default_rng(0), (64, 64))
         ```
     """
-    check_size(size)
+    check_size(size, "size", SMALLEST_SIDE)
     y, x = grid(size)
     vignette = rng.uniform(0.0, 0.4) if rng.random() < 0.6 else 0.0
     field = (1 + slope(rng, size, 0.2)) * (1 - vignette * (x**2 + y**2) / 2)
@@ -174,16 +177,3 @@ def _label(seed: int, index: int) -> int:
 def _stream(seed: int, index: int, part: int) -> np.random.Generator:
     """The randomness of one part of one image."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, part)))
-
-
-def _check_scenes(count: int, correlation: float, seed: int) -> None:
-    """Refuse what no scenes can be drawn from."""
-    if not isinstance(count, int | np.integer) or count < 1:
-        raise ValueError(f"count must be a whole number, at least 1. Received: count={count!r}")
-    if not 0 <= correlation <= 1:
-        raise ValueError(
-            "correlation must be a share in [0, 1]; at 0.5 the background says nothing about the "
-            f"class. Received: correlation={correlation!r}"
-        )
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be a whole number, at least 0. Received: seed={seed!r}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
+from keras_saliency.common.validation import check_choice
 
 Algorithm = Literal["dis", "farneback"]
 
@@ -40,7 +41,7 @@ def flow(first: Array, second: Array, algorithm: Algorithm = "dis") -> Array:
         >>> np.median(moved, axis=(0, 1)).round(1).tolist()
         [3.0, 0.0]
     """
-    check_algorithm(algorithm)
+    check_choice(algorithm, "algorithm", get_args(Algorithm))
     if first.dtype != np.uint8 or second.dtype != np.uint8:
         raise TypeError(
             "Frames must be uint8, as pictures are. "
@@ -78,12 +79,3 @@ def grey(frames: Array) -> Array:
     if frames.shape[-1] == 3:
         return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
     return np.rint(frames.mean(axis=-1)).astype(np.uint8)
-
-
-def check_algorithm(algorithm: str) -> None:
-    """Refuse a name that is none of those known."""
-    if algorithm not in get_args(Algorithm):
-        raise ValueError(
-            f"`algorithm` must be one of {', '.join(map(repr, get_args(Algorithm)))}. "
-            f"Received: algorithm={algorithm!r}"
-        )
