@@ -122,7 +122,7 @@ def _probes(
     """Read pictures at the size and with the channels that a model gets."""
     import numpy as np
 
-    from keras_saliency.data.directory import resized
+    from keras_saliency.common.resampling import resize_bilinear
     from keras_saliency.data.image_files import read_picture
     from keras_saliency.data.probes import Probes
 
@@ -130,7 +130,7 @@ def _probes(
     for image in images:
         picture = read_picture(image, _COLOR_MODES[size[-1]])
         wanted = (size[0] or picture.shape[0], size[1] or picture.shape[1])
-        inputs.append(resized(picture, wanted).astype(np.float32))
+        inputs.append(resize_bilinear(picture, wanted).astype(np.float32))
         shown.append(np.zeros((*wanted, 3), np.uint8))  # drawn are the pictures themselves
     return Probes(np.stack(inputs), display=np.stack(shown), preprocess=preprocess)
 

@@ -1,95 +1,105 @@
-"""Linear operations along the axes of grids of any rank: resizing, blurring, baselines."""
+"""Resampling: the functions that bring arrays to another grid.
+
+- `resize_linear`: arrays of any rank, float64, for maps that are computed with.
+- `resize_maps`: maps that are shown; linear where an axis grows, averaged where it shrinks.
+- `resize_bilinear`: what a model gets, as `keras.utils.image_dataset_from_directory` resizes it.
+- `resize_image`: images that are shown; averaged by area, or enlarged smoothly.
+- `average_masks`: the exact share of each cell that a mask covers, for measures.
+
+They differ in their results, which tests pin, so none stands for another. Elsewhere are only: the
+blur of `BackgroundSwap`, on a backend's tensors and inside `tf.data`; the cubic interpolation of
+optical flow and of drawn noise; and enlarging by whole factors without interpolation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
-
-Baseline: TypeAlias = Literal["zeros", "mean", "blur"] | float | np.ndarray
-
-BASELINES = ("zeros", "mean", "blur")
-BLUR = 0.1  # the standard deviation of the "blur" baseline, as a share of each axis
+from keras_saliency.common.validation import check_batch
 
 
-def along_axes(matrices: Sequence[np.ndarray], array: np.ndarray) -> np.ndarray:
-    """Multiply the first axes of an array by one matrix (out, in) each."""
+def along_axes(matrices: Sequence[Array], array: Array) -> Array:
+    """Multiply the first axes of an array by one matrix `(out, in)` each."""
     for axis, matrix in enumerate(matrices):
         array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
     return array
 
 
-def interpolation(places: np.ndarray, length: int) -> np.ndarray:
-    """Return the matrix (places, length) that interpolates linearly between nodes 0 to length-1.
+def interpolation(positions: Array, length: int) -> Array:
+    """Return the matrix `(positions, length)` that interpolates between nodes 0 to `length - 1`.
 
-    Outside, the nearest node counts.
+    Outside of them, the nearest node counts.
     """
-    places = np.clip(places, 0, length - 1)
-    return np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(length)))
+    positions = np.clip(positions, 0, length - 1)
+    return np.maximum(0.0, 1.0 - np.abs(positions[:, None] - np.arange(length)))
 
 
-def resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def overlaps(starts: Array, ends: Array, edges: Array) -> Array:
+    """Return how much of each cell, from one edge to the next, lies from each start to its end."""
+    shared = np.minimum(ends[:, None], edges[1:]) - np.maximum(starts[:, None], edges[:-1])
+    return shared.clip(0)
+
+
+def resize_linear(array: Array, size: Sequence[int]) -> Array:
     """Resize the first axes of an array linearly, with half-pixel centres."""
-    return along_axes(
-        [
-            interpolation((np.arange(new) + 0.5) * old / new - 0.5, old)
-            for new, old in zip(size, array.shape, strict=False)
-        ],
-        array,
-    )
+    matrices = [
+        interpolation((np.arange(new) + 0.5) * old / new - 0.5, old)
+        for new, old in zip(size, array.shape, strict=False)
+    ]
+    return along_axes(matrices, array)
 
 
-def blurred(image: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
-    """Blur (height, width, channels) by a Gaussian along each axis; weights end at the border."""
-    matrices = []
-    for length, sigma in zip(image.shape, sigmas, strict=False):
-        distance = np.arange(length)[:, None] - np.arange(length)
-        weights = np.exp(-0.5 * np.square(distance / max(sigma, 1e-6)))
-        matrices.append(weights / weights.sum(axis=1, keepdims=True))
-    return along_axes(matrices, image)
+def resize_bilinear(image: Array, size: tuple[int, int] | None) -> Array:
+    """Resize `(height, width, ...)` to `size` without antialiasing, float32, as Keras loads."""
+    if size is None or image.shape[:2] == size:
+        return image
+    values = cv2.resize(image.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return values.reshape(*size, *image.shape[2:])
 
 
-def check_baseline(baseline: Any, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError unless `baseline` is a name or values for one image of this shape."""
-    if isinstance(baseline, str):
-        fits = baseline in BASELINES
-    else:
-        values = np.asarray(baseline)
-        pairs = zip(values.shape[::-1], shape[::-1], strict=False)
-        fits = (
-            values.dtype.kind in "iuf"
-            and values.ndim <= len(shape)
-            and all(have in (1, want) for have, want in pairs)
-        )
-    if not fits:
-        got = repr(baseline) if isinstance(baseline, str) else f"shape {np.shape(baseline)}"
-        raise ValueError(
-            f"baseline must be one of {', '.join(map(repr, BASELINES))}, a number, one value for "
-            f"each channel, or an image of shape {shape}. Received: baseline={got}"
-        )
+def resize_image(image: Array, size: tuple[int, int], enlarging: int = cv2.INTER_LINEAR) -> Array:
+    """Resize `(height, width, channels)`, averaging where it shrinks, by `enlarging` elsewhere."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else enlarging)
 
 
-def baselines(images: np.ndarray, baseline: Any) -> np.ndarray:
-    """Return what stands for nothing in each image, of the shape of `images`, float64.
+def scaled_size(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
+    """Return the height and width of `shape` times a factor, at least 1."""
+    return max(1, round(factor * shape[0])), max(1, round(factor * shape[1]))
+
+
+def resize_maps(maps: Array, size: tuple[int, int]) -> Array:
+    """Resize maps bilinearly with half-pixel centres.
+
+    The middle of a cell stays the middle of what the cell becomes, edges are repeated, and nothing
+    overshoots. Maps that shrink are averaged, so that no fine line is skipped.
 
     Args:
-        images: (batch, height, width, channels).
-        baseline: `"zeros"`, `"mean"` (each image's mean colour), `"blur"` (each image, blurred
-            until no more than coarse colours are left), or values for one image.
+        maps: Floats `(..., h, w)`, finite.
+        size: The new `(height, width)` in pixels.
+
+    Returns:
+        float32 `(..., height, width)`.
+
+    Example:
+        >>> resize_maps(np.array([[0.0, 1.0]]), (1, 4)).tolist()
+        [[0.0, 0.25, 0.75, 1.0]]
     """
-    check_baseline(baseline, images.shape[1:])
-    images = images.astype("float64")
-    if isinstance(baseline, str) and baseline == "mean":
-        axes = tuple(range(1, images.ndim - 1))
-        return np.broadcast_to(images.mean(axis=axes, keepdims=True), images.shape)
-    if isinstance(baseline, str) and baseline == "blur":
-        sigmas = [BLUR * length for length in images.shape[1:-1]]
-        return np.stack([blurred(image, sigmas) for image in images])
-    value = 0.0 if isinstance(baseline, str) else np.asarray(baseline, "float64")
-    return np.broadcast_to(value, images.shape)
+    resized = [
+        _resize_rows(_resize_rows(map_, size[0]).T, size[1]).T
+        for map_ in maps.reshape(-1, *maps.shape[-2:]).astype(np.float32)
+    ]
+    return np.stack(resized).reshape(*maps.shape[:-2], *size)
+
+
+def _resize_rows(map_: Array, rows: int) -> Array:
+    """Resize one axis; by OpenCV, as a matrix product would wake all the threads of BLAS."""
+    method = cv2.INTER_AREA if rows < map_.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(map_), (map_.shape[1], rows), interpolation=method)
 
 
 def average_masks(masks: Array, size: tuple[int, int]) -> Array:
@@ -109,23 +119,17 @@ def average_masks(masks: Array, size: tuple[int, int]) -> Array:
         >>> average_masks(np.array([[[1, 1, 0], [1, 1, 0]]]), (1, 2)).round(2).tolist()
         [[[1.0, 0.33]]]
     """
-    if np.ndim(masks) != 3:
-        raise ValueError(
-            "`masks` must be (batch, height, width); give a single mask a batch axis, "
-            f"`masks[None]`. Received: masks.shape={np.shape(masks)}"
-        )
+    check_batch(masks, "masks")
     shares = np.asarray(masks, np.float64)
     if shares.shape[1:] != tuple(size):
-        rows, columns = (_overlaps(n, m) for n, m in zip(shares.shape[1:], size, strict=True))
+        rows, columns = (_cell_shares(n, m) for n, m in zip(shares.shape[1:], size, strict=True))
         # Not a matrix product, which would wake all the threads of BLAS beside the training.
         shares = np.einsum("yh,nhw->nyw", rows, shares)
         shares = np.einsum("xw,nyw->nyx", columns, shares)
     return shares
 
 
-def _overlaps(cells_in: int, cells_out: int) -> Array:
+def _cell_shares(cells_in: int, cells_out: int) -> Array:
     """`(cells_out, cells_in)`: the share of each new cell that each old cell covers."""
-    old = np.arange(cells_in + 1) / cells_in
-    new = np.arange(cells_out + 1)[:, None] / cells_out
-    overlap = np.minimum(new[1:], old[1:]) - np.maximum(new[:-1], old[:-1])
-    return overlap.clip(0) * cells_out
+    new = np.arange(cells_out + 1) / cells_out
+    return overlaps(new[:-1], new[1:], np.arange(cells_in + 1) / cells_in) * cells_out

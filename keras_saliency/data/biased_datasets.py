@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_choice, check_count, check_size
-from keras_saliency.data.directory import resized
 from keras_saliency.data.image_files import read_picture
 
 Split = Literal["train", "val", "test"]
@@ -271,7 +271,7 @@ def _read(
     chosen = [entries[i] for i in np.sort(np.concatenate(drawn))]
     images = np.empty((len(chosen), *size, 3), np.uint8)
     for image, entry in zip(images, chosen, strict=True):
-        image[:] = np.rint(resized(read_picture(entry.path, "rgb"), size))
+        image[:] = np.rint(resize_bilinear(read_picture(entry.path, "rgb"), size))
     recorded = chosen[0].background is not None
     return BiasedSet(
         images=images,

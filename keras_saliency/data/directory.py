@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_choice, check_count, check_size
@@ -50,11 +50,11 @@ def read_folder(
     images = read_pictures(paths, color_mode)
     masks = _read_masks(paths, images)
     _check_sizes(paths, images, size)
-    images = [resized(image, size) for image in images]
+    images = [resize_bilinear(image, size) for image in images]
     return Pictures(
         images=images,
         labels=[label for label, _ in picked] if class_names else None,
-        masks=[resized(mask, size) for mask in masks] if masks else None,
+        masks=[resize_bilinear(mask, size) for mask in masks] if masks else None,
         names=None if class_names else [f"{i:02d}_{path.stem}" for i, path in enumerate(paths)],
         class_names=class_names,
         display=[_on_white(image) for image in images] if color_mode == "rgba" else None,
@@ -187,16 +187,6 @@ def _check_sizes(paths: list[Path], images: list[Array], size: tuple[int, int] |
                 f"model. Received: {paths[0].name} of {images[0].shape[:2]}, "
                 f"{path.name} of {image.shape[:2]}"
             )
-
-
-def resized(array: Array, size: tuple[int, int] | None) -> Array:
-    """Bilinear without antialiasing, as Keras loads: the model sees what it was trained on."""
-    if size is None or array.shape[:2] == size:
-        return array
-    smooth = cv2.resize(
-        array.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR
-    )
-    return smooth.reshape(*size, *array.shape[2:])
 
 
 def _on_white(image: Array) -> Array:

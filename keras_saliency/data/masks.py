@@ -12,6 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import (
+    overlaps,
+    resize_bilinear,
+    resize_image,
+    scaled_size,
+)
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
 
@@ -69,7 +75,7 @@ def find_objects(display: Array) -> Found:
         [False, True]
     """
     check_rgb(display, "display", ("batch", "height", "width"))
-    size = display.shape[2:0:-1]
+    size = display.shape[1:3]
     masks, tight, standing_out = [], [], []
     for picture in display:
         levels = _levels(picture)
@@ -77,8 +83,8 @@ def find_objects(display: Array) -> Found:
         piece = _largest_piece(pixels)
         core = _largest_piece(_above_otsu(levels, _TIGHT_AREA) * piece)
         standing_out.append(pixels.mean())
-        masks.append(_resized(piece, size))
-        tight.append(_resized(core if core.any() else piece, size))
+        masks.append(resize_bilinear(piece.astype(np.float32), size))
+        tight.append(resize_bilinear((core if core.any() else piece).astype(np.float32), size))
     covering = np.stack(masks)
     wrong = _look_wrong(covering, np.array(standing_out))
     return Found(covering, np.stack(tight), wrong)
@@ -131,7 +137,8 @@ def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
             f"Received: boxes.shape={np.shape(boxes)}"
         )
     left, top, right, bottom = np.asarray(boxes, np.float64).T
-    rows, columns = _inside(top, bottom, size[0]), _inside(left, right, size[1])
+    rows = overlaps(top, bottom, np.arange(size[0] + 1))
+    columns = overlaps(left, right, np.arange(size[1] + 1))
     masks = rows[:, :, None] * columns[:, None, :]
     if (empty := np.flatnonzero(masks.sum((1, 2)) == 0)).size:
         raise ValueError(
@@ -160,8 +167,8 @@ def _look_wrong(masks: Array, standing_out: Array) -> Array:
 def _levels(picture: Array) -> Array:
     """How far pixels are from the colours of the rim, uint8, 255 the most; shrunk if large."""
     shrink = min(1, _SIDE / min(picture.shape[:2]))
-    height, width = (max(1, round(shrink * length)) for length in picture.shape[:2])
-    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    height, width = scaled_size(picture.shape, shrink)
+    picture = resize_image(picture, (height, width))
     side = min(height, width)
     lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
     lab = cv2.GaussianBlur(lab, (0, 0), _BLUR * side)
@@ -201,14 +208,3 @@ def _largest_piece(pixels: Array) -> Array:
     if count == 1:
         return np.zeros_like(pixels)
     return (pieces == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
-
-
-def _resized(piece: Array, size: tuple[int, int]) -> Array:
-    return cv2.resize(piece.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-
-
-def _inside(first: Array, last: Array, count: int) -> Array:
-    """`(batch, count)`: the share of each of `count` pixels that lies between two edges."""
-    pixels = np.arange(count)
-    overlap = np.minimum(pixels + 1, last[:, None]) - np.maximum(pixels, first[:, None])
-    return overlap.clip(0, 1)

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_image, scaled_size
 from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import heatmap, text
 from keras_saliency.drawing.text import FAINT, INK, MARKS, PAPER, Colour
@@ -343,6 +344,4 @@ def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.nda
 def fit_picture(picture: np.ndarray, width: float, height: float) -> np.ndarray:
     """Resize a picture to the largest size of its shape inside a box, smoothly both ways."""
     scale = min(width / picture.shape[1], height / picture.shape[0])
-    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(picture, size, interpolation=method)
+    return resize_image(picture, scaled_size(picture.shape, scale), cv2.INTER_CUBIC)

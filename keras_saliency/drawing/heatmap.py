@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_maps
 from keras_saliency.common.validation import check_rgb, did_you_mean
 from keras_saliency.data.frames import chosen_frames, mosaic_of
 
@@ -43,16 +44,16 @@ def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarr
         ```
     """
     if map_.ndim == 2:
-        return resize(map_, size)
+        return resize_maps(map_, size)
     if map_.ndim == 1:
-        return np.repeat(resize(map_[None], (1, size[1])), size[0], axis=0)
+        return np.repeat(resize_maps(map_[None], (1, size[1])), size[0], axis=0)
     rows, columns = mosaic_of(frames)
     tops = np.rint(np.linspace(0, size[0], rows + 1)).astype(int)
     lefts = np.rint(np.linspace(0, size[1], columns + 1)).astype(int)
     laid = np.zeros(size, np.float32)
     for i, frame in enumerate(_frames_of(map_, chosen_frames(frames), frames)):
         (top, bottom), (left, right) = tops[i // columns :][:2], lefts[i % columns :][:2]
-        laid[top:bottom, left:right] = resize(frame, (bottom - top, right - left))
+        laid[top:bottom, left:right] = resize_maps(frame, (bottom - top, right - left))
     return laid
 
 
@@ -64,38 +65,6 @@ def _frames_of(map_: np.ndarray, shown: np.ndarray, frames: int) -> np.ndarray:
     share = (places - before)[:, None, None].astype(map_.dtype)
     after = np.minimum(before + 1, len(map_) - 1)
     return (1 - share) * map_[before] + share * map_[after]
-
-
-def resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize maps bilinearly with half-pixel centres.
-
-    The middle of a cell stays the middle of what the cell becomes, edges are repeated, and nothing
-    overshoots. Maps that shrink are averaged, so that no fine line is skipped.
-
-    Args:
-        maps: Floats `(..., h, w)`, finite.
-        size: The new `(height, width)` in pixels.
-
-    Returns:
-        float32 `(..., height, width)`.
-
-    Example:
-        ```python
-        resize(np.eye(7, dtype="float32"), (224, 224))
-        ```
-    """
-    resized = [
-        _resize_rows(_resize_rows(map_, size[0]).T, size[1]).T
-        for map_ in maps.reshape(-1, *maps.shape[-2:]).astype(np.float32)
-    ]
-    return np.stack(resized).reshape(*maps.shape[:-2], *size)
-
-
-def _resize_rows(map_: np.ndarray, rows: int) -> np.ndarray:
-    """Resize one axis; by OpenCV, as a matrix product would wake all the threads of BLAS."""
-    shrinks = rows < map_.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(map_), (map_.shape[1], rows), interpolation=method)
 
 
 def fault(map_: np.ndarray, signed: bool = False) -> str | None:
@@ -202,7 +171,7 @@ def overlay_frames(
     each = _frames_of(map_, np.arange(len(clip)), len(clip))
     palette = _palette(cmap, signed)
     size = clip.shape[1:3]
-    scaled = (resize(_scaled(one, signed, peak), size).clip(-1, 1) for one in each)
+    scaled = (resize_maps(_scaled(one, signed, peak), size).clip(-1, 1) for one in each)
     return np.stack(
         [
             _paint(frame, values, palette, signed, opacity)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import blurred
+from keras_saliency.common.baselines import blurred
 from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.methods._perturbations import along_path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.validation import check_count
 from keras_saliency.methods._perturbations import along_path
 

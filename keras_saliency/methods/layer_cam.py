@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import resized
+from keras_saliency.common.resampling import resize_linear
 from keras_saliency.engine.target_layer import LayerChoice
 
 GAMMA = 2.0  # how strongly weak places of a map are lifted before maps are fused
@@ -67,7 +67,7 @@ def _of_one(model: ScoredModel, images: Any) -> Any:
 def _fused(maps: list[np.ndarray]) -> Any:
     """Fuse maps (batch, h, w) of several grids into one of the finest grid."""
     finest = max(maps, key=lambda one: one[0].size).shape[1:]
-    scaled = [np.stack([resized(_scaled(map_), finest) for map_ in one]) for one in maps]
+    scaled = [np.stack([resize_linear(_scaled(map_), finest) for map_ in one]) for one in maps]
     return ops.convert_to_tensor(np.max(scaled, axis=0), "float32")
 
 

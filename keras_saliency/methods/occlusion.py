@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.validation import check_sizes
 from keras_saliency.methods._perturbations import scores_of_copies
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import Baseline, along_axes, baselines, interpolation
+from keras_saliency.common.baselines import Baseline, baselines
+from keras_saliency.common.resampling import along_axes, interpolation
 from keras_saliency.common.validation import check_count, check_number, check_sizes
 from keras_saliency.methods._perturbations import each_copy, seeded
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import resized
+from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.validation import check_count
 from keras_saliency.methods._perturbations import scores_of_copies
 
@@ -57,7 +57,7 @@ def score_cam(
     chosen = np.argsort(-spread, axis=-1, kind="stable")[:, :top_k]
 
     def masked(row: int, sample: int) -> np.ndarray:
-        mask = resized(activations[row, ..., chosen[row, sample]], shown.shape[1:-1])
+        mask = resize_linear(activations[row, ..., chosen[row, sample]], shown.shape[1:-1])
         span = mask.max() - mask.min()
         return shown[row] * ((mask - mask.min()) / (span if span > 0 else 1.0))[..., None]
 

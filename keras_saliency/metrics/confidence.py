@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_saliency.common.resampling import Baseline, baselines
+from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.types import Array
 from keras_saliency.metrics.scorer import Scores, matched, score
 

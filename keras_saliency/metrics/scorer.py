@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_saliency.attribution.explainer import explain
 from keras_saliency.common.arrays import as_array
-from keras_saliency.common.resampling import resized
+from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_finite
 from keras_saliency.data.probes import Probes
@@ -126,7 +126,7 @@ def matched(images: Any, maps: Any) -> tuple[Array, Array]:
     size = images.shape[1:-1]
     maps = maps.astype("float64")
     if maps.shape[1:] != size:
-        maps = np.stack([resized(map_, size) for map_ in maps])
+        maps = np.stack([resize_linear(map_, size) for map_ in maps])
     return images.astype("float64"), maps
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.data.masks import dilate
 
@@ -298,7 +299,7 @@ def find_spots(maps: Array, size: tuple[int, int]) -> Array:
     spots = np.tile(np.array(size) // 2, (len(maps), 1))
     for index, map_ in enumerate(np.abs(np.asarray(maps, np.float32))):
         if np.isfinite(map_).all() and map_.any():
-            large = cv2.resize(map_ / map_.max(), size[::-1], interpolation=cv2.INTER_LINEAR)
+            large = resize_bilinear(map_ / map_.max(), size)
             held = cv2.filter2D(large, -1, weight, borderType=cv2.BORDER_CONSTANT)
             spots[index] = np.unravel_index(held.argmax(), size)
     return np.clip(spots, reach, np.array(size) - 1 - reach)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_image, resize_maps
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import cards, heatmap, text
@@ -73,7 +74,7 @@ class Thumbnail:
         if min(len(rows[0]), len(columns[0])):
             # Only what is shown is resized: a window of a slide may be a hundredth of it.
             part = self.picture[rows[1] : rows[2], columns[1] : columns[2]]
-            smooth = fit_exactly(part, (len(rows[0]), len(columns[0])))
+            smooth = resize_image(part, (len(rows[0]), len(columns[0])))
             shown[np.ix_(rows[0], columns[0])] = smooth
         return shown
 
@@ -90,12 +91,6 @@ def _cells(
     first, last = (float(np.clip(edge, 0, whole)) * cells / whole for edge in edges)
     begin = min(int(first), cells - 1)
     return inside, begin, max(begin + 1, round(last))
-
-
-def fit_exactly(picture: Array, size: tuple[int, int]) -> Array:
-    """Resize a picture, uint8 `(h, w, 3)`, to `(height, width)`, smoothly both ways."""
-    method = cv2.INTER_AREA if size[0] < picture.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(picture, size[::-1], interpolation=method)
 
 
 def tile_map(
@@ -256,10 +251,10 @@ def tile_mosaic(
         pictures, maps, without_map(maps, signed), frame.boxes(x, y, wide), strict=True
     ):
         size = (bottom - top, right - left)
-        small = fit_exactly(picture, size)
+        small = resize_image(picture, size)
         photo[top:bottom, left:right] = _struck_out(small) if dead else small
         # A tile that is drawn later covers what it overlaps, as its picture does.
-        heat[top:bottom, left:right] = 0 if dead else heatmap.resize(map_, size)
+        heat[top:bottom, left:right] = 0 if dead else resize_maps(map_, size)
     return cards.tile(
         photo,
         heat,

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from keras_saliency.common.resampling import resize_maps
 from keras_saliency.drawing import heatmap
 
 GRIDS = [(1, 7), (7, 1), (5, 3), (4, 4), (1, 1)]
@@ -48,12 +49,12 @@ class TestResize:
     @pytest.mark.parametrize("size", SIZES)
     def test_growing_is_bilinear_with_half_pixel_centres(self, grid, size):
         map_ = np.random.default_rng(1).normal(size=grid)
-        np.testing.assert_allclose(heatmap.resize(map_, size), bilinear(map_, *size), atol=2e-4)
+        np.testing.assert_allclose(resize_maps(map_, size), bilinear(map_, *size), atol=2e-4)
 
     @pytest.mark.parametrize("size", SIZES)
     def test_the_centroid_of_a_cell_stays_in_its_middle(self, size):
         for cell in [(2, 3), (1, 1), (3, 5)]:  # away from the edges, which are repeated
-            resized = heatmap.resize(one_cell((6, 8), cell), size)
+            resized = resize_maps(one_cell((6, 8), cell), size)
             rows, columns = np.indices(size) + 0.5
             centre = [(axis * resized).sum() / resized.sum() for axis in (rows, columns)]
             expected = [(cell[0] + 0.5) * size[0] / 6, (cell[1] + 0.5) * size[1] / 8]
@@ -62,32 +63,32 @@ class TestResize:
     @pytest.mark.parametrize("grid", GRIDS)
     def test_the_mirror_image_stays_a_mirror_image(self, grid):
         map_ = np.random.default_rng(2).normal(size=grid)
-        there = heatmap.resize(map_[::-1, ::-1], (37, 53))
-        np.testing.assert_allclose(there[::-1, ::-1], heatmap.resize(map_, (37, 53)), atol=1e-5)
+        there = resize_maps(map_[::-1, ::-1], (37, 53))
+        np.testing.assert_allclose(there[::-1, ::-1], resize_maps(map_, (37, 53)), atol=1e-5)
 
     def test_shrinking_averages(self):
         map_ = np.random.default_rng(3).normal(size=(12, 20))
         blocks = map_.reshape(4, 3, 4, 5).mean(axis=(1, 3))
-        np.testing.assert_allclose(heatmap.resize(map_, (4, 4)), blocks, atol=1e-6)
+        np.testing.assert_allclose(resize_maps(map_, (4, 4)), blocks, atol=1e-6)
 
     def test_one_axis_may_grow_while_the_other_shrinks(self):
         map_ = np.random.default_rng(4).normal(size=(3, 20))
         blocks = bilinear(map_.reshape(3, 4, 5).mean(axis=2), 33, 4)
-        np.testing.assert_allclose(heatmap.resize(map_, (33, 4)), blocks, atol=2e-4)
+        np.testing.assert_allclose(resize_maps(map_, (33, 4)), blocks, atol=2e-4)
 
     @pytest.mark.parametrize("size", [(50, 31), (5, 4)])
     def test_nothing_overshoots(self, size):
-        resized = heatmap.resize(one_cell((9, 9), (4, 4)), size)
+        resized = resize_maps(one_cell((9, 9), (4, 4)), size)
         assert resized.min() >= 0
         assert resized.max() <= 1
 
     def test_leading_axes_are_kept_apart(self):
         maps = np.random.default_rng(5).normal(size=(2, 3, 4, 6))
-        resized = heatmap.resize(maps, (21, 13))
+        resized = resize_maps(maps, (21, 13))
         assert resized.dtype == np.float32
         for i in range(2):
             for j in range(3):
-                np.testing.assert_array_equal(resized[i, j], heatmap.resize(maps[i, j], (21, 13)))
+                np.testing.assert_array_equal(resized[i, j], resize_maps(maps[i, j], (21, 13)))
 
 
 class TestOverlay:

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from keras_saliency.common.resampling import average_masks
+from keras_saliency.common.resampling import average_masks, resize_maps
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing import heatmap
 from keras_saliency.metrics import localization
@@ -73,16 +73,16 @@ def test_resizing_interpolates_what_grows_and_averages_what_shrinks(map_, size):
             wanted = averaged(wanted, sizes)
         else:
             wanted = np.moveaxis(interpolated(np.moveaxis(wanted, axis, 0), count), 0, axis)
-    found = heatmap.resize(map_, size)
+    found = resize_maps(map_, size)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
 @given(maps(), SIZES)
 def test_resizing_turns_with_the_map_and_never_overshoots(map_, size):
-    found = heatmap.resize(map_, size)
-    np.testing.assert_allclose(heatmap.resize(map_[::-1, ::-1], size), found[::-1, ::-1], atol=2e-4)
-    np.testing.assert_allclose(heatmap.resize(map_.T, size[::-1]), found.T, atol=2e-4)
+    found = resize_maps(map_, size)
+    np.testing.assert_allclose(resize_maps(map_[::-1, ::-1], size), found[::-1, ::-1], atol=2e-4)
+    np.testing.assert_allclose(resize_maps(map_.T, size[::-1]), found.T, atol=2e-4)
     assert map_.min() - 1e-4 <= found.min()
     assert found.max() <= map_.max() + 1e-4
 

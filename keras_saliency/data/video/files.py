@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_image, scaled_size
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
 
@@ -115,11 +116,8 @@ def _rate_of(path: str | Path) -> float:
 
 
 def _resized(frame: Array, size: tuple[int, int] | int | None) -> Array:
-    height, width = frame.shape[:2]
-    if isinstance(size, int):
-        shrink = min(1.0, size / max(height, width))
-        size = (max(1, round(shrink * height)), max(1, round(shrink * width)))
-    if size is None or (height, width) == tuple(size):
+    if size is None:
         return frame
-    method = cv2.INTER_AREA if size[0] * size[1] < height * width else cv2.INTER_LINEAR
-    return cv2.resize(frame, (size[1], size[0]), interpolation=method)
+    if isinstance(size, int):
+        size = scaled_size(frame.shape, min(1.0, size / max(frame.shape[:2])))
+    return resize_image(frame, (size[0], size[1]))

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
+from keras_saliency.common.resampling import resize_image, resize_maps, scaled_size
 from keras_saliency.common.types import Array
 from keras_saliency.data.frames import mosaic_of
-from keras_saliency.drawing.heatmap import resize, spread
+from keras_saliency.drawing.heatmap import spread
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, safe_tag
 from keras_saliency.recording.tensorboard.plugin_schema import MAPS, PROBES, VERDICT, VERSION
 
@@ -200,20 +201,17 @@ class Tab:
 
 def _side(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     """Return the height and width of a picture once its longest side is as long as it may be."""
-    share = min(1.0, longest / max(shape[:2]))
-    height, width = (max(1, round(share * side)) for side in shape[:2])
-    return height, width
+    return scaled_size(shape, min(1.0, longest / max(shape[:2])))
 
 
 def _shrunk(picture: Array, longest: int) -> Array:
-    height, width = _side(picture.shape, longest)
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return resize_image(picture, _side(picture.shape, longest))
 
 
 def _reduced(map_: Array, longest: int) -> Array:
     """Average a map down; a small one stays as it is."""
     size = _side(map_.shape, longest)
-    return map_ if size == map_.shape else resize(map_, size)
+    return map_ if size == map_.shape else resize_maps(map_, size)
 
 
 def _png(values: Array) -> bytes:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from keras_saliency.common.resampling import resize_maps
 from keras_saliency.drawing import heatmap
 
 STATIC = (
@@ -100,7 +101,7 @@ def test_maps_shrink_as_opencv_shrinks_them():
         "answer([...maps.resize({ width: 45, height: 31, values: given.values }, 20, 12).values]);"
     )
     found = np.reshape(evaluated(code, values=map_.ravel().tolist()), (12, 20))
-    np.testing.assert_allclose(found, heatmap.resize(map_, (12, 20)), atol=1e-5)
+    np.testing.assert_allclose(found, resize_maps(map_, (12, 20)), atol=1e-5)
 
 
 @needs_node
