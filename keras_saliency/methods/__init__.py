@@ -1,7 +1,8 @@
-"""Attribution methods: one file each, named as the function it holds.
+"""Attribution methods, one function in a module of its name.
 
-A method is a function `(model, images) -> maps`: it asks a `ScoredModel` for what it needs and
-returns raw maps `(batch, h, w)`. A function of your own is as good as a built-in one.
+A method is a function `(model, images) -> maps`. It gets a `ScoredModel`, which computes scores,
+gradients and activations, and model inputs `(batch, height, width, channels)`. It returns raw maps
+`(batch, h, w)`. Your own function is used like a built-in one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def available() -> list[str]:
     """List the names of the built-in methods.
 
     Returns:
-        The names, sorted.
+        The names, in alphabetical order.
 
     Example:
         >>> "grad_cam" in available()
@@ -31,17 +32,17 @@ def available() -> list[str]:
 
 
 def get(method: str | Method) -> Method:
-    """Return a method by its name, or a callable as it is.
+    """Look a method up by its name; return a callable unchanged.
 
     Args:
-        method: A name out of `available()`, or a callable `(model, images) -> maps (batch, h, w)`.
+        method: One of the names in `available()`, or a callable `(model, images) -> maps`.
 
     Returns:
-        The callable.
+        The method, a callable `(model, images) -> maps`.
 
     Raises:
-        ValueError: The name is unknown.
-        TypeError: Neither a name nor a callable.
+        ValueError: If the name is unknown.
+        TypeError: If `method` is neither a name nor a callable.
 
     Example:
         >>> get("grad_cam").__name__
@@ -59,12 +60,23 @@ def get(method: str | Method) -> Method:
             f"Unknown method {method!r}.{hint} Available: {', '.join(available())}; "
             "or give a callable (model, images) -> maps."
         )
-    found: Method = getattr(import_module(f"{__name__}.{method}"), method)
-    return found
+    built_in: Method = getattr(import_module(f"{__name__}.{method}"), method)
+    return built_in
 
 
 def name_of(method: str | Method) -> str:
-    """Return the name under which a method's maps are filed."""
+    """Return the name of a method, which keys its maps.
+
+    Args:
+        method: A name, or a callable; of a `functools.partial` the name of its function is taken.
+
+    Returns:
+        The name.
+
+    Example:
+        >>> name_of(get("grad_cam"))
+        'grad_cam'
+    """
     if isinstance(method, str):
         return method
     inner: Any = method.func if isinstance(method, functools.partial) else method

@@ -1,4 +1,4 @@
-"""Putting together what the channels of an image say."""
+"""Reduction of the channels of images."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _FEW = 4
 
 
 def over_channels(along: Callable[..., Any], pair: Callable[..., Any], values: Any) -> Any:
-    """Reduce `values` (batch, ..., channels) by `along`, or pair by pair where channels are few.
+    """Reduce `values` by `along` their last axis, or pair by pair where channels are few.
 
-    Along a short axis TensorFlow takes twice as long on a CPU.
+    Along a short axis TensorFlow takes twice as long on a CPU as pair by pair.
 
     Args:
-        along: Such as `ops.max`.
+        along: A reduction such as `ops.max`.
         pair: The same of two tensors, such as `ops.maximum`.
-        values: (batch, ..., channels).
+        values: `(batch, ..., channels)`.
 
     Returns:
-        A tensor (batch, ...).
+        A tensor `(batch, ...)`.
     """
     if values.shape[-1] > _FEW:
         return along(values, axis=-1)

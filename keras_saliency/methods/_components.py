@@ -12,12 +12,12 @@ def first_component(features: np.ndarray, guide: np.ndarray) -> Any:
     """Project features on their first right singular vector.
 
     Args:
-        features: (batch, h, w, channels).
-        guide: (batch, h, w), with which the result's product gets to be positive.
+        features: `(batch, h, w, channels)`.
+        guide: `(batch, h, w)`, whose product with the result is made positive.
 
     Returns:
-        (batch, h, w) float32; NaN where the features are not finite, as those of a training that
-        has diverged.
+        float32 `(batch, h, w)`; NaN where the features are not finite, as those of a training run
+        that has diverged.
     """
     table = features.astype("float64").reshape(len(features), -1, features.shape[-1])
     unknown = ~np.isfinite(table).all(axis=(1, 2))

@@ -1,20 +1,18 @@
-"""What a gradient does under noise: the sums that SmoothGrad and its relatives share."""
+"""Moments of gradients under noise, which SmoothGrad and its variants share."""
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_saliency import methods
 from keras_saliency.common.validation import check_count, check_number
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._perturbations import each_copy, seeded
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def moments(
@@ -25,10 +23,10 @@ def moments(
     noise: float,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and mean square, over noisy copies of each image, of what `base` gives.
+    """Compute the mean and the mean square of a method's maps over noisy versions of each image.
 
-    Without a base that is the gradient at the image, (batch, height, width, channels), signed;
-    else the maps of the base, (batch, h, w).
+    Without a `base` they are moments of the gradient at the image, signed,
+    `(batch, height, width, channels)`; else of the maps of the base, `(batch, h, w)`.
     """
     check_count(samples, "samples")
     check_number(noise, "noise", high=math.inf)
@@ -47,16 +45,16 @@ def moments(
     method = _gradients if base is None else methods.get(base)
     means = [np.zeros(())] * len(clean)
     squares = list(means)
-    for row, _, found in each_copy(
-        model, images, samples, noisy, lambda there, copies, _: method(there, copies)
+    for row, _, values in each_copy(
+        model, images, samples, noisy, lambda view, batch, _: method(view, batch)
     ):
-        means[row] = means[row] + found / samples
-        squares[row] = squares[row] + np.square(found) / samples
+        means[row] = means[row] + values / samples
+        squares[row] = squares[row] + np.square(values) / samples
     return np.stack(means), np.stack(squares)
 
 
 def as_maps(values: np.ndarray, base: Any) -> Any:
-    """Return maps (batch, h, w): of gradients, the largest size over the channels."""
+    """Return maps `(batch, h, w)`: of gradients, the maximum magnitude over the channels."""
     maps = np.abs(values).max(axis=-1) if base is None else values
     return ops.convert_to_tensor(maps, "float32")
 

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import weighted_sum
 from keras_saliency.methods._perturbations import each_copy
 
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
-
-def ablation_cam(
-    model: ScoredModel,
-    images: Any,
-    *,
-    relu: bool = True,
-) -> Any:
-    """Compute Ablation-CAM: channels weighted by how far the score falls without them.
+def ablation_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
+    """Compute Ablation-CAM: channels weighted by the fall of the score without them.
 
         M = relu(sum_k w_k A_k),    w_k = S - S(channel k of the layer set to zero)
 
     Desai and Ramaswamy 2020, "Ablation-CAM: Visual explanations for deep convolutional network via
-    gradient-free localization", WACV. The paper divides the weights by S, which would turn the map
-    around where S is negative, and is left out. One forward pass a channel.
+    gradient-free localization", WACV. The paper divides the weights by S, which would reverse the
+    sign of the map where S is negative; here they are not. It takes one forward pass a channel.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        relu: Whether only evidence for the score is kept. Without it the map is signed.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        relu: As in `grad_cam`.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative unless `relu=False`.
+        Maps `(batch, h, w)` of the layer's grid, not negative unless `relu=False`.
+
+    Raises:
+        ValueError: If the model has no layer whose output is a feature map.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -52,8 +49,7 @@ def ablation_cam(
         images,
         len(gates),
         lambda row, channel: shown[row],
-        lambda there, copies, channels: there.gated_scores(copies, gates[channels]),
+        lambda view, batch, channels: view.gated_scores(batch, gates[channels]),
     ):
         weights[row, channel] = whole[row] - score
-    maps = np.einsum("n...k,nk->n...", activations, weights)
-    return ops.convert_to_tensor(np.maximum(maps, 0.0) if relu else maps, "float32")
+    return weighted_sum(activations, weights, relu)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from keras import ops
 
 from keras_saliency.common.validation import check_choice, check_number
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel
 
 
 def attention_rollout(
@@ -21,28 +19,29 @@ def attention_rollout(
     grid: tuple[int, ...] | None = None,
     residual: float = 0.5,
 ) -> Any:
-    """Compute attention rollout: how much of each patch reaches the output of a transformer.
+    """Compute attention rollout: the share of each patch in the output of a transformer.
 
         R = B_L ... B_2 B_1,    B_l = r I + (1 - r) A_l,    A_l: attention, the mean of its heads
 
     Abnar and Zuidema 2020, "Quantifying attention flow in transformers", arXiv:2005.00928. It
-    follows attention alone: the map is the same for every class.
+    depends on attention alone: the map is the same for every class.
 
     Args:
-        model: The scored model, with self-attention in Keras's own attention layers.
-        images: (batch, height, width, channels).
-        token: Whose row of R is shown: that of the `"class"` token, the first one, or the
+        model: The model and the score that is explained. Its self-attention must be in Keras's own
+            attention layers.
+        images: Model inputs, `(batch, height, width, channels)`.
+        token: The row of R that is returned: that of the `"class"` token, the first one, or the
             `"mean"` over the patches. None takes the class token where there are more tokens than
             patches.
-        grid: Patches along each axis; None takes that of the patches that the model made, or of
-            square ones that cover the image, with up to six tokens before them.
-        residual: r, the share of a token that passes each layer by.
+        grid: Number of patches along each axis; None takes the grid of the patches that the model
+            made, or of square ones that cover the image, with up to six tokens before them.
+        residual: r, the share of a token that bypasses each layer, from 0 to 1.
 
     Returns:
-        Maps (batch, h, w) of the grid of patches, not negative: shares of what arrives.
+        Maps `(batch, h, w)` of the grid of patches, not negative: shares of the output.
 
     Raises:
-        ValueError: A model without such attention, tokens that make no grid, or another option
+        ValueError: If the model has no such attention, the tokens make no grid, or an option is
             out of its range.
 
     Example:
@@ -59,7 +58,7 @@ def attention_rollout(
     check_number(residual, "residual")
     attention = model.attentions(images)
     count = attention.shape[-1]
-    size = _grid(model, images, count) if grid is None else _checked(grid, count)
+    size = _grid(model, images, count) if grid is None else _check_grid(grid, count)
     first = count - math.prod(size)
     if token == "class" and not first:
         raise ValueError(
@@ -86,7 +85,7 @@ def _grid(model: ScoredModel, images: Any, count: int) -> tuple[int, ...]:
     return size
 
 
-def _checked(grid: Any, count: int) -> tuple[int, ...]:
+def _check_grid(grid: Any, count: int) -> tuple[int, ...]:
     fits = isinstance(grid, (tuple, list)) and all(isinstance(n, int) and n > 0 for n in grid)
     if not fits or math.prod(grid) > count:
         raise ValueError(

@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_saliency.common.baselines import blurred
 from keras_saliency.common.validation import check_count, check_number
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._perturbations import along_path
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def blur_integrated_gradients(
-    model: ScoredModel,
-    images: Any,
-    *,
-    steps: int = 100,
-    sigma: float = 50.0,
+    model: ScoredModel, images: Any, *, steps: int = 100, sigma: float = 50.0
 ) -> Any:
     """Compute blur integrated gradients: the gradient while the image comes into focus.
 
         M_ij = - sum_c integral_0^sigma dS / dx_ijc (x_s) * d x_ijcs / ds ds
 
     Xu, Venugopalan, Sundararajan 2020, "Attribution in scale and space", arXiv:2004.03383; x_s is
-    the image blurred by a Gaussian of deviation s. The way needs no baseline and adds no features
-    of its own. The map sums to S(x) - S(x_sigma).
+    the image blurred by a Gaussian of standard deviation s. This path needs no baseline and adds
+    no features of its own. The map sums to S(x) - S(x_sigma).
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        steps: In how many steps the image comes into focus, small ones where it is sharp.
-        sigma: The largest deviation, in pixels (the paper: 50).
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        steps: The number of steps of the path, which are smaller where the image is sharper.
+        sigma: The largest standard deviation, in pixels, from 0 (the paper: 50).
 
     Returns:
-        Maps (batch, height, width), signed, in units of the score.
+        Maps `(batch, height, width)`, signed, in units of the score.
 
     Raises:
-        ValueError: `steps` below 1 or a negative `sigma`.
+        ValueError: If `steps` is below 1 or `sigma` is negative.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks

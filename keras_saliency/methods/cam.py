@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import grid_axes, sum_channels
 
 
 def cam(model: ScoredModel, images: Any) -> Any:
-    """Compute CAM: channels before global average pooling, weighted as the class weights them.
+    """Compute CAM: channels before global average pooling, weighted by the class's weights.
 
         M = sum_k w_k A_k,    w: the class's weights in the dense layer after the pooling
 
@@ -19,15 +19,15 @@ def cam(model: ScoredModel, images: Any) -> Any:
     The map's mean plus the class's bias is the logit.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, signed, in units of the logit.
+        Maps `(batch, h, w)` of the layer's grid, signed, in units of the logit.
 
     Raises:
-        ValueError: The model has another head, the layer is not the one that is pooled, or the
-            target is not the logit of a class.
+        ValueError: If the model has another head, the layer is not the one that is pooled, or
+            the target is not the logit of a class.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -38,5 +38,5 @@ def cam(model: ScoredModel, images: Any) -> Any:
     """
     activations = model.activations(images)
     weights = model.class_weights(images)
-    spread = (weights.shape[0], *[1] * (len(activations.shape) - 2), weights.shape[1])
-    return ops.sum(activations * ops.reshape(weights, spread), axis=-1)
+    weights = ops.expand_dims(weights, grid_axes(activations))
+    return sum_channels(activations * weights, relu=False)

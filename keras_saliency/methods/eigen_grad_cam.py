@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._components import first_component
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def eigen_grad_cam(model: ScoredModel, images: Any) -> Any:
     """Compute Eigen-Grad-CAM: the first principal component of output times gradient.
 
-        M = B v_1,    B = A * dS / dA = U S V^T with one row a place and one column a channel
+        M = B v_1,    B = A * dS / dA = U S V^T with one row a position and one column a channel
 
     `eigen_cam` made to depend on the class, as in the pytorch-grad-cam library of Gildenblat et
-    al. 2021. A component has no sign of its own: it gets that which makes the product of the
-    map with the map of `hires_cam`, each place's share in the score, positive.
+    al. 2021. The sign of a component is arbitrary: it is chosen such that the product of the
+    map with that of `hires_cam` is positive.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, signed.
+        Maps `(batch, h, w)` of the layer's grid, signed.
+
+    Raises:
+        ValueError: If the model has no layer whose output is a feature map.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_saliency.common.validation import check_count
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._perturbations import along_path
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def expected_gradients(
@@ -28,22 +26,24 @@ def expected_gradients(
         M_ij = sum_c E_{b, a} (x_ijc - b_ijc) * dS / dx_ijc (b + a (x - b)),    a ~ U(0, 1)
 
     Erion et al. 2021, "Improving performance of deep learning models with axiomatic attribution
-    priors and expected gradients", arXiv:1906.10670. The map sums, about, to S(x) - E S(b).
+    priors and expected gradients", arXiv:1906.10670. The map sums to about
+    S(x) - E S(b).
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        baselines: (n, height, width, channels), images to begin from; in the paper, images of the
-            training data. None takes plain ones, each in a colour of the image itself.
-        samples: How many points are looked at, each on the way from another baseline. The
-            baselines take turns; `a` is drawn once in each of `samples` equal parts of 0 to 1.
-        seed: Draws the points and the order of the baselines, the same for every image.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        baselines: Images that paths start from, `(n, height, width, channels)`; in the paper,
+            images of the training data. None takes images of one colour each, out of the image
+            itself.
+        samples: The number of points, each on the path from another baseline. The baselines take
+            turns; `a` is drawn once in each of `samples` equal parts of 0 to 1.
+        seed: Seed of the points and of the order of the baselines, the same for every image.
 
     Returns:
-        Maps (batch, height, width), signed, in units of the score.
+        Maps `(batch, height, width)`, signed, in units of the score.
 
     Raises:
-        ValueError: Baselines that are no images of this size, or an option out of its range.
+        ValueError: If the baselines are no images of this size, or an option is out of its range.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -55,9 +55,9 @@ def expected_gradients(
     check_count(samples, "samples")
     check_count(seed, "seed", least=0)
     ends = ops.convert_to_numpy(images).astype("float64")
-    given = None if baselines is None else _checked(baselines, ends.shape[1:])
+    given = None if baselines is None else _check_baselines(baselines, ends.shape[1:])
     random = np.random.default_rng(seed)
-    places = (random.permutation(samples) + random.random(samples)) / samples
+    positions = (random.permutation(samples) + random.random(samples)) / samples
     pixels = math.prod(ends.shape[1:-1])
     count = pixels if given is None else len(given)
     turns = np.resize(random.permutation(count), samples)
@@ -68,7 +68,7 @@ def expected_gradients(
         return ends[row].reshape(pixels, -1)[turns[sample]]
 
     def point(row: int, sample: int) -> np.ndarray:
-        return begin(row, sample) + places[sample] * (ends[row] - begin(row, sample))
+        return begin(row, sample) + positions[sample] * (ends[row] - begin(row, sample))
 
     def step(row: int, sample: int) -> np.ndarray:
         return (ends[row] - begin(row, sample)) / samples
@@ -76,7 +76,7 @@ def expected_gradients(
     return along_path(model, images, samples, point, step)
 
 
-def _checked(baselines: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _check_baselines(baselines: Any, shape: tuple[int, ...]) -> np.ndarray:
     given = np.asarray(ops.convert_to_numpy(baselines))
     if given.ndim != len(shape) + 1 or given.shape[1:] != shape or not len(given):
         raise ValueError(

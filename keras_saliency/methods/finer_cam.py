@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
 from keras_saliency.common.validation import check_count, check_number
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import grid_axes, sum_channels
 
 
 def finer_cam(
@@ -29,18 +28,18 @@ def finer_cam(
     of one sigmoid unit is a difference of two classes already: there it is `grad_cam`.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        similar: How many classes d are compared with: those whose scores are nearest to c's.
-        strength: g; at 0 it is `grad_cam`, at 1 only the difference counts.
-        relu: Whether only evidence for the class is kept. Without it the map is signed.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        similar: The number of classes d to compare with: those whose scores are nearest to c's.
+        strength: g, from 0, where it is `grad_cam`, to 1, where only the difference counts.
+        relu: As in `grad_cam`.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative unless `relu=False`.
+        Maps `(batch, h, w)` of the layer's grid, not negative unless `relu=False`.
 
     Raises:
-        ValueError: A target that is no class, a model without other classes, or an option out of
-            its range.
+        ValueError: If the target is no class, the model has no other classes or no feature map,
+            or an option is out of its range.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -53,7 +52,5 @@ def finer_cam(
     check_number(strength, "strength")
     activations = model.activations(images)
     gradients = model.against_similar(similar, strength).layer_gradients(images)
-    axes = tuple(range(1, len(gradients.shape) - 1))
-    weights = ops.mean(gradients, axis=axes, keepdims=True)
-    maps = ops.sum(weights * activations, axis=-1)
-    return ops.relu(maps) if relu else maps
+    weights = ops.mean(gradients, axis=grid_axes(gradients), keepdims=True)
+    return sum_channels(weights * activations, relu)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import grid_axes, sum_channels
 
 
 def grad_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
@@ -16,15 +16,18 @@ def grad_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
         M = relu(sum_k w_k A_k),    w_k = mean_ij dS / dA_kij
 
     Selvaraju et al. 2017, "Grad-CAM", arXiv:1610.02391. Since gradients are averaged over the
-    layer, places can light up that the model did not use; `hires_cam` does not do so.
+    layer, the map can highlight places that the model did not use; `hires_cam` does not.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        relu: Whether only evidence for the score is kept. Without it the map is signed.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        relu: Whether to keep evidence for the score alone. If False, the map is signed.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative unless `relu=False`.
+        Maps `(batch, h, w)` of the layer's grid, not negative unless `relu=False`.
+
+    Raises:
+        ValueError: If the model has no layer whose output is a feature map.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -34,7 +37,5 @@ def grad_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
         (1, 6, 10)
     """
     activations, gradients = model.activations(images), model.layer_gradients(images)
-    axes = tuple(range(1, len(gradients.shape) - 1))
-    weights = ops.mean(gradients, axis=axes, keepdims=True)
-    maps = ops.sum(weights * activations, axis=-1)
-    return ops.relu(maps) if relu else maps
+    weights = ops.mean(gradients, axis=grid_axes(gradients), keepdims=True)
+    return sum_channels(weights * activations, relu)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._channels import over_channels
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def gradient_x_input(model: ScoredModel, images: Any) -> Any:
@@ -21,11 +19,11 @@ def gradient_x_input(model: ScoredModel, images: Any) -> Any:
     bias the map sums to the score.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels), as the model gets them.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`, as the model gets them.
 
     Returns:
-        Maps (batch, height, width), signed, in units of the score.
+        Maps `(batch, height, width)`, signed, in units of the score.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks

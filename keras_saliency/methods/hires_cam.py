@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from keras import ops
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import sum_channels
 
 
 def hires_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
-    """Compute HiResCAM: a layer's output times its gradient, place by place.
+    """Compute HiResCAM: a layer's output times its gradient, position by position.
 
         M = relu(sum_k A_k * dS / dA_k)
 
@@ -20,12 +18,15 @@ def hires_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
     the same as `grad_cam`.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        relu: Whether only evidence for the score is kept. Without it the map is signed.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        relu: As in `grad_cam`.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative unless `relu=False`.
+        Maps `(batch, h, w)` of the layer's grid, not negative unless `relu=False`.
+
+    Raises:
+        ValueError: If the model has no layer whose output is a feature map.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -34,6 +35,4 @@ def hires_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
         >>> ks.explain(net, np.ones((1, 8, 12, 3)), "hires_cam").maps.shape
         (1, 6, 10)
     """
-    activations, gradients = model.activations(images), model.layer_gradients(images)
-    maps = ops.sum(activations * gradients, axis=-1)
-    return ops.relu(maps) if relu else maps
+    return sum_channels(model.activations(images) * model.layer_gradients(images), relu)

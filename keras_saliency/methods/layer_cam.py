@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_saliency.common.resampling import resize_linear
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.engine.target_layer import LayerChoice
+from keras_saliency.methods._cam import sum_channels
 
-GAMMA = 2.0  # how strongly weak places of a map are lifted before maps are fused
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+_GAMMA = 2.0  # how strongly weak values of a map are raised before maps are fused
 
 
 def layer_cam(
@@ -24,23 +23,23 @@ def layer_cam(
 
         M = relu(sum_k relu(dS / dA_k) * A_k)
 
-    Several layers are fused, place by place, by the largest of tanh(2 M / max M).
+    Maps of several layers are fused by the maximum of tanh(2 M / max M) at each position.
 
     Jiang et al. 2021, "LayerCAM: Exploring hierarchical class activation maps for localization",
-    IEEE TIP 30. Made for early layers, whose grids are fine.
+    IEEE TIP 30. The method is made for early layers, whose grids are fine.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        layers: Names, paths or `Layer`s to look at instead of the model's one layer. Maps of
-            several are scaled as above, so that they compare, and resized to the finest grid.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        layers: Names, paths or `Layer`s that take the place of the model's one layer. Maps of
+            several are scaled as above to be comparable, and resized to the finest grid.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative; of several layers, 0 to 1.
+        Maps `(batch, h, w)` of the layer's grid, not negative; of several layers, 0 to 1.
 
     Raises:
-        ValueError: No layers, or one that the model does not have.
-        TypeError: `layers` is no sequence of layers.
+        ValueError: If there are no layers, or the model lacks one of them.
+        TypeError: If `layers` is neither a tuple nor a list.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -50,27 +49,27 @@ def layer_cam(
         (1, 6, 10)
     """
     if layers is None:
-        return _of_one(model, images)
+        return _single_layer(model, images)
     if not isinstance(layers, (tuple, list)):
         raise TypeError(f"layers must be a tuple or list of layers. Received: layers={layers!r}")
     if not layers:
         raise ValueError("layers must name at least one layer. Received: layers=()")
-    maps = [_of_one(model.at(layer), images) for layer in layers]
-    return maps[0] if len(maps) == 1 else _fused([ops.convert_to_numpy(one) for one in maps])
+    maps = [_single_layer(model.at(layer), images) for layer in layers]
+    return maps[0] if len(maps) == 1 else _fused(list(map(ops.convert_to_numpy, maps)))
 
 
-def _of_one(model: ScoredModel, images: Any) -> Any:
+def _single_layer(model: ScoredModel, images: Any) -> Any:
     activations, gradients = model.activations(images), model.layer_gradients(images)
-    return ops.relu(ops.sum(ops.relu(gradients) * activations, axis=-1))
+    return sum_channels(ops.relu(gradients) * activations)
 
 
 def _fused(maps: list[np.ndarray]) -> Any:
     """Fuse maps (batch, h, w) of several grids into one of the finest grid."""
-    finest = max(maps, key=lambda one: one[0].size).shape[1:]
-    scaled = [np.stack([resize_linear(_scaled(map_), finest) for map_ in one]) for one in maps]
+    finest = max(maps, key=lambda batch: batch[0].size).shape[1:]
+    scaled = [np.stack([resize_linear(_scaled(map_), finest) for map_ in batch]) for batch in maps]
     return ops.convert_to_tensor(np.max(scaled, axis=0), "float32")
 
 
 def _scaled(map_: np.ndarray) -> np.ndarray:
     peak = map_.max()
-    return np.tanh(GAMMA * map_ / peak) if peak > 0 else map_
+    return np.tanh(_GAMMA * map_ / peak) if peak > 0 else map_

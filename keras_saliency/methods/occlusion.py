@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.validation import check_sizes
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._perturbations import scores_of_copies
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def occlusion(
@@ -24,7 +22,7 @@ def occlusion(
     stride: int | tuple[int, ...] | None = None,
     baseline: Baseline = "mean",
 ) -> Any:
-    """Compute occlusion: how far the score falls when a patch of the image is covered.
+    """Compute occlusion: the fall of the score when a patch of the image is covered.
 
         M_ij = mean over patches P that hold ij of S(x) - S(x with P covered)
 
@@ -32,20 +30,20 @@ def occlusion(
     arXiv:1311.2901. The last patches end at the image's last row and column.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        patch: Pixels of a patch along each axis, or one number for all; None takes an eighth of
-            each axis.
-        stride: Pixels from patch to patch along each axis, or one number for all; None takes half
-            a patch.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        patch: Size of a patch in pixels along each axis, or one number for all; None takes
+            an eighth of each axis.
+        stride: Step from patch to patch in pixels along each axis, or one number for all; None
+            takes half a patch.
         baseline: What covers a patch: `"zeros"`, `"mean"` (the image's mean colour), `"blur"` (the
             image, strongly blurred), a number, one for each channel, or an image.
 
     Returns:
-        Maps (batch, height, width), signed, in units of the score.
+        Maps `(batch, height, width)`, signed, in units of the score.
 
     Raises:
-        ValueError: A patch larger than the image, or another option out of its range.
+        ValueError: If a patch is larger than the image, or another option is out of its range.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -64,16 +62,16 @@ def occlusion(
     patches = list(itertools.product(*map(_spans, grid, sizes, strides)))
 
     def covered(row: int, sample: int) -> np.ndarray:
-        copy = shown[row].copy()
-        copy[patches[sample]] = covers[row][patches[sample]]
-        return copy
+        image = shown[row].copy()
+        image[patches[sample]] = covers[row][patches[sample]]
+        return image
 
     whole = ops.convert_to_numpy(model.scores(images)).astype("float64")
     falls = whole[:, None] - scores_of_copies(model, images, len(patches), covered)
     maps, counts = np.zeros(shown.shape[:-1]), np.zeros(grid)
-    for sample, place in enumerate(patches):
-        maps[(slice(None), *place)] += falls[:, sample].reshape(-1, *[1] * len(grid))
-        counts[place] += 1
+    for sample, area in enumerate(patches):
+        maps[(slice(None), *area)] += falls[:, sample].reshape(-1, *[1] * len(grid))
+        counts[area] += 1
     # Where the stride is longer than the patch, what no patch covers gets nothing.
     return ops.convert_to_tensor(maps / np.maximum(counts, 1), "float32")
 

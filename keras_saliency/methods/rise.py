@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -11,10 +11,8 @@ from keras import ops
 from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.resampling import along_axes, interpolation
 from keras_saliency.common.validation import check_count, check_number, check_sizes
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._perturbations import each_copy, seeded
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def rise(
@@ -27,7 +25,7 @@ def rise(
     baseline: Baseline = "zeros",
     seed: int = 0,
 ) -> Any:
-    """Compute RISE: the mean score of images seen through random masks, by what a mask shows.
+    """Compute RISE: the mean score of randomly masked images, assigned to what the masks show.
 
         M_ij = sum_k S(x * m_k) m_kij / sum_k m_kij
 
@@ -36,22 +34,22 @@ def rise(
     a score that never changes gives a flat map, even at the border.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        samples: How many masks.
-        cells: Of a mask's coarse grid along each axis, or one number for all. The grid is drawn,
-            shifted at random by parts of a cell and interpolated.
-        share: The probability that a cell is shown.
-        baseline: What is seen where a mask hides the image: `"zeros"`, `"mean"`, `"blur"`, a
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        samples: The number of masks.
+        cells: Number of cells of a mask's coarse grid along each axis, or one number for all. The
+            grid is drawn, shifted at random by parts of a cell and interpolated.
+        share: The probability that a cell is shown, from 0 to 1.
+        baseline: What replaces the image where a mask hides it: `"zeros"`, `"mean"`, `"blur"`, a
             number, one for each channel, or an image.
-        seed: Draws the masks, the same for every image and at every epoch.
+        seed: Seed of the masks, which are the same for every image and at every epoch.
 
     Returns:
-        Maps (batch, height, width) in units of the score; only differences within a map mean
-        something, and in places no mask shows it is zero.
+        Maps `(batch, height, width)` in units of the score. Only differences within a map are
+        meaningful; it is zero where no mask shows the image.
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: If an option is out of its range.
 
     Example:
         >>> import functools, keras, numpy as np, keras_saliency as ks
@@ -78,7 +76,7 @@ def rise(
 
     sums, weights = np.zeros(shown.shape[:-1]), np.zeros(shown.shape[:-1])
     for row, sample, score in each_copy(
-        model, images, samples, masked, lambda there, copies, _: there.scores(copies)
+        model, images, samples, masked, lambda view, batch, _: view.scores(batch)
     ):
         sums[row] += score * mask(sample)[..., 0]
         weights[row] += mask(sample)[..., 0]

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from keras import ops
 
 from keras_saliency.common.validation import check_choice
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._channels import over_channels
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def saliency(
     model: ScoredModel, images: Any, *, channels: Literal["max", "sum", "l2"] = "max"
 ) -> Any:
-    """Compute gradient saliency: how much the score changes with each pixel.
+    """Compute gradient saliency: the change of the score with each pixel.
 
         M_ij = max_c |dS / dx_ijc|
 
     Simonyan, Vedaldi, Zisserman 2014, "Deep inside convolutional networks", arXiv:1312.6034.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
         channels: How the channels' absolute gradients are reduced: `"max"` as in the paper,
             `"sum"`, or `"l2"`, their Euclidean norm.
 
     Returns:
-        Maps (batch, height, width), not negative, in units of the score per unit of input.
+        Maps `(batch, height, width)`, not negative, in units of the score per unit of input.
 
     Raises:
-        ValueError: Another word for `channels`.
+        ValueError: If `channels` is none of these.
 
     Example:
         >>> import functools, keras, numpy as np, keras_saliency as ks

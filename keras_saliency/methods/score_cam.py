@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.validation import check_count
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import weighted_sum
 from keras_saliency.methods._perturbations import scores_of_copies
 
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
-
-def score_cam(
-    model: ScoredModel,
-    images: Any,
-    *,
-    top_k: int | None = None,
-) -> Any:
-    """Compute Score-CAM: channels weighted by the score of the image seen through them.
+def score_cam(model: ScoredModel, images: Any, *, top_k: int | None = None) -> Any:
+    """Compute Score-CAM: channels weighted by the score of the image masked with them.
 
         M = relu(sum_k w_k A_k),    w = softmax_k S(x * H_k),    H_k: A_k resized, scaled to 0..1
 
-    Wang et al. 2020, "Score-CAM", arXiv:1910.01279. It needs no gradients, but one forward pass a
-    channel. The paper's S(0), subtracted from every score, cancels in the softmax.
+    Wang et al. 2020, "Score-CAM", arXiv:1910.01279. It takes no gradients, but one forward
+    pass a channel. The paper's S(0), subtracted from every score, cancels in the softmax.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        top_k: Only the channels that vary most over the grid, at most so many, as in Faster
-            Score-CAM. None takes all.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        top_k: The largest number of channels, from 1: those that vary most over the grid, as in
+            Faster Score-CAM. None takes all.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative. Channels without any variation hide
-        nothing, and are left out.
+        Maps `(batch, h, w)` of the layer's grid, not negative. Channels that do not vary mask
+        nothing and are left out.
 
     Raises:
-        ValueError: `top_k` below 1.
+        ValueError: If `top_k` is below 1, or the model has no feature map.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -65,8 +59,7 @@ def score_cam(
     weights = np.zeros_like(spread)
     alive = np.take_along_axis(spread, chosen, axis=1) > 0
     np.put_along_axis(weights, chosen, _softmax(scores, alive), axis=1)
-    maps = np.einsum("n...k,nk->n...", activations, weights)
-    return ops.convert_to_tensor(np.maximum(maps, 0.0), "float32")
+    return weighted_sum(activations, weights)
 
 
 def _softmax(scores: np.ndarray, alive: np.ndarray) -> np.ndarray:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods import Method
 from keras_saliency.methods._noise import as_maps, moments
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def square_grad(
@@ -20,7 +18,7 @@ def square_grad(
     noise: float = 0.15,
     seed: int = 0,
 ) -> Any:
-    """Compute SmoothGrad squared: the squared gradient, averaged over noisy copies of the image.
+    """Compute SmoothGrad squared: the squared gradient, averaged over noisy versions of the image.
 
         M_ij = max_c 1/n sum_k (dS / dx_ijc (x + e_k))^2,    e_k ~ N(0, s^2)
 
@@ -28,20 +26,19 @@ def square_grad(
     arXiv:1806.10758, where it ranked pixels better than SmoothGrad itself.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
         base: A method, by name or callable, whose maps are squared and averaged. None takes the
             gradient at the image; its channels are reduced at the end, as `saliency` does.
-        samples: n, how many noisy copies of each image.
-        noise: Deviation s of the noise, as a share of the image's own range of values (the
-            paper: 0.1 to 0.2).
-        seed: Draws the noise, the same for every image and at every epoch.
+        samples: As in `smooth_grad`.
+        noise: As in `smooth_grad`.
+        seed: As in `smooth_grad`.
 
     Returns:
-        Maps (batch, height, width), not negative; with a base, of the base's grid.
+        Maps `(batch, height, width)`, not negative; with a base, of the base's grid.
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: If an option is out of its range.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods import Method
 from keras_saliency.methods._noise import as_maps, moments
-
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
 
 
 def var_grad(
@@ -22,7 +20,7 @@ def var_grad(
     noise: float = 0.15,
     seed: int = 0,
 ) -> Any:
-    """Compute VarGrad: how much the gradient varies over noisy copies of the image.
+    """Compute VarGrad: the variance of the gradient over noisy versions of the image.
 
         M_ij = max_c Var_k dS / dx_ijc (x + e_k),    e_k ~ N(0, s^2)
 
@@ -30,20 +28,19 @@ def var_grad(
     parameter values", arXiv:1810.03307. It is zero where the model is linear, however steep.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        base: A method, by name or callable, whose maps are watched. None takes the signed
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        base: A method, by name or callable, whose maps vary. None takes the signed
             gradient at the image; its channels are reduced at the end, as `saliency` does.
-        samples: n, how many noisy copies of each image.
-        noise: Deviation s of the noise, as a share of the image's own range of values (the
-            paper: 0.1 to 0.2).
-        seed: Draws the noise, the same for every image and at every epoch.
+        samples: As in `smooth_grad`.
+        noise: As in `smooth_grad`.
+        seed: As in `smooth_grad`.
 
     Returns:
-        Maps (batch, height, width), not negative; with a base, of the base's grid.
+        Maps `(batch, height, width)`, not negative; with a base, of the base's grid.
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: If an option is out of its range.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
-SMALLEST = 1e-12  # of a channel's sum, below which it has nothing to share out
+from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._cam import grid_axes, sum_channels
 
-if TYPE_CHECKING:
-    from keras_saliency.engine.scored_model import ScoredModel
+_SMALLEST = 1e-12  # sum of a channel, below which it counts as silent
 
 
 def xgrad_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
-    """Compute XGrad-CAM: Grad-CAM with gradients averaged by how active each place is.
+    """Compute XGrad-CAM: Grad-CAM with gradients averaged by the activation at each position.
 
         M = relu(sum_k w_k A_k),    w_k = sum_ij (A_kij / sum_mn A_kmn) dS / dA_kij
 
-    Fu et al. 2020, "Axiom-based Grad-CAM", arXiv:2008.02312. The weights make the map's sum that
-    of `hires_cam`.
+    Fu et al. 2020, "Axiom-based Grad-CAM", arXiv:2008.02312. With these weights the map has the
+    same sum as that of `hires_cam`.
 
     Args:
-        model: The scored model.
-        images: (batch, height, width, channels).
-        relu: Whether only evidence for the score is kept. Without it the map is signed.
+        model: The model and the score that is explained.
+        images: Model inputs, `(batch, height, width, channels)`.
+        relu: As in `grad_cam`.
 
     Returns:
-        Maps (batch, h, w) of the layer's grid, not negative unless `relu=False`.
+        Maps `(batch, h, w)` of the layer's grid, not negative unless `relu=False`.
+
+    Raises:
+        ValueError: If the model has no layer whose output is a feature map.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
@@ -36,10 +39,9 @@ def xgrad_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
         (1, 6, 10)
     """
     activations, gradients = model.activations(images), model.layer_gradients(images)
-    axes = tuple(range(1, len(gradients.shape) - 1))
+    axes = grid_axes(gradients)
     total = ops.sum(activations, axis=axes, keepdims=True)
     used = ops.sum(activations * gradients, axis=axes, keepdims=True)
-    silent = ops.abs(total) < SMALLEST
+    silent = ops.abs(total) < _SMALLEST
     weights = ops.where(silent, 0.0, used / ops.where(silent, 1.0, total))
-    maps = ops.sum(weights * activations, axis=-1)
-    return ops.relu(maps) if relu else maps
+    return sum_channels(weights * activations, relu)
