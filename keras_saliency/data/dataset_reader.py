@@ -7,20 +7,21 @@ import copy
 import itertools
 import random
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_saliency.common.arrays import as_array, is_tf_dataset
-from keras_saliency.common.random_state import random_streams_kept
+from keras_saliency.common.preserve import preserve, preserve_random_streams, preserve_variables
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_count
 from keras_saliency.data.inputs import Kind
-from keras_saliency.data.sampling import MEND, Example, Sample
+from keras_saliency.data.sampling import Example, Reservoir
 
+_REMEDY = "pass arrays instead, or a second dataset that does not train"
 _LABELS = {"label", "labels"}  # as the dicts of tensorflow_datasets name them
 
 
@@ -47,33 +48,26 @@ def draw(
     check_count(per_class, "per_class")
     check_count(seed, "seed", least=0)
     rng = np.random.default_rng(seed)
-    sample = Sample(per_class, rng, class_count)
+    reservoir = Reservoir(per_class, rng, class_count)
     # Closed first: what the dataset's threads still draw must not come after the streams are back.
     with (
-        random_streams_kept(),
-        contextlib.closing(_examples(dataset, rng, seed, kind)) as examples,
+        preserve_random_streams(),
+        contextlib.closing(_elements(dataset, rng, seed)) as elements,
     ):
-        for image, label in examples:
-            sample.add(image, label)
-            if sample.is_enough():
+        for image, label in itertools.chain.from_iterable(_split(e, kind) for e in elements):
+            reservoir.add(image, label)
+            if reservoir.is_enough():
                 break
-    drawn = sample.examples()
+    drawn = reservoir.examples()
     if not drawn:
         raise ValueError("The dataset yields no examples.")
-    if class_count is None and sample.lacks_classes():
+    if class_count is None and reservoir.lacks_classes():
         warn_user(
-            f"No class but {sample.classes()} was met among the examples that were read from the "
-            "dataset: shuffle it (before any `take`), or pass arrays `(images, labels)`."
+            f"No class but {reservoir.classes()} was met among the examples that were read from "
+            "the dataset: shuffle it (before any `take`), or pass arrays `(images, labels)`."
         )
     labels = [label for _, label in drawn]
     return [image for image, _ in drawn], None if labels[0] is None else labels
-
-
-def _examples(
-    dataset: Any, rng: np.random.Generator, seed: int, kind: Kind | None
-) -> Generator[Example, None, None]:
-    for element in _elements(dataset, rng, seed):
-        yield from _split(element, kind)
 
 
 def _split(element: Any, kind: Kind | None) -> list[Example]:
@@ -146,81 +140,66 @@ def _is_single(image: Array, label: Array | None, kind: Kind | None) -> bool:
 
 
 def is_dataset(value: Any) -> bool:
-    """Whether it can be read as a dataset."""
+    """Tell whether a value can be read as a dataset."""
     if isinstance(value, str | bytes | Path | tuple | dict | type):
         return False
     return is_tf_dataset(value) or hasattr(value, "__getitem__") or isinstance(value, Iterable)
 
 
-def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Iterator[Any]:
-    """What the dataset yields, read so that its user does not notice where that can be done."""
-    if isinstance(dataset, str | bytes | Path | tuple):
+def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Generator[Any, None, None]:
+    """Yield what the dataset yields, without its user noticing where that is possible."""
+    if not is_dataset(dataset):
         raise TypeError(
             "Expected a tf.data.Dataset, a keras PyDataset or an iterable of batches; for a folder "
             "use `Probes.from_directory(folder)`, for arrays `Probes(images, labels)`. "
             f"Received: {type(dataset).__name__}"
         )
     if is_tf_dataset(dataset):
-        # The one place besides `autodiff` that needs TensorFlow, and only where it is in use.
+        # Besides `engine.backend`, the only place that needs TensorFlow, and only where it is used.
         from keras_saliency.data.tf_dataset import stateless_copy
 
-        yield from stateless_copy(dataset, seed).as_numpy_iterator()
-    elif hasattr(dataset, "__getitem__") and not isinstance(dataset, dict):
-        with _seeds_kept(dataset):
+        unnoticed, problem = stateless_copy(dataset, seed)
+        if problem is not None:
+            warn_user(f"{problem}: {_REMEDY}.")
+        yield from unnoticed.as_numpy_iterator()
+    elif hasattr(dataset, "__getitem__"):
+        with preserve_variables(_layer_states(dataset)):
             yield from _indexed(_with_own_generators(dataset), rng)
     elif isinstance(dataset, Iterator):
-        warn_user(f"What is read from an iterator will be missing in the training: {MEND}.")
+        warn_user(f"What is read from an iterator will be missing in the training: {_REMEDY}.")
         yield from dataset
-    elif isinstance(dataset, Iterable) and not isinstance(dataset, dict):
-        with _generators_kept(dataset):
-            yield from dataset
     else:
-        raise TypeError(
-            "Expected a tf.data.Dataset, a keras PyDataset or an iterable of batches. "
-            f"Received: {type(dataset).__name__}"
-        )
+        with preserve(_generator_states(dataset)):
+            yield from dataset
 
 
 def _indexed(dataset: Any, rng: np.random.Generator) -> Iterator[Any]:
-    """The batches of a PyDataset (or a list) in an order of our own."""
+    """Yield the batches of a PyDataset (or a list) in an order of our own."""
     count = dataset.num_batches if hasattr(dataset, "num_batches") else len(dataset)
     for index in itertools.count() if count is None else rng.permutation(count):
         yield dataset[int(index)]
 
 
 def _with_own_generators(dataset: Any) -> Any:
-    """A shallow copy whose random generators are its own: augmentation draws from these."""
+    """Copy a dataset with random generators of its own, which augmentation draws from."""
     kinds = (np.random.Generator, np.random.RandomState, random.Random)
-    twin = copy.copy(dataset)
+    copied = copy.copy(dataset)
     for name, value in getattr(dataset, "__dict__", {}).items():
         if isinstance(value, kinds):
-            setattr(twin, name, copy.deepcopy(value))
-    return twin
+            setattr(copied, name, copy.deepcopy(value))
+    return copied
 
 
-@contextlib.contextmanager
-def _seeds_kept(dataset: Any) -> Iterator[None]:
-    """Put back the seeds of Keras layers that a dataset holds: augmentation draws from these."""
+def _layer_states(dataset: Any) -> list[Any]:
+    """Return the seeds of Keras layers that a dataset holds, which augmentation draws from."""
     keras: Any = sys.modules.get("keras")
     held = list(getattr(dataset, "__dict__", {}).values()) if keras else []
-    layers = [one for one in held if isinstance(one, keras.layers.Layer)]
-    seeds = [v for layer in layers for v in layer.non_trainable_variables]
-    before = [keras.ops.convert_to_numpy(v) for v in seeds]
-    try:
-        yield
-    finally:
-        for variable, value in zip(seeds, before, strict=True):
-            variable.assign(value)
+    layers = [value for value in held if isinstance(value, keras.layers.Layer)]
+    return [variable for layer in layers for variable in layer.non_trainable_variables]
 
 
-@contextlib.contextmanager
-def _generators_kept(loader: Any) -> Iterator[None]:
-    """Put back the generators that a torch `DataLoader` and its sampler were given."""
+def _generator_states(loader: Any) -> list[tuple[Callable[[Any], Any], Any]]:
+    """Return how to put back the generators of a torch `DataLoader` and of its sampler."""
     holders: tuple[Any, Any] = (loader, getattr(loader, "sampler", None))
-    found = [holder.generator for holder in holders if hasattr(holder, "generator")]
-    states = [(one, one.get_state()) for one in found if hasattr(one, "get_state")]
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)
+    generators: list[Any] = [getattr(holder, "generator", None) for holder in holders]
+    return [(g.set_state, g.get_state()) for g in generators if hasattr(g, "get_state")]

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-MEND = "pass arrays instead, or a second dataset that does not train"
-
 # Enough to meet rare classes, and little enough for a dataset that repeats for ever.
 _READ_AT_MOST = 2000
 # Where class comes after class, the others are still to come: so many examples, or seconds.
@@ -20,8 +18,8 @@ _CHOICE = 8
 Example = tuple[Any, Any]
 
 
-class Sample:
-    """Some examples of each class, each of those seen held with the same chance."""
+class Reservoir:
+    """Some examples of each class; each example that was seen is held with the same chance."""
 
     def __init__(self, per_class: int, rng: np.random.Generator, class_count: int | None) -> None:
         self._per_class = per_class

@@ -1,4 +1,4 @@
-"""Reading a `tf.data.Dataset` so that the training on it does not notice; needs TensorFlow."""
+"""Reading a `tf.data.Dataset` without moving the state it trains with; needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_saliency.common.random_state import random_streams_kept
-from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.data.sampling import MEND
+from keras_saliency.common.preserve import preserve_random_streams
 
 # Serialising in-memory arrays takes about nine times their size.
 _COPY_AT_MOST = 512 * 2**20
@@ -22,35 +20,40 @@ _STATELESS = {
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
-def stateless_copy(dataset: Any, seed: int) -> Any:
-    """A copy of a `tf.data.Dataset` whose reading leaves the original's later epochs alone.
+def stateless_copy(dataset: Any, seed: int) -> tuple[Any, str | None]:
+    """Copy a `tf.data.Dataset` so that reading the copy leaves the original's later epochs alone.
 
-    Each iterator draws the next seed of its dataset's shuffles, so that one early look shifts the
-    order of every epoch after it. The copy goes through the serialised graph: its variables
+    Each iterator draws the next seed of its dataset's shuffles, so that one that comes early shifts
+    the order of every epoch after it. The copy goes through the serialised graph: its variables
     (the state of random layers) are its own, its shuffles get a seed of ours, and caches, which
     it would share and fill, are left out.
+
+    Args:
+        dataset: The dataset.
+        seed: Of the copy's shuffles.
+
+    Returns:
+        The copy, or the dataset itself where none can be made, and what reading it may shift.
     """
     if _bytes_in_memory(dataset) > _COPY_AT_MOST:
-        warn_user(
-            "The dataset is too large to be copied, and reading it may shift its order in "
-            f"training: {MEND}."
+        return dataset, (
+            "The dataset is too large to be copied, and reading it may shift its order in training"
         )
-        return dataset
     try:
         graph = _stateless_graph(dataset, seed)
-        twin = _from_graph(graph, dataset.element_spec)
+        copied = _from_graph(graph, dataset.element_spec)
     except tf.errors.OpError as error:
-        warn_user(
+        return dataset, (
             "The dataset can't be copied, and reading it may shift its order in training "
-            f"({error.message}): {MEND}."
+            f"({error.message})"
         )
-        return dataset
-    if _calls_python(graph) and not _yield_the_same(twin, _from_graph(graph, dataset.element_spec)):
-        warn_user(
+    spec = dataset.element_spec
+    if _calls_python(graph) and not _yield_the_same(copied, _from_graph(graph, spec)):
+        return copied, (
             "The dataset calls Python code that keeps a state of its own (a random generator, an "
-            f"iterator), so reading it shifts what it yields in training: {MEND}."
+            "iterator), so reading it shifts what it yields in training"
         )
-    return twin
+    return copied, None
 
 
 def _bytes_in_memory(dataset: Any) -> int:
@@ -102,6 +105,6 @@ def _yield_the_same(first: Any, second: Any) -> bool:
     """Whether two copies begin alike; what Python code keeps is the only thing they share."""
     heads = []
     for dataset in (first, second):
-        with random_streams_kept():
+        with preserve_random_streams():
             heads.append(tf.nest.flatten(list(dataset.take(1).as_numpy_iterator())))
     return all(np.array_equal(a, b) for a, b in zip(*heads, strict=True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_saliency.common.preserve import preserve_variables
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
 from keras_saliency.engine.keras_private import flatten_layers
@@ -89,7 +88,7 @@ def model_randomisation(
     count = len(names) if looks is None else min(check_count(looks, "looks"), len(names))
     ends = np.rint(np.linspace(0, len(names), count + 1)[1:]).astype(int)
     found, done = [], 0
-    with _put_back([weight for own in weights.values() for weight in own]):
+    with preserve_variables(weight for own in weights.values() for weight in own):
         for end in ends:
             for name in names[done:end]:
                 for weight in weights[name]:
@@ -131,15 +130,3 @@ def _from_the_top(model: keras.Model, images: Any) -> dict[str, list[Any]]:
 def _shuffle(weight: Any, random: np.random.Generator) -> None:
     values = np.array(ops.convert_to_numpy(weight.value))
     weight.assign(random.permutation(values.reshape(-1)).reshape(values.shape))
-
-
-@contextmanager
-def _put_back(weights: list[Any]) -> Iterator[None]:
-    """Give weights their values back at the end."""
-    # A copy: on some backends the array would share its memory with the weight.
-    before = [(weight, np.array(ops.convert_to_numpy(weight.value))) for weight in weights]
-    try:
-        yield
-    finally:
-        for weight, values in before:
-            weight.assign(values)
