@@ -86,7 +86,7 @@ class Explainer:
         self._held: tuple[Any, ...] | None = None
         self._traced = 0  # how many at once went through the model in the last look
         self._model = model
-        call = fitting(model, probes.form, self._images, target.output)
+        call = fitting(model, probes.model_inputs, self._images, target.output)
         call.build(self._images, *self._extras)
         with preserve_state(model):
             self._context = resolve(call, self._images, probes.labels, target, layer, self._extras)

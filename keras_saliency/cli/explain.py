@@ -123,12 +123,12 @@ def _probes(
     import numpy as np
 
     from keras_saliency.common.resampling import resize_bilinear
-    from keras_saliency.data.image_files import read_picture
+    from keras_saliency.data.image_files import read_image
     from keras_saliency.data.probes import Probes
 
     inputs, shown = [], []
     for image in images:
-        picture = read_picture(image, _COLOR_MODES[size[-1]])
+        picture = read_image(image, _COLOR_MODES[size[-1]])
         wanted = (size[0] or picture.shape[0], size[1] or picture.shape[1])
         inputs.append(resize_bilinear(picture, wanted).astype(np.float32))
         shown.append(np.zeros((*wanted, 3), np.uint8))  # drawn are the pictures themselves
@@ -178,10 +178,10 @@ def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, p
     """Write the overlay at the picture's own resolution, or the three panels."""
     from PIL import Image
 
-    from keras_saliency.data.image_files import read_picture
+    from keras_saliency.data.image_files import read_image
     from keras_saliency.drawing import heatmap
 
-    picture, signed = read_picture(image, "rgb"), bool((map_ < 0).any())
+    picture, signed = read_image(image, "rgb"), bool((map_ < 0).any())
     try:
         if args.panels:
             drawing = heatmap.figure(

@@ -1,1 +1,1 @@
-"""What every layer uses: arrays, validation, resampling, pictures of Pillow, warnings."""
+"""What every layer uses: arrays, validation, resampling, Pillow images, warnings."""

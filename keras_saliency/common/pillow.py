@@ -1,4 +1,4 @@
-"""Pictures of Pillow as arrays: 8 bits a channel, transparency on white."""
+"""Pillow images as arrays: 8 bits a channel, transparency on white."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from keras_saliency.common.types import Array
 _HIGHEST = 65_535  # of 16 bits
 
 
-def pixels_of(pictures: Sequence[Image.Image]) -> list[Array]:
-    """Opened pictures as `read_picture` reads them, uint8: grey if all of them are, else RGB.
+def pixels_of(images: Sequence[Image.Image]) -> list[Array]:
+    """Return open images as `read_image` reads files, uint8: grey if all of them are, else RGB.
 
-    Pictures of floats, whose range is not known, stay as they are.
+    Images of floats, whose range is not known, stay as they are.
     """
-    grey = all(Image.getmodebase(picture.mode) == "L" for picture in pictures)
-    mode = "L" if grey else "RGB"
+    mode = "L" if all(Image.getmodebase(image.mode) == "L" for image in images) else "RGB"
     return [
-        np.array(picture if picture.mode == "F" else opaque(eight_bits(picture)).convert(mode))
-        for picture in pictures
+        np.array(image if image.mode == "F" else opaque(eight_bits(image)).convert(mode))
+        for image in images
     ]
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """The picture on white, if it has any transparency."""
+    """Lay an image on white, if it has any transparency."""
     if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
         return image
     image = image.convert("RGBA")

@@ -103,6 +103,12 @@ def check_share(value: Any, name: str) -> None:
         )
 
 
+def check_numeric(array: Array, name: str) -> None:
+    """Refuse texts, dates, objects and complex numbers."""
+    if array.dtype.kind in "OSUTMmc":
+        raise TypeError(f"`{name}` must hold numbers. Received: {name}.dtype={array.dtype}")
+
+
 def check_finite(images: Array, name: str) -> None:
     """Refuse NaN and infinity, and name the probes that hold them."""
     if images.dtype.kind in "iub":

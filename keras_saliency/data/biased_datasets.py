@@ -1,4 +1,4 @@
-"""Published sets with a known bias, read as their authors unpack them.
+"""Published datasets with a known bias, read as their authors unpack them.
 
 Nothing is downloaded: the functions read the folder that a user has unpacked, and say where it is
 to be had if it is not there. The layouts are those that the authors' own loaders read.
@@ -17,7 +17,8 @@ import numpy as np
 from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_choice, check_count, check_size
-from keras_saliency.data.image_files import read_picture
+from keras_saliency.data.directory import images_in
+from keras_saliency.data.image_files import read_image
 
 Split = Literal["train", "val", "test"]
 Size = int | tuple[int, int]
@@ -172,15 +173,15 @@ def imagenet9(
     """
     check_choice(split, "split", ("train", "val"))
     root = Path(folder) / variant / split
-    found = sorted(root.glob("[0-9][0-9]_*")) if root.is_dir() else []
-    if not found:
+    folders = sorted(root.glob("[0-9][0-9]_*"))
+    if not folders:
         raise _missing("ImageNet-9's folders NN_class", root, _IMAGENET9)
     entries = [
         _Entry(path, label, None)
-        for label, place in enumerate(found)
-        for path in _pictures(place, "ImageNet-9's pictures", _IMAGENET9)
+        for label, folder in enumerate(folders)
+        for path in _images_in(folder, "ImageNet-9's images", _IMAGENET9)
     ]
-    names = tuple(place.name.split("_", 1)[1] for place in found)
+    names = tuple(folder.name.split("_", 1)[1] for folder in folders)
     return _read(entries, names, image_size, per_class)
 
 
@@ -224,7 +225,7 @@ def spawrious(
     entries = []
     for part, place, breed, count in _sources(challenge, split == "train"):
         source = Path(folder) / str(part) / place / breed
-        paths = _pictures(source, "Spawrious's pictures", _SPAWRIOUS)[:count]
+        paths = _images_in(source, "Spawrious's images", _SPAWRIOUS)[:count]
         entries += [_Entry(path, _BREEDS.index(breed), place) for path in paths]
     return _read(entries, _BREEDS, image_size, per_class)
 
@@ -245,23 +246,17 @@ def _sources(challenge: str, train: bool) -> Iterator[tuple[int, str, str, int]]
                 yield part, breaking, breed, _IMAGES - ruled
 
 
-def _pictures(folder: Path, what: str, source: str) -> list[Path]:
-    """The pictures in a folder, by name; there must be some."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    pictures = [
-        path
-        for path in found
-        if path.suffix.lower() in (".png", ".jpg", ".jpeg") and path.name[0] != "."
-    ]
-    if not pictures:
+def _images_in(folder: Path, what: str, source: str) -> list[Path]:
+    """List the images in a folder, by name; raise an error if there are none."""
+    if not (paths := list(images_in(folder)) if folder.is_dir() else []):
         raise _missing(what, folder, source)
-    return pictures
+    return paths
 
 
 def _read(
     entries: list[_Entry], class_names: tuple[str, ...], image_size: Size, per_class: int | None
 ) -> BiasedSet:
-    """Read the pictures, or some of each class."""
+    """Read the images, or some of each class."""
     size = check_size(image_size, "image_size", or_else="a number")
     if per_class is not None:
         check_count(per_class, "per_class")
@@ -271,7 +266,7 @@ def _read(
     chosen = [entries[i] for i in np.sort(np.concatenate(drawn))]
     images = np.empty((len(chosen), *size, 3), np.uint8)
     for image, entry in zip(images, chosen, strict=True):
-        image[:] = np.rint(resize_bilinear(read_picture(entry.path, "rgb"), size))
+        image[:] = np.rint(resize_bilinear(read_image(entry.path, "rgb"), size))
     recorded = chosen[0].background is not None
     return BiasedSet(
         images=images,
@@ -282,12 +277,12 @@ def _read(
     )
 
 
-def _missing(what: str, place: Path, source: str) -> ValueError:
-    """What was expected, what is there in its stead, and where the set is to be had."""
-    near = next(folder for folder in (place, *place.parents, Path()) if folder.is_dir())
+def _missing(what: str, path: Path, source: str) -> ValueError:
+    """Say what was expected, what is there instead, and where the dataset is to be had."""
+    near = next(folder for folder in (path, *path.parents, Path()) if folder.is_dir())
     held = sorted(path.name for path in near.iterdir())
     listed = ", ".join(held[:8]) + (", ..." if len(held) > 8 else "") or "nothing"
     return ValueError(
-        f"Expected {what} at {place}. Received: {near.resolve()}, which holds {listed}. Pass the "
+        f"Expected {what} at {path}. Received: {near.resolve()}, which holds {listed}. Pass the "
         f"folder that the set unpacks to; it is to be had from {source}."
     )

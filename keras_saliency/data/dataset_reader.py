@@ -1,4 +1,4 @@
-"""A few examples of each class out of a dataset, leaving the dataset as it was."""
+"""A few examples of each class of a dataset, read without moving the dataset's state."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ def draw(
     Returns:
         The images (each a dict or tuple of arrays where there are more inputs) and their labels
         (`None` without labels), class by class.
+
+    Raises:
+        TypeError: If the dataset is none, or does not yield images (and labels).
+        ValueError: If it yields no examples, or an option is out of its range.
     """
     check_count(per_class, "per_class")
     check_count(seed, "seed", least=0)
@@ -71,7 +75,7 @@ def draw(
 
 
 def _split(element: Any, kind: Kind | None) -> list[Example]:
-    """The single examples of what a dataset yields at a time."""
+    """Split what a dataset yields at a time into single examples."""
     images, labels = element, None
     if isinstance(element, tuple | list):
         if not element:
@@ -83,7 +87,7 @@ def _split(element: Any, kind: Kind | None) -> list[Example]:
     if isinstance(labels, dict | tuple):
         raise TypeError(
             "A dataset must yield `(images, labels)`, or images alone, the labels one array, those "
-            "of the output that is looked at: `dataset.map` can bring it there. "
+            "of the output that is explained: `dataset.map` can bring it there. "
             f"Received: {type(labels).__name__} of labels"
         )
     if labels is None and isinstance(images, dict) and not _LABELS.isdisjoint(images):
@@ -109,7 +113,7 @@ def _split(element: Any, kind: Kind | None) -> list[Example]:
 
 
 def _split_inputs(inputs: Any, labels: Array | None) -> list[Example]:
-    """The single examples of several inputs: those of a batch have one length, as have labels."""
+    """Split several inputs into examples: those of a batch have one length, as have labels."""
     named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
     arrays = {name: as_array(part, f"images[{name!r}]") for name, part in named.items()}
     lengths = {
@@ -127,7 +131,7 @@ def _split_inputs(inputs: Any, labels: Array | None) -> list[Example]:
 
 
 def _is_single(image: Array, label: Array | None, kind: Kind | None) -> bool:
-    """Whether this is one example: three axes may be (height, width, channels) or a grey batch."""
+    """Tell whether this is one example: three axes may also be those of a grey batch."""
     if kind in ("signal", "volume"):
         if label is not None:
             return label.ndim == 0 or len(label) != len(image)

@@ -1,11 +1,11 @@
-"""Pictures in folders, in the order of `keras.utils.image_dataset_from_directory`."""
+"""Image folders, in the order of `keras.utils.image_dataset_from_directory`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,56 +13,47 @@ from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_choice, check_count, check_size
-from keras_saliency.data.image_files import PILLOW_MODES, read_picture, read_pictures
+from keras_saliency.data.image_files import PILLOW_MODES, read_image, read_images
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _MASK_ENDING = ".mask.png"
 
 
-class Pictures(NamedTuple):
-    """What a folder holds, by the names of the arguments of `Probes`."""
-
-    images: list[Array]
-    labels: list[int] | None
-    masks: list[Array] | None
-    names: list[str] | None
-    class_names: list[str] | None
-    display: list[Array] | None
-
-
 def read_folder(
     directory: str | Path, image_size: Any, per_class: int | None, color_mode: str
-) -> Pictures:
-    """Read a folder of class folders, or of pictures; the arguments are `from_directory`'s."""
+) -> dict[str, Any]:
+    """Read a folder of class folders, or of images, into arguments of `Probes`.
+
+    The arguments are those of `Probes.from_directory`.
+    """
     check_choice(color_mode, "color_mode", PILLOW_MODES)
     if per_class is not None:
         check_count(per_class, "per_class")
-    size = _settle_size(image_size)
+    size = _resolve_size(image_size)
     class_names, folders = _list_classes(check_folder(directory))
-    picked = [
-        (label, path)
-        for label, folder in enumerate(folders)
-        for path in _spread(list(_pictures_in(folder)), per_class)
-    ]
-    if not picked:
-        raise ValueError(f"No pictures ({', '.join(_EXTENSIONS)}) were found in {directory}.")
-    paths = [path for _, path in picked]
-    images = read_pictures(paths, color_mode)
+    paths, labels = [], []
+    for label, folder in enumerate(folders):
+        taken = _spread(list(images_in(folder)), per_class)
+        paths += taken
+        labels += [label] * len(taken)
+    if not paths:
+        raise ValueError(f"No images ({', '.join(_EXTENSIONS)}) were found in {directory}.")
+    images = read_images(paths, color_mode)
     masks = _read_masks(paths, images)
     _check_sizes(paths, images, size)
     images = [resize_bilinear(image, size) for image in images]
-    return Pictures(
-        images=images,
-        labels=[label for label, _ in picked] if class_names else None,
-        masks=[resize_bilinear(mask, size) for mask in masks] if masks else None,
-        names=None if class_names else [f"{i:02d}_{path.stem}" for i, path in enumerate(paths)],
-        class_names=class_names,
-        display=[_on_white(image) for image in images] if color_mode == "rgba" else None,
-    )
+    return {
+        "images": images,
+        "labels": labels if class_names else None,
+        "masks": [resize_bilinear(mask, size) for mask in masks] if masks else None,
+        "names": None if class_names else [f"{i:02d}_{path.stem}" for i, path in enumerate(paths)],
+        "class_names": class_names,
+        "display": [_on_white(image) for image in images] if color_mode == "rgba" else None,
+    }
 
 
-def _settle_size(image_size: Any) -> tuple[int, int] | None:
-    """`(height, width)` of a pair, a number or a model; `None` where a model takes any size."""
+def _resolve_size(image_size: Any) -> tuple[int, int] | None:
+    """Return `(height, width)` of a pair, a number or a model; `None` if a model takes any size."""
     if image_size is None:
         return None
     shape = getattr(image_size, "input_shape", None)
@@ -74,24 +65,24 @@ def _settle_size(image_size: Any) -> tuple[int, int] | None:
 
 
 def check_folder(directory: Any) -> Path:
-    """The folder as a path, which must be there."""
+    """Return the path of a folder; raise an error if there is none."""
     if not isinstance(directory, str | os.PathLike):
         raise TypeError(
-            "Expected the path of a folder of pictures. Received: directory of type "
+            "Expected the path of a folder of images. Received: directory of type "
             f"{type(directory).__name__}"
         )
-    place = Path(directory)
-    if not place.is_dir():
+    folder = Path(directory)
+    if not folder.is_dir():
         raise ValueError(
-            "Expected a folder of pictures, one folder a class in it, or none. For single files "
-            f"pass [PIL.Image.open(path)]. Received: {str(place)!r}, which is "
-            f"{'a file' if place.exists() else 'not there'}"
+            "Expected a folder of images, one folder a class in it, or none. For single files "
+            f"pass [PIL.Image.open(path)]. Received: {str(folder)!r}, which is "
+            f"{'a file' if folder.exists() else 'not there'}"
         )
-    return place
+    return folder
 
 
 def _list_classes(directory: Path) -> tuple[list[str] | None, list[Path]]:
-    """The class names in Keras's order, empty folders included, and their folders."""
+    """List the classes in Keras's order, empty folders included, and their folders."""
     names = [name for name in _names_in(directory) if not name.startswith(".")]
     folders = [name for name in names if (directory / name).is_dir()]
     if not folders:
@@ -102,9 +93,9 @@ def _list_classes(directory: Path) -> tuple[list[str] | None, list[Path]]:
                 "A class folder that is missing would shift the numbers of those after it, and "
                 f"{directory / name} is a link that leads nowhere. Mend or remove it."
             )
-    if loose := [name for name in names if name not in folders and _is_picture(name)]:
+    if loose := [name for name in names if name not in folders and _is_image(name)]:
         warn_user(
-            f"{len(loose)} pictures beside the class folders belong to no class and are left out "
+            f"{len(loose)} images beside the class folders belong to no class and are left out "
             f"({', '.join(loose[:3])}): move them into their class. Received: {directory} with the "
             f"classes {', '.join(folders)}"
         )
@@ -118,8 +109,8 @@ def _names_in(directory: Path) -> list[str]:
         raise _unreadable(error) from error
 
 
-def _pictures_in(folder: Path) -> Iterator[Path]:
-    """The pictures of one class: sub-folders count, hidden files (macOS's `._*`) do not."""
+def images_in(folder: Path) -> Iterator[Path]:
+    """Yield the images of one class: sub-folders count, hidden files (macOS's `._*`) do not."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(error) from error
@@ -128,11 +119,11 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
         if any(part.startswith(".") for part in Path(root).relative_to(folder).parts):
             continue
         for name in sorted(files):
-            if _is_picture(name) and name[0] != ".":
+            if _is_image(name) and name[0] != ".":
                 yield Path(root, name)
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     lower = name.lower()
     return lower.endswith(_EXTENSIONS) and not lower.endswith(_MASK_ENDING)
 
@@ -144,53 +135,51 @@ def _unreadable(error: OSError) -> ValueError:
 
 
 def _spread(paths: list[Path], count: int | None) -> list[Path]:
-    """At most `count` of them from all over the list: neighbours are often frames of one series."""
+    """Take `count` paths from all over the list: neighbours are often frames of one series."""
     if count is None or count >= len(paths):
         return paths
     return [paths[i * len(paths) // count] for i in range(count)]
 
 
 def _read_masks(paths: list[Path], images: list[Array]) -> list[Array] | None:
-    """The masks beside the pictures, float32 `(height, width)` in [0, 1]: for all or for none."""
-    places = [path.with_name(path.stem + _MASK_ENDING) for path in paths]
-    lacking = [path.name for path, place in zip(paths, places, strict=True) if not place.is_file()]
+    """Read the masks beside images, float32 `(height, width)` in [0, 1]: for all or for none."""
+    files = [path.with_name(path.stem + _MASK_ENDING) for path in paths]
+    lacking = [path.name for path, file in zip(paths, files, strict=True) if not file.is_file()]
     if len(lacking) == len(paths):
         return None
     if lacking:
         raise ValueError(
-            "Either every picture has a mask beside it (`NAME.mask.png` for `NAME.jpg`) or none. "
+            "Either every image has a mask beside it (`NAME.mask.png` for `NAME.jpg`) or none. "
             f"Received no mask for: {', '.join(lacking)}"
         )
-    masks = [_read_mask(place) for place in places]
-    for place, mask, image in zip(places, masks, images, strict=True):
+    masks = [_read_mask(file) for file in files]
+    for file, mask, image in zip(files, masks, images, strict=True):
         if mask.shape != image.shape[:2]:
             raise ValueError(
-                f"A mask must have the size of its picture, {image.shape[:2]} upright. "
-                f"Received: {place} of {mask.shape}"
+                f"A mask must have the size of its image, {image.shape[:2]} upright. "
+                f"Received: {file} of {mask.shape}"
             )
     return masks
 
 
 def _read_mask(path: Path) -> Array:
-    mask = read_picture(path, "grayscale")[..., 0].astype(np.float32)
+    mask = read_image(path, "grayscale")[..., 0].astype(np.float32)
     return mask / 255 if mask.max() > 1 else mask
 
 
 def _check_sizes(paths: list[Path], images: list[Array], size: tuple[int, int] | None) -> None:
-    """Without a size to bring them to, all pictures must have one."""
-    if size is not None:
-        return
+    """Refuse images of several sizes that are not to be resized."""
     for path, image in zip(paths, images, strict=True):
-        if image.shape != images[0].shape:
+        if size is None and image.shape != images[0].shape:
             raise ValueError(
-                "The pictures have different sizes; pass `image_size=(height, width)` or the "
+                "The images have different sizes; pass `image_size=(height, width)` or the "
                 f"model. Received: {paths[0].name} of {images[0].shape[:2]}, "
                 f"{path.name} of {image.shape[:2]}"
             )
 
 
 def _on_white(image: Array) -> Array:
-    """uint8 RGB of an RGBA picture."""
+    """Return an RGBA image as RGB on white, uint8."""
     opacity = image[..., 3:] / 255
     mixed = image[..., :3] * opacity + 255 * (1 - opacity)
     return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)

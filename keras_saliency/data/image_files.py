@@ -1,4 +1,4 @@
-"""One picture, out of a file or of Pillow: upright, in eight bits, without transparency."""
+"""Image files as arrays: upright, 8 bits a channel, without transparency."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PILLOW_MODES = {"rgb": "RGB", "rgba": "RGBA", "grayscale": "L"}
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
-def read_picture(path: Path, color_mode: str) -> Array:
-    """One upright picture as uint8 `(height, width, channels)`; transparency shows white."""
-    return read_pictures([path], color_mode)[0]
+def read_image(path: Path, color_mode: str) -> Array:
+    """Read an image upright, as uint8 `(height, width, channels)`; transparency becomes white."""
+    return read_images([path], color_mode)[0]
 
 
-def read_pictures(paths: Sequence[Path], color_mode: str) -> list[Array]:
-    """Several pictures, each as `read_picture` reads it, read by a few threads."""
+def read_images(paths: Sequence[Path], color_mode: str) -> list[Array]:
+    """Read several images as `read_image` does, in a few threads."""
     # Filters are the process's: set in each thread, they would be put back in any order.
     with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
-        # Broken EXIF data leave a picture as it is stored; too many pixels are refused.
+        # Broken EXIF data leave an image as it is stored; too many pixels are refused.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return list(pool.map(lambda path: _read(path, color_mode), paths))
@@ -54,7 +54,7 @@ def _read(path: Path, color_mode: str) -> Array:
 
 
 def _upright(file: Image.Image) -> Image.Image:
-    """The picture as its EXIF data say that it is to be held, where these can be read."""
+    """Turn the image as its EXIF data say, where these can be read."""
     file.load()
     try:
         return ImageOps.exif_transpose(file)
@@ -64,6 +64,6 @@ def _upright(file: Image.Image) -> Image.Image:
 
 def _refusal(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"{path} can't be read as a picture ({', '.join(_FORMATS)}): {reason}. Mend, convert or "
+        f"{path} can't be read as an image ({', '.join(_FORMATS)}): {reason}. Mend, convert or "
         "move it."
     )

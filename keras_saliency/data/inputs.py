@@ -1,4 +1,4 @@
-"""What a model gets, settled at the door: the images, and what goes in beside them."""
+"""What a model gets, checked when it is given: the images, and its other inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from keras_saliency.common.arrays import as_array, frozen
 from keras_saliency.common.types import Array
-from keras_saliency.common.validation import check_choice, check_finite
+from keras_saliency.common.validation import check_choice, check_finite, check_numeric
 
 Kind = Literal["image", "signal", "volume"]
 
@@ -21,12 +21,12 @@ AXES: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """In which form a model gets its inputs.
+    """How a model gets its inputs: which they are, and which of them is the images.
 
     Attributes:
-        names: The names of all inputs, or their places, in order; `()` for the images alone.
+        names: The names of all inputs, or their positions, in order; `()` for the images alone.
         image: Which of them is the images.
-        bare: Whether the images were given without an axis of channels.
+        bare: Whether the images were given without a channel axis.
     """
 
     names: tuple[str | int, ...] = ()
@@ -37,21 +37,27 @@ class ModelInputs:
 ALONE = ModelInputs()  # images and nothing else
 
 
-def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Array], ModelInputs]:
-    """Tell the images from what else the model gets.
+def split_inputs(
+    given: Any, image: str | int | None
+) -> tuple[Any, dict[str | int, Array], ModelInputs]:
+    """Separate the images from the other inputs of a model.
 
     Args:
         given: An array of images; or a dict, or tuple, of arrays for a model of several inputs.
-        image: The name, or place, of the images; None for the array of most axes.
+        image: The name, or position, of the images; None for the array of most axes.
 
     Returns:
-        The images as they were given, the other inputs, and the form they came in.
+        The images as they were given, the other inputs, and how the model gets them.
+
+    Raises:
+        TypeError: If an input does not hold numbers.
+        ValueError: If the images can't be told from the other inputs, or those don't fit to them.
     """
     if not isinstance(given, Mapping | tuple):
         if image is not None:
             raise ValueError(
                 "`image` names one of several inputs, which are given as a dict (or as a tuple, "
-                f"by their places). Received: image={image!r} and images of type "
+                f"by their positions). Received: image={image!r} and images of type "
                 f"{type(given).__name__}"
             )
         return given, {}, ALONE
@@ -68,7 +74,7 @@ def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Arr
         names = [name for name, array in arrays.items() if array.ndim == most]
         if len(names) != 1:
             raise ValueError(
-                "`image` must name the input that is looked at, since several have as many axes. "
+                "`image` must name the input that is explained, since several have as many axes. "
                 f"Received: inputs of shapes {{{shapes}}}"
             )
         image = names[0]
@@ -78,12 +84,12 @@ def apart(given: Any, image: str | int | None) -> tuple[Any, dict[str | int, Arr
             f"Received: image={image!r}"
         )
     images = arrays.pop(image)
-    extras = {name: _settled(array, name, len(images)) for name, array in arrays.items()}
+    extras = {name: _check_extra(array, name, len(images)) for name, array in arrays.items()}
     return images, extras, ModelInputs(tuple(parts), image)
 
 
-def stacked(examples: Sequence[Any]) -> Any:
-    """Turn a list of single inputs, each a dict or tuple of arrays, into one of lists."""
+def stack_inputs(examples: Sequence[Any]) -> Any:
+    """Turn a list of examples, each a dict or tuple of inputs, into a dict or tuple of lists."""
     first = examples[0]
     if isinstance(first, dict):
         return {name: [example[name] for example in examples] for name in first}
@@ -92,47 +98,54 @@ def stacked(examples: Sequence[Any]) -> Any:
     return examples
 
 
-def image_batch(images: Any, what: str, kind: Kind | None = None) -> tuple[Array, Kind, bool]:
-    """The one place that knows which ranks are images.
+def image_batch(images: Any, name: str, kind: Kind | None = None) -> tuple[Array, Kind, bool]:
+    """Bring images to the axes of their kind; the one place that knows which ranks are images.
+
+    Args:
+        images: Images, signals or volumes, with a channel axis or without.
+        name: Of the argument, for messages.
+        kind: What they are, where their shape does not tell.
 
     Returns:
         `(batch, *grid, channels)`, its kind, and whether it came without channels.
+
+    Raises:
+        TypeError: If these are no numbers.
+        ValueError: If the shape is not that of a batch of images.
     """
-    array = as_array(images, what)
-    if array.dtype.kind in "OSUMmc":
-        raise TypeError(f"`{what}` must hold numbers. Received: {what}.dtype={array.dtype}")
+    array = as_array(images, name)
+    check_numeric(array, name)
     if kind is not None:
         check_choice(kind, "kind", AXES)
-    found: Kind = kind or ("volume" if array.ndim == 5 else "image")
-    axes = ("batch", *AXES[found])
-    received = f"Received: {what}.shape={array.shape}"
+    resolved: Kind = kind or ("volume" if array.ndim == 5 else "image")
+    axes = ("batch", *AXES[resolved])
+    received = f"Received: {name}.shape={array.shape}"
     bare = array.ndim == len(axes)
     if not bare and array.ndim != len(axes) + 1:
-        form = "greyscale" if found == "image" else "a single channel"
+        one = "greyscale" if resolved == "image" else "a single channel"
         raise ValueError(
-            f"`{what}` must be ({', '.join(axes)}, channels), or ({', '.join(axes)}) for {form}. "
+            f"`{name}` must be ({', '.join(axes)}, channels), or ({', '.join(axes)}) for {one}. "
             f"{received}"
         )
     if bare and kind is None and array.shape[-1] in (1, 3):
         raise ValueError(
-            f"`{what}` looks like a single image of shape (height, width, channels). Give it "
-            f"a batch axis: `{what}[None]`. If these are signals, (batch, time, channels), say "
+            f"`{name}` looks like a single image of shape (height, width, channels). Give it "
+            f"a batch axis: `{name}[None]`. If these are signals, (batch, time, channels), say "
             f'so: `kind="signal"`. {received}'
         )
     if 0 in array.shape:
-        raise ValueError(f"`{what}` must hold at least one image and one pixel. {received}")
-    return (array[..., None] if bare else array), found, bare
+        raise ValueError(f"`{name}` must hold at least one image and one pixel. {received}")
+    return (array[..., None] if bare else array), resolved, bare
 
 
-def _settled(array: Array, name: str | int, count: int) -> Array:
-    """One of the other inputs: a row for each image, float32 or int32."""
-    what = f"images[{name!r}]"
-    if array.dtype.kind not in "iufb":
-        raise TypeError(f"`{what}` must hold numbers. Received: dtype={array.dtype}")
+def _check_extra(array: Array, name: str | int, count: int) -> Array:
+    """Return one of the other inputs: a row for each image, float32 or int32."""
+    argument = f"images[{name!r}]"
+    check_numeric(array, argument)
     if array.ndim == 0 or len(array) != count:
         raise ValueError(
-            f"`{what}` must have a row for each of the {count} images. "
+            f"`{argument}` must have a row for each of the {count} images. "
             f"Received: shape={array.shape}"
         )
-    check_finite(array, what)
-    return frozen(array.astype("float32" if array.dtype.kind == "f" else "int32"))
+    check_finite(array, argument)
+    return frozen(array.astype("int32" if array.dtype.kind in "iub" else "float32"))

@@ -1,7 +1,8 @@
-"""What the watched images are: classes, regression targets, and the names they go by."""
+"""Labels of probes: classes or regression targets, and the names they go by."""
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterable, Sequence, Sized
 from typing import Any
@@ -15,8 +16,8 @@ from keras_saliency.common.validation import check_finite
 _VALUES = 4  # as many of a row of values are put into words
 
 
-def settle_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | None:
-    """The class names as a tuple of different strings."""
+def resolve_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the class names as a tuple of different strings."""
     if class_names is None:
         return None
     unordered = isinstance(class_names, str | bytes | dict | set | frozenset)
@@ -25,22 +26,22 @@ def settle_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | N
             "`class_names` must be a list, in the order of the model's outputs. "
             f"Received: class_names={class_names!r}"
         )
-    settled = tuple(_text(name) for name in class_names)
-    if not settled or len(set(settled)) < len(settled):
+    names = tuple(_text(name) for name in class_names)
+    if not names or len(set(names)) < len(names):
         raise ValueError(
             "`class_names` must be a name for each class, all of them different, or None. "
-            f"Received: class_names={settled}"
+            f"Received: class_names={names}"
         )
-    return settled
+    return names
 
 
 def _text(name: Any) -> str:
-    """A name that may be bytes, as tensorflow's and h5py's strings are."""
+    """Return a name that may be bytes, as TensorFlow's and h5py's strings are."""
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
-def settle_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> Array | None:
-    """int64 classes where the labels can be read as such, else float32 targets."""
+def resolve_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> Array | None:
+    """Return int64 classes where the labels can be read as such, else float32 targets."""
     if labels is None:
         return None
     if isinstance(labels, str | bytes | dict | set):
@@ -74,7 +75,7 @@ def settle_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) 
 
 
 def _labels_of_named(array: Array, class_names: tuple[str, ...]) -> Array:
-    """Indices of named classes; of two classes also smoothed or mixed, of which the larger counts.
+    """Return indices of named classes; of two smoothed or mixed ones, the larger counts.
 
     Other fractional numbers stay a regression's targets.
     """
@@ -91,7 +92,7 @@ def _labels_of_named(array: Array, class_names: tuple[str, ...]) -> Array:
 
 
 def _labels_from_texts(texts: Array, class_names: tuple[str, ...] | None) -> Array:
-    """Class indices of strings; a guessed order would explain the wrong class without a word."""
+    """Return class indices of strings; a guessed order would silently explain the wrong class."""
     decoded = [text.decode() if isinstance(text, bytes) else text for text in texts.tolist()]
     if not all(isinstance(text, str) for text in decoded):
         raise TypeError(
@@ -112,7 +113,7 @@ def _labels_from_texts(texts: Array, class_names: tuple[str, ...] | None) -> Arr
 
 
 def _labels_from_rows(rows: Array, class_names: tuple[str, ...] | None) -> Array:
-    """The classes of one-hot rows (smoothed ones, too); other rows stay as they are."""
+    """Return the classes of one-hot rows (smoothed ones, too), and other rows as they are."""
     if class_names is not None and rows.shape[1] != len(class_names):
         raise ValueError(
             f"`labels` must have a column for each of the {len(class_names)} `class_names`. "
@@ -124,10 +125,10 @@ def _labels_from_rows(rows: Array, class_names: tuple[str, ...] | None) -> Array
 
 
 def label_text(label: Any, class_names: tuple[str, ...] | None) -> str:
-    """One probe's label in words."""
+    """Describe one probe's label."""
     if label.ndim == 0 and label.dtype.kind == "i":
         return class_names[label] if class_names is not None else str(label)
-    # Smoothed, several labels an image are told from values between 0 and 1 by their names alone.
+    # Smoothed, several labels an image differ from values between 0 and 1 by their names alone.
     soft = class_names is not None and (label >= 0).all() and (label <= 1).all()
     if label.ndim == 1 and (soft or np.isin(label, (0, 1)).all()):
         present = np.flatnonzero(label > 0.5)
@@ -136,8 +137,8 @@ def label_text(label: Any, class_names: tuple[str, ...] | None) -> str:
     return " ".join(f"{value:g}" for value in values[:_VALUES]) + " …" * (len(values) > _VALUES)
 
 
-def settle_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tuple[str, ...]:
-    """Safe and unique names, one per probe."""
+def resolve_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tuple[str, ...]:
+    """Return safe and unique names, one per probe."""
     count = len(label_texts)
     wrong = isinstance(names, str) or not isinstance(names, Sized) or len(names) != count
     if names is not None and wrong:
@@ -149,18 +150,18 @@ def settle_names(names: Sequence[str] | None, label_texts: list[str | None]) -> 
             number + (f"_{text}" if text else "")
             for number, text in zip(numbers, label_texts, strict=True)
         ]
-    settled: list[str] = []
+    unique: list[str] = []
     for name, number in zip(names, numbers, strict=True):
-        base = unique = _safe_name(_text(name)) or number
-        copy = 2
-        while unique in settled:
-            unique, copy = f"{base}_{copy}", copy + 1
-        settled.append(unique)
-    return tuple(settled)
+        base = _safe_name(_text(name)) or number
+        numbered = (f"{base}_{copy}" for copy in itertools.count(2))
+        unique.append(
+            next(text for text in itertools.chain([base], numbered) if text not in unique)
+        )
+    return tuple(unique)
 
 
 def _safe_name(name: str) -> str:
-    """Letters, marks and digits of any script and `. - +` stay; every other run becomes `_`."""
+    """Keep letters, marks and digits of any script and `. - +`; every other run becomes `_`."""
     kept = (
         c if unicodedata.category(c)[0] in "LMN" or c in ".-+" else " "
         for c in unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""The fixed images that are watched: what the model gets, what a person sees, what they are."""
+"""Probes: fixed images, as the model gets them and as a person sees them, with their labels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call, check_finite, check_images
 from keras_saliency.data.dataset_reader import draw, is_dataset
 from keras_saliency.data.display import OVERSHOOT, find_range, given_pictures, pictures_of, strips
-from keras_saliency.data.inputs import Kind, ModelInputs, apart, image_batch, stacked
-from keras_saliency.data.labels import label_text, settle_class_names, settle_labels, settle_names
+from keras_saliency.data.inputs import Kind, ModelInputs, image_batch, split_inputs, stack_inputs
+from keras_saliency.data.labels import (
+    label_text,
+    resolve_class_names,
+    resolve_labels,
+    resolve_names,
+)
 
 _FEW = 4  # of each class, where nothing else is asked for
 
@@ -50,7 +55,7 @@ class Probes:
     images: Array
     extras: Mapping[str | int, Array]
     kind: Kind
-    form: ModelInputs
+    model_inputs: ModelInputs
     display: Array
     clips: Array | None
     labels: Array | None
@@ -120,10 +125,10 @@ class Probes:
             )
         if preprocess is not None:
             check_call(preprocess, ("images",), "`preprocess`")
-        alone, extras, form = apart(images, image)
+        alone, extras, inputs = split_inputs(images, image)
         self.extras = MappingProxyType(extras)
         given, self.kind, bare = image_batch(alone, "images", kind)
-        self.form = replace(form, bare=bare)
+        self.model_inputs = replace(inputs, bare=bare)
         check_finite(given, "images")
         self.value_range, known = find_range(given)
         raw = given.astype(np.float32)
@@ -135,12 +140,12 @@ class Probes:
         self.display = frozen(shown if self.clips is None else strips(shown))
         self.preprocess = preprocess
         self.images = frozen(raw if preprocess is None else _model_input(raw, preprocess))
-        self.class_names = settle_class_names(class_names)
-        self.labels = settle_labels(labels, len(raw), self.class_names)
+        self.class_names = resolve_class_names(class_names)
+        self.labels = resolve_labels(labels, len(raw), self.class_names)
         if isinstance(masks, str):
             masks = _moving(masks, self.clips, raw.shape[2:-1])
-        self.masks = _settle_masks(masks, raw.shape[:-1])
-        self.names = settle_names(names, self.label_texts())
+        self.masks = _resolve_masks(masks, raw.shape[:-1])
+        self.names = resolve_names(names, self.label_texts())
 
     @classmethod
     def from_directory(
@@ -189,8 +194,8 @@ class Probes:
         """
         from keras_saliency.data.directory import read_folder
 
-        pictures = read_folder(directory, image_size, per_class, color_mode)
-        return cls(**pictures._asdict(), preprocess=preprocess)
+        given = read_folder(directory, image_size, per_class, color_mode)
+        return cls(**given, preprocess=preprocess)
 
     @classmethod
     def from_dataset(
@@ -244,7 +249,7 @@ class Probes:
         count = None if class_names is None else len(class_names)
         examples, labels = draw(dataset, per_class, seed, count, kind)
         probes = cls(
-            stacked(examples),
+            stack_inputs(examples),
             labels,
             class_names=class_names,
             preprocess=preprocess,
@@ -382,7 +387,7 @@ def _moving(masks: str, clips: Array | None, size: tuple[int, ...]) -> Array:
     return np.stack([average_masks(mask, (size[0], size[1])) for mask in found])
 
 
-def _settle_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
+def _resolve_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
     """float32 masks in [0, 1] of exactly `shape`."""
     if masks is None:
         return None

@@ -1,4 +1,4 @@
-"""A few examples of each class, held at random while a dataset is read."""
+"""A random choice of examples of each class, made while a dataset is read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reservoir:
         self._is_cut = False  # whether reading ended for want of patience
 
     def add(self, image: Any, label: Any) -> None:
-        """Take in one example; whether it is held is decided by reservoir sampling."""
+        """Take in one example; reservoir sampling decides whether it is held."""
         group, self._class_count = _class_of(label, self._class_count)
         self._changes += bool(self._seen) and group != self._last
         self._last = group
@@ -45,7 +45,7 @@ class Reservoir:
             held[place] = (_copied(image), label)
 
     def is_enough(self) -> bool:
-        """Whether reading on would hardly make a better choice."""
+        """Tell whether reading on would hardly make a better choice."""
         choice = _CHOICE * self._per_class
         if len(self._seen) == self._class_count and min(self._seen.values()) >= choice:
             return True
@@ -57,30 +57,32 @@ class Reservoir:
         return self._is_cut or not self._is_sorted()
 
     def lacks_classes(self) -> bool:
-        """Whether classes that were not met are likely: where there are any, there are several."""
+        """Tell whether some classes were probably not met: there are at least two, if any."""
         return self._is_sorted() and (len(self._seen) == 1 or self._is_cut)
 
     def classes(self) -> str:
-        """The classes that were met, in words."""
+        """List the classes that were met."""
         met = list(map(str, self._seen))
         return ", ".join(met[:5]) + ", …" * (len(met) > 5)
 
     def examples(self) -> list[Example]:
-        """The examples that are held, class by class."""
-        order = sorted(self._kept, key=lambda one: (one is None, isinstance(one, str), one or 0))
+        """Return the examples that are held, class by class."""
+        order = sorted(
+            self._kept, key=lambda group: (group is None, isinstance(group, str), group or 0)
+        )
         return [example for group in order for example in self._kept[group]]
 
     def _count(self) -> int:
         return sum(self._seen.values())
 
     def _is_sorted(self) -> bool:
-        """Whether, up to here, class comes after class; numbers that do not repeat are none."""
+        """Tell whether class comes after class up to here; numbers that do not repeat are none."""
         repeats = self._count() >= 2 * len(self._seen)
         return repeats and None not in self._seen and self._changes < len(self._seen)
 
 
 def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
-    """The class of one label (`None` where it has none), and how many classes there are."""
+    """Return the class of one label (`None` if it has none), and how many classes there are."""
     if label is None:
         return None, class_count
     value = np.asarray(label)
@@ -96,7 +98,7 @@ def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
 
 
 def _copied(image: Any) -> Any:
-    """A copy of one example: an array, or a dict or tuple of arrays."""
+    """Copy one example: an array, or a dict or tuple of arrays."""
     if isinstance(image, dict):
         return {name: np.array(part) for name, part in image.items()}
     return tuple(map(np.array, image)) if isinstance(image, tuple) else np.array(image)

@@ -70,7 +70,7 @@ def scorer(
     if isinstance(asked.what, str) and (found.targets >= 0).all():
         labels = found.targets
         asked = replace(asked, what="label" if asked.what == "predicted" else asked.what)
-    call = fitting(model, probes.form, probes.images, asked.output)
+    call = fitting(model, probes.model_inputs, probes.images, asked.output)
     extras = list(probes.extras.values())
     with preserve_state(model):
         context = resolve(call, probes.images, labels, asked, None, extras)

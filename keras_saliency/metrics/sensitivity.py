@@ -11,7 +11,7 @@ import numpy as np
 from keras_saliency.attribution.explanation import Explanation
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
-from keras_saliency.data.inputs import ModelInputs, apart
+from keras_saliency.data.inputs import ModelInputs, split_inputs
 from keras_saliency.data.probes import Probes
 from keras_saliency.metrics.localization import similarity
 
@@ -101,11 +101,11 @@ def class_sensitivity(
 
 
 def inputs_of(images: Any) -> tuple[Array, list[Array], ModelInputs]:
-    """Return the images as an array, the model's other inputs, and the form they come in."""
+    """Return the images as an array, the model's other inputs, and how it gets them."""
     if isinstance(images, Probes):
-        return images.images, list(images.extras.values()), images.form
-    given, extras, form = apart(images, None)
-    return as_array(given, "images"), list(extras.values()), form
+        return images.images, list(images.extras.values()), images.model_inputs
+    given, extras, inputs = split_inputs(images, None)
+    return as_array(given, "images"), list(extras.values()), inputs
 
 
 def maps_of(found: Any) -> Array:

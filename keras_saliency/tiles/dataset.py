@@ -12,8 +12,8 @@ import numpy as np
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
-from keras_saliency.data.image_files import read_pictures
-from keras_saliency.data.labels import settle_class_names, settle_labels
+from keras_saliency.data.image_files import read_images
+from keras_saliency.data.labels import resolve_class_names, resolve_labels
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.output_head import Head
 from keras_saliency.tiles.drawing import Thumbnail, places, sides
@@ -95,7 +95,7 @@ class Tiles(Probes):
         self.slides, self.slide = _settled_slides(slides, self.count)
         self.tile = [sides(tile, self.x[on], self.y[on]) for on in self._on_slides()]
         self.thumbnails = _settled_thumbnails(thumbnails, self.slides)
-        names = settle_class_names(class_names)
+        names = resolve_class_names(class_names)
         self.known, self._settled = _settled_labels(labels, self.count, names)
         self._classes = classes
         self.chosen = self._choose(maps)
@@ -259,7 +259,7 @@ class _Files:
         self._paths = paths
 
     def __getitem__(self, rows: slice) -> Array:
-        found = read_pictures(self._paths[rows], "rgb")
+        found = read_images(self._paths[rows], "rgb")
         for path, picture in zip(self._paths[rows], found, strict=True):
             if picture.shape != found[0].shape:
                 raise ValueError(
@@ -341,7 +341,7 @@ def _settled_labels(
         raise ValueError(
             f"labels must be of the {count} tiles, one each. Received: {len(known)} labels"
         )
-    return known, settle_labels(labels, len(labels), names) if len(labels) else None
+    return known, resolve_labels(labels, len(labels), names) if len(labels) else None
 
 
 def _is_missing(label: Any) -> bool:

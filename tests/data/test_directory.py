@@ -252,5 +252,5 @@ def test_wrong_options_are_refused(tmp_path, options, message):
 def test_a_missing_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Expected a folder"):
         Probes.from_directory(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="No pictures"):
+    with pytest.raises(ValueError, match="No images"):
         Probes.from_directory(tmp_path)

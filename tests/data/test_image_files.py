@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_saliency.data.image_files import read_picture
+from keras_saliency.data.image_files import read_image
 from keras_saliency.data.probes import Probes
 from keras_saliency.tiles import Tiles
 
@@ -71,20 +71,20 @@ def test_every_orientation_of_exif_is_undone(tmp_path, orientation, ending):
     exif[0x0112] = orientation
     path = tmp_path / f"a.{ending}"
     Image.fromarray(stored).save(path, exif=exif)
-    np.testing.assert_array_equal(read_picture(path, "rgb"), TURNED[orientation](stored))
+    np.testing.assert_array_equal(read_image(path, "rgb"), TURNED[orientation](stored))
 
 
 def test_broken_exif_data_leave_the_picture_as_it_is_stored(tmp_path):
     path = tmp_path / "a.jpg"
     Image.fromarray(smooth()).save(path, quality=100, exif=b"Exif\0\0II*\0\xff\xff\xff\xffgarbage")
-    np.testing.assert_allclose(read_picture(path, "rgb"), smooth().astype(int), atol=6)
+    np.testing.assert_allclose(read_image(path, "rgb"), smooth().astype(int), atol=6)
 
 
 def test_cmyk_of_a_printer_is_read_as_opencv_reads_it(tmp_path):
     path = tmp_path / "a.jpg"
     Image.fromarray(smooth()).convert("CMYK").save(path, quality=100)
     wanted = cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
-    np.testing.assert_allclose(read_picture(path, "rgb"), wanted, atol=6)
+    np.testing.assert_allclose(read_image(path, "rgb"), wanted, atol=6)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -94,7 +94,7 @@ def test_sixteen_bits_keep_their_upper_half(tmp_path, channels):
         values[..., 3] = 65535
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), values)  # which takes blue first
-    found = read_picture(path, "rgb")
+    found = read_image(path, "rgb")
     wanted = values[..., [2, 1, 0]] if channels > 1 else values[..., [0, 0, 0]]
     np.testing.assert_array_equal(found, wanted // 257)
 
@@ -108,7 +108,7 @@ def test_a_palette_with_transparency_is_shown_on_white(tmp_path):
     picture.putpalette([200, 10, 30, 0, 100, 50, 7, 8, 9])
     picture.putdata([0, 1, 2, 2, 1, 0])
     picture.save(tmp_path / "a.png", transparency=bytes([255, 100, 0]))
-    found = read_picture(tmp_path / "a.png", "rgb")
+    found = read_image(tmp_path / "a.png", "rgb")
     colours = [on_white(*one) for one in (((200, 10, 30), 255), ((0, 100, 50), 100), ((0,) * 3, 0))]
     np.testing.assert_allclose(found[0], colours, atol=1)
     np.testing.assert_allclose(found[1], colours[::-1], atol=1)
@@ -119,12 +119,12 @@ def test_grey_with_opacity_and_a_colour_that_means_nothing(tmp_path):
         tmp_path / "a.png"
     )
     np.testing.assert_allclose(
-        read_picture(tmp_path / "a.png", "grayscale"), on_white([40], 51)[0], atol=1
+        read_image(tmp_path / "a.png", "grayscale"), on_white([40], 51)[0], atol=1
     )
     keyed = np.full((2, 3, 3), (9, 8, 7), np.uint8)
     keyed[0, 0] = (50, 60, 70)
     Image.fromarray(keyed).save(tmp_path / "b.png", transparency=(9, 8, 7))
-    found = read_picture(tmp_path / "b.png", "rgb")
+    found = read_image(tmp_path / "b.png", "rgb")
     assert found[0, 0].tolist() == [50, 60, 70]
     assert (found.reshape(-1, 3)[1:] == 255).all()
 
@@ -136,18 +136,18 @@ def test_every_mode_of_a_white_picture_is_white(tmp_path, mode):
     # Pillow 11 can't read the plain one of this mode that it has written itself.
     packed = "tiff_lzw" if mode == "YCbCr" else None
     made.save(tmp_path / "a.tiff", compression=packed)
-    assert read_picture(tmp_path / "a.tiff", "rgb").min() >= 250
+    assert read_image(tmp_path / "a.tiff", "rgb").min() >= 250
 
 
 def test_only_the_first_picture_of_a_moving_one_is_read(tmp_path):
     frames = [Image.new("RGB", (WIDTH, HEIGHT), (80 * i, 0, 0)) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "a.gif", "rgb").max() == 0
+    assert read_image(tmp_path / "a.gif", "rgb").max() == 0
 
 
 def test_a_wrong_ending_does_not_matter_among_known_formats(tmp_path):
     Image.fromarray(smooth()).save(tmp_path / "a.png", format="BMP")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png", "rgb"), smooth())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", "rgb"), smooth())
 
 
 # --- named and refused ---------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_file_that_is_cut_off(tmp_path, ending, share):
     Image.fromarray(RNG.integers(0, 256, (60, 90, 3), np.uint8)).save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    assert "can't be read as a picture" in refusal(path)
+    assert "can't be read as an image" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_limit_of_pixels_is_pillows_own(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.fromarray(smooth()).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH)
-    assert read_picture(path, "rgb").shape == (HEIGHT, WIDTH, 3)
+    assert read_image(path, "rgb").shape == (HEIGHT, WIDTH, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
     assert f"{HEIGHT * WIDTH} pixels" in refusal(path)
 
@@ -220,7 +220,7 @@ def test_numbers_that_are_no_colours(tmp_path, values, words):
     path = tmp_path / "a.tiff"
     Image.fromarray(values).save(path)
     with pytest.raises(ValueError, match=words):
-        read_picture(path, "rgb")
+        read_image(path, "rgb")
 
 
 def test_links_that_lead_nowhere_or_in_a_circle(tmp_path):
@@ -257,7 +257,7 @@ def test_pictures_beside_the_class_folders_are_told(tmp_path):
     (tmp_path / "x.png").mkdir()  # a folder in spite of its name, and so a class
     Image.fromarray(smooth()).save(tmp_path / "x.png" / "a.png")
     Image.fromarray(smooth()).save(tmp_path / "loose.jpg")
-    with pytest.warns(UserWarning, match=r"1 pictures.*\(loose\.jpg\).*the classes x\.png"):
+    with pytest.warns(UserWarning, match=r"1 images.*\(loose\.jpg\).*the classes x\.png"):
         probes = Probes.from_directory(tmp_path)
     assert probes.class_names == ("x.png",)
 
@@ -291,7 +291,7 @@ def test_what_may_not_be_read_is_named():
         with as_nobody():
             assert len(Probes.from_directory(root)) == 1
         for place, words in (
-            (path, "a.png can't be read as a picture"),
+            (path, "a.png can't be read as an image"),
             (root / "ant", f"{root / 'ant'} can't be read (Permission denied)"),
             (root, f"{root} can't be read (Permission denied)"),
         ):

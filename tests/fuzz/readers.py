@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.data_provider import MultiplexerDataPr
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.base_plugin import TBContext
 
-from keras_saliency.data.image_files import read_picture
+from keras_saliency.data.image_files import read_image
 from keras_saliency.recording.film_strip import FilmStrips
 from keras_saliency.recording.report.check import check
 from keras_saliency.recording.report.page import page
@@ -235,7 +235,7 @@ def pictures(data):
         path.write_bytes(data)
         for mode, channels in (("rgb", 3), ("rgba", 4), ("grayscale", 1)):
             try:
-                found = read_picture(path, mode)
+                found = read_image(path, mode)
             except ValueError as error:
                 assert str(path) in str(error)
             else:

@@ -117,7 +117,7 @@ def tiles_of(folder):
 def test_a_tile_removed_before_training_is_named(tmp_path):
     tiles, paths = tiles_of(tmp_path / "tiles")
     paths[4].unlink()
-    refused(ks.SaliencyCallback(tiles, tmp_path / "logs"), r"4\.png can't be read as a picture")
+    refused(ks.SaliencyCallback(tiles, tmp_path / "logs"), r"4\.png can't be read as an image")
 
 
 def test_a_tile_removed_for_a_time_costs_its_sets(tmp_path):

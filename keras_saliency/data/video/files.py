@@ -66,10 +66,8 @@ def read_video(
         if value is not None:
             check_count(value, name)
     _check_file(Path(path))
-    if frames is None:
-        found = [_resized(frame, size) for frame in islice(_frames_in(path), first)]
-        share = 1.0
-    else:
+    wanted, share = None, 1.0
+    if frames is not None:
         # What a file says of its length may be wrong: it is read twice, and never held.
         count = sum(1 for _ in islice(_frames_in(path), first))
         if 0 < count < frames:
@@ -77,12 +75,15 @@ def read_video(
                 f"{path} must have at least {frames} frames. Received: a video of {count}"
             )
         wanted = set(np.rint(np.linspace(0, count - 1, frames)).astype(int).tolist())
-        each = enumerate(islice(_frames_in(path), first))
-        found = [_resized(frame, size) for place, frame in each if place in wanted]
         share = frames / max(count, 1)
-    if not found:
+    taken = [
+        _resized(frame, size)
+        for index, frame in enumerate(islice(_frames_in(path), first))
+        if wanted is None or index in wanted
+    ]
+    if not taken:
         raise ValueError(_UNREADABLE.format(path=path))
-    return Video(np.stack(found), share * _rate_of(path))
+    return Video(np.stack(taken), share * _rate_of(path))
 
 
 def _check_file(path: Path) -> None:
