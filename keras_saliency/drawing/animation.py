@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from keras_saliency.drawing import text
-from keras_saliency.drawing.cards import CARD_WIDTH
 from keras_saliency.drawing.gifs import Animation, gif, with_one_palette
-from keras_saliency.drawing.text import FAINT, INK, PAPER
+from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
+from keras_saliency.drawing.text import FAINT, INK
 
 _FRAMES = 40
 _BYTES = 2**20
@@ -70,24 +69,18 @@ def _thinned(items: list) -> list:
 def _frame(
     names: Sequence[str], label: str, cells: np.ndarray, title: str, done: float
 ) -> Image.Image:
-    """Draw one moment: all probes, the label, and how far the training has come."""
+    """Draw one moment: all probes, the label, and how much of the training run is done."""
     height, width = cells.shape[1:3]
-    across = max(1, (CARD_WIDTH - 2 * _MARGIN + _GAP) // (width + _GAP))
-    rows = -(-len(cells) // across)
-    left = (CARD_WIDTH - min(across, len(cells)) * (width + _GAP) + _GAP) // 2
-    step = height + _NAME + _GAP
-    image = Image.new("RGB", (CARD_WIDTH, _HEADER + rows * step + _MARGIN), PAPER)
-    draw = ImageDraw.Draw(image)
-    end = CARD_WIDTH - _MARGIN
-    used = text.line(draw, label, (end, 13), 130, text.font(11), FAINT, "rm")
-    room = end - _MARGIN - used - 8
-    text.line(draw, title, (_MARGIN, 13), room, text.font(13, True))
-    draw.rectangle((_MARGIN, 26, end - 1, 28), fill=(222, 222, 222))
-    draw.rectangle((_MARGIN, 26, _MARGIN + round((end - 1 - _MARGIN) * done), 28), fill=INK)
-    for k, (name, cell) in enumerate(zip(names, cells, strict=True)):
-        row, column = divmod(k, across)
-        x, y = left + column * (width + _GAP), _HEADER + row * step
-        image.paste(Image.fromarray(cell), (x, y))
-        middle = (x + width / 2, y + height + _NAME / 2)
-        text.line(draw, name, middle, width, text.font(9), FAINT, "mm")
-    return image
+    step = (width + _GAP, height + _NAME + _GAP)
+    across = max(1, (CARD_WIDTH - 2 * _MARGIN + _GAP) // step[0])
+    left = (CARD_WIDTH - min(across, len(cells)) * step[0] + _GAP) // 2
+    full = _HEADER + -(-len(cells) // across) * step[1] + _MARGIN
+    sheet = Sheet(paper(CARD_WIDTH, full), margin=_MARGIN)
+    sheet.header(title, label, room=130)
+    sheet.fill((sheet.left, 26, sheet.right - 1, 28), (222, 222, 222))
+    length = round((sheet.right - 1 - sheet.left) * done)
+    sheet.fill((sheet.left, 26, sheet.left + length, 28), INK)
+    places = sheet.grid(cells, (left, _HEADER), step, across, width)
+    for name, (middle, top) in zip(names, places, strict=True):
+        sheet.write(name, (middle, top + height + _NAME / 2), width, 9, FAINT, "mm")
+    return Image.fromarray(sheet.pixels)

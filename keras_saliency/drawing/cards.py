@@ -1,26 +1,29 @@
-"""Pictures for TensorBoard: the card of one map, and the film strip of a training."""
+"""Images for TensorBoard: the card of one map, the film strip of a training run, and sheets."""
 
+import math
 import textwrap
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_image, scaled_size
 from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import heatmap, text
-from keras_saliency.drawing.text import FAINT, INK, MARKS, PAPER, Colour
+from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
+from keras_saliency.drawing.text import FAINT, INK, MARKS, PAPER
 
-CARD_WIDTH = 350  # of TensorBoard's image cards, which scale by nearest neighbour
-_TALLEST = 1.5  # times the width of a card; taller pictures are made narrower
-_LOWEST = 60  # of the picture's part of a card, so that a label fits on it
+_TALLEST = 1.5  # times the width of a card; taller images are made narrower
+_LOWEST = 60  # of the image's part of a card, so that a label fits on it
+_HEADER, _FOOTER = 26, 50  # of a card
 
-_GAP = 2  # between the pictures of a film strip
+_GAP = 2  # between the cells of a film strip
+_TOP = 46  # of the cells below a title and the headings of columns
 _NAME_WIDTH = 116
 _TWIN_WIDTH = 120  # three beside each other make a card
 _MASKS = 32  # on a sheet
-_CELL_WIDTH = 64  # at least, for the label above a narrow picture
+_CELL_WIDTH = 64  # at least, for the label above a narrow image
 
 
 def tile(
@@ -75,10 +78,10 @@ def tile(
         card.label(why)
     else:
         own = heatmap.peak_of(map_, signed)
-        card.bar(peak or own, signed, cmap)
+        card.scale_bar(peak or own, signed, cmap)
         card.note(f"peak {own:.2g}")
     card.caption(caption, correct)
-    return np.asarray(card.image)
+    return card.pixels
 
 
 def error_tile(
@@ -106,74 +109,49 @@ def error_tile(
     picture = heatmap.grey(fit_picture(display, width, _TALLEST * width))
     card = _Card(picture, title, subtitle, width)
     card.label(f"no map: {message}")
-    return np.asarray(card.image)
+    return card.pixels
 
 
-class _Card:
-    """A picture between a header and a footer, drawn on with lengths for a card of 350 px."""
+class _Card(Sheet):
+    """An image between a header and a footer."""
 
-    def __init__(self, picture: np.ndarray, title: str, subtitle: str, width: int) -> None:
-        self._scale = width / CARD_WIDTH
-        top, height = self.px(26), max(picture.shape[0], self.px(_LOWEST))
+    def __init__(self, image: np.ndarray, title: str, subtitle: str, width: int) -> None:
+        scale = width / CARD_WIDTH
+        top, lowest, footer = (max(1, round(part * scale)) for part in (_HEADER, _LOWEST, _FOOTER))
+        height = max(image.shape[0], lowest)
+        super().__init__(paper(width, top + height + footer), scale)
         self._photo = (top, top + height)
-        self.image = Image.new("RGB", (width, top + height + self.px(50)), PAPER)
-        left, above = (width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
-        self.image.paste(Image.fromarray(picture), (left, top + above))
-        self._draw = ImageDraw.Draw(self.image)
-        used = self._text(subtitle, self.px(344), self.px(13), 180, 11, FAINT, "rm")
-        self._text(title, self.px(6), self.px(13), 332 - used, 13, INK, "lm", bold=True)
+        left, above = (width - image.shape[1]) // 2, (height - image.shape[0]) // 2
+        self.paste(image, left, top + above)
+        self.header(title, subtitle)
 
-    def px(self, length: float) -> int:
-        """Convert a length for a card of the standard width into pixels of this one."""
-        return max(1, round(length * self._scale))
-
-    def caption(self, text: str, correct: bool | None) -> None:
+    def caption(self, words: str, correct: bool | None) -> None:
         glyph, colour = MARKS[correct]
-        y = self._photo[1] + self.px(14)
-        self._text(glyph + text, self.px(6), y, 250, 12, colour, "lm", bold=correct is not None)
+        place = (self.left, self._photo[1] + self.px(14))
+        self.write(glyph + words, place, 250 * self.scale, 12, colour, bold=correct is not None)
 
-    def note(self, text: str) -> None:
-        self._text(text, self.px(344), self._photo[1] + self.px(14), 88, 11, FAINT, "rm")
+    def note(self, words: str) -> None:
+        place = (self.right, self._photo[1] + self.px(14))
+        self.write(words, place, 88 * self.scale, 11, FAINT, "rm")
 
-    def label(self, text: str) -> None:
-        """Write on a dark band across the middle of the picture, on as many lines as fit."""
-        middle, line = sum(self._photo) / 2, self.px(18)
-        room = int(self._photo[1] - self._photo[0]) // line - 1
-        lines = textwrap.wrap(text, 44, max_lines=room, placeholder=" …")
-        first = middle - line * (len(lines) - 1) / 2
-        self._draw.rectangle(
-            (0, first - line, self.image.width, first + line * len(lines)), fill=INK
-        )
-        for i, part in enumerate(lines):
-            self._text(part, self.image.width / 2, first + i * line, 338, 12, PAPER, "mm")
+    def label(self, words: str) -> None:
+        """Write on a dark band across the middle of the image, on as many lines as fit."""
+        middle, step = sum(self._photo) / 2, self.px(18)
+        room = int(self._photo[1] - self._photo[0]) // step - 1
+        lines = textwrap.wrap(words, 44, max_lines=room, placeholder=" …")
+        first = middle - step * (len(lines) - 1) / 2
+        self.fill((0, first - step, self.width, first + step * len(lines)), INK)
+        for i, line in enumerate(lines):
+            place = (self.width / 2, first + i * step)
+            self.write(line, place, 338 * self.scale, 12, PAPER, "mm")
 
-    def bar(self, peak: float, signed: bool, cmap: str | None) -> None:
-        """Draw the colours from zero, or from minus the peak, to the peak."""
-        y = self._photo[1] + self.px(35)
-        low = f"{-peak:.2g}" if signed else "0"
-        high = f"{peak:.2g}"
-        left = self.px(12 + self._text(low, self.px(6), y, 80, 11, INK, "lm"))
-        right = self.px(338 - self._text(high, self.px(344), y, 80, 11, INK, "rm"))
-        top, bottom = y - self.px(5), y + self.px(5)
-        bar = heatmap.colour_bar((bottom - top, right - left), signed, cmap)
-        self.image.paste(Image.fromarray(bar), (left, top))
-        self._draw.rectangle((left - 1, top - 1, right, bottom), outline=FAINT)
-
-    def _text(
-        self,
-        words: str,
-        x: float,
-        y: float,
-        room: float,
-        size: int,
-        colour: Colour,
-        anchor: str,
-        bold: bool = False,
-    ) -> float:
-        """Write one line; return the room it took, in lengths for a card of 350 px."""
-        font = text.font(self.px(size), bold)
-        used = text.line(self._draw, words, (x, y), room * self._scale, font, colour, anchor)
-        return used / self._scale
+    def scale_bar(self, peak: float, signed: bool, cmap: str | None) -> None:
+        """Draw the colours from zero, or from minus the peak, to the peak, across the card."""
+        y, room = self._photo[1] + self.px(35), 80 * self.scale
+        low = self.write(f"{-peak:.2g}" if signed else "0", (self.left, y), room)
+        high = self.write(f"{peak:.2g}", (self.right, y), room, anchor="rm")
+        gap = 12 * self.scale
+        self.bar(round(gap + low), round(self.width - gap - high), y, signed, cmap)
 
 
 def cell(
@@ -197,14 +175,16 @@ def cell(
     """
     if map_ is not None and not heatmap.fault(map_, signed):
         return heatmap.overlay(picture, map_, signed=signed, frames=frames)
-    image = Image.fromarray(heatmap.grey(picture))
-    mark = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
-    font, middle = text.font(11), (image.width / 2, image.height / 2)
-    draw = ImageDraw.Draw(image)
-    left, top, right, bottom = draw.textbbox(middle, mark, font, "mm")
-    draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill=INK)
-    draw.text(middle, mark, PAPER, font, "mm")
-    return np.asarray(image)
+    sheet = Sheet(heatmap.grey(picture))
+    words = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
+    middle = (sheet.width / 2, sheet.height / 2)
+    left, top, right, bottom = text.font(11).getbbox(words, anchor="mm")
+    sheet.fill(
+        (middle[0] + left - 4, middle[1] + top - 3, middle[0] + right + 4, middle[1] + bottom + 3),
+        INK,
+    )
+    sheet.write(words, middle, math.inf, 11, PAPER, "mm")
+    return sheet.pixels
 
 
 def thumbnails(display: np.ndarray, side: int = 96) -> np.ndarray:
@@ -250,25 +230,20 @@ def film_strip(
         ```
     """
     height, width = pictures.shape[1:3]
-    step_x, step_y = max(width, _CELL_WIDTH) + _GAP, max(height, 14) + _GAP
-    left, top = _NAME_WIDTH + 8, 46
-    size = (left + step_x * (len(columns) + 1) + 6, top + step_y * len(pictures) + 6)
-    image = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(image)
-    font = text.font(11)
-    heading = text.ellipsised(title, text.font(13, bold=True), size[0] - 12)
-    draw.text((6, 13), heading, INK, text.font(13, bold=True), "lm")
-    for i, (label, cells) in enumerate([("probe", pictures), *columns]):
-        x = left + step_x * i
-        middle = x + (step_x - _GAP) / 2
-        draw.text((middle, 35), text.ellipsised(label, font, step_x - 4), FAINT, font, "mm")
-        for j, picture in enumerate(cells):
-            corner = (int(middle - width / 2), top + step_y * j)
-            image.paste(Image.fromarray(picture), corner)
-    for j, name in enumerate(names):
-        y = top + step_y * j + height / 2
-        draw.text((left - 6, y), text.ellipsised(name, font, _NAME_WIDTH), INK, font, "rm")
-    return np.asarray(image)
+    room = max(width, _CELL_WIDTH)
+    step, left = (room + _GAP, max(height, 14) + _GAP), _NAME_WIDTH + 8
+    across = len(columns) + 1
+    size = (left + step[0] * across + 6, _TOP + step[1] * len(pictures) + 6)
+    sheet = Sheet(paper(*size))
+    sheet.header(title)
+    for i, label in enumerate(["probe", *(label for label, _ in columns)]):
+        place = (left + step[0] * i + room / 2, 35)
+        sheet.write(label, place, room - 2, 11, FAINT, "mm")
+    rows = zip(pictures, *(cells for _, cells in columns), strict=True)
+    places = sheet.grid(chain.from_iterable(rows), (left, _TOP), step, across, room)
+    for name, (_, top) in zip(names, places[::across], strict=True):
+        sheet.write(name, (left - 6, top + height / 2), _NAME_WIDTH, 11, INK, "rm")
+    return sheet.pixels
 
 
 def twin_sheet(pictures: np.ndarray, probabilities: np.ndarray, *, title: str) -> np.ndarray:
@@ -288,22 +263,17 @@ def twin_sheet(pictures: np.ndarray, probabilities: np.ndarray, *, title: str) -
         twin_sheet(np.zeros((4, 3, 72, 96, 3), np.uint8), np.ones((4, 3)), title="background")
         ```
     """
-    cells = [thumbnails(row, _TWIN_WIDTH) for row in pictures]
-    height, width = cells[0].shape[1:3]
-    step_x, step_y, top = _TWIN_WIDTH + 6, height + 24, 46
-    image = Image.new("RGB", (3 * step_x + 6, top + step_y * len(cells)), PAPER)
-    draw = ImageDraw.Draw(image)
-    bold, font = text.font(13, bold=True), text.font(11)
-    draw.text((6, 13), text.ellipsised(title, bold, image.width - 12), INK, bold, "lm")
+    cells = thumbnails(pictures.reshape(-1, *pictures.shape[2:]), _TWIN_WIDTH)
+    height, step = cells.shape[1], (_TWIN_WIDTH + 6, cells.shape[1] + 24)
+    sheet = Sheet(paper(3 * step[0] + 6, _TOP + step[1] * len(pictures)))
+    sheet.header(title)
     for i, heading in enumerate(("as it is", "from its own class", "from another class")):
-        middle = 6 + i * step_x + _TWIN_WIDTH / 2
-        draw.text((middle, 35), text.ellipsised(heading, font, _TWIN_WIDTH), FAINT, font, "mm")
-        for j, row in enumerate(cells):
-            y = top + j * step_y
-            image.paste(Image.fromarray(row[i]), (int(middle - width / 2), y))
-            chance = f"p = {probabilities[j, i]:.2f}"
-            draw.text((middle, y + height + 10), chance, INK, font, "mm")
-    return np.asarray(image)
+        place = (6 + i * step[0] + _TWIN_WIDTH / 2, 35)
+        sheet.write(heading, place, _TWIN_WIDTH, 11, FAINT, "mm")
+    places = sheet.grid(cells, (6, _TOP), step, 3, _TWIN_WIDTH)
+    for share, (middle, top) in zip(probabilities.flat, places, strict=True):
+        sheet.write(f"p = {share:.2f}", (middle, top + height + 10), _TWIN_WIDTH, 11, INK, "mm")
+    return sheet.pixels
 
 
 def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.ndarray:
@@ -328,17 +298,12 @@ def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.nda
     cells = thumbnails((masks * pictures + (1 - masks) * pale).round().astype(np.uint8), 80)
     height, width = cells.shape[1:3]
     columns = min(len(cells), 8)
-    rows = -(-len(cells) // columns)
-    size = (max(columns * (width + _GAP) + 12, 340), 30 + rows * (height + _GAP) + 6)
-    image = Image.new("RGB", size, PAPER)
-    bold = text.font(13, bold=True)
-    heading = text.ellipsised(title, bold, size[0] - 12)
-    ImageDraw.Draw(image).text((6, 13), heading, INK, bold, "lm")
-    for i, picture in enumerate(cells):
-        row, column = divmod(i, columns)
-        corner = (6 + column * (width + _GAP), 30 + row * (height + _GAP))
-        image.paste(Image.fromarray(picture), corner)
-    return np.asarray(image)
+    step = (width + _GAP, height + _GAP)
+    size = (max(columns * step[0] + 12, 340), 30 + -(-len(cells) // columns) * step[1] + 6)
+    sheet = Sheet(paper(*size))
+    sheet.header(title)
+    sheet.grid(cells, (6, 30), step, columns, width)
+    return sheet.pixels
 
 
 def fit_picture(picture: np.ndarray, width: float, height: float) -> np.ndarray:

@@ -1,10 +1,13 @@
-"""Words on pictures: fonts that are there on every machine, one line at a time, colours."""
+"""Text on images: fonts that exist on every machine, one line at a time, and colours."""
 
 from __future__ import annotations
 
 import functools
 
-from PIL import ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_saliency.common.types import Array
 
 Colour = tuple[int, int, int]
 
@@ -14,44 +17,57 @@ FAINT: Colour = (105, 105, 105)
 RIGHT: Colour = (0, 112, 60)
 WRONG: Colour = (190, 30, 45)
 
-# Whether the model is right, as a mark and a colour.
+# Whether the model is right, as a glyph and a colour.
 MARKS: dict[bool | None, tuple[str, Colour]] = {
     True: ("✓ ", RIGHT),
     False: ("✗ ", WRONG),
     None: ("", INK),
 }
 
+_BORDER = 4  # pixels that a glyph may reach beyond the box of its line
+
 
 @functools.lru_cache(maxsize=16)
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return a font of a size in pixels."""
-    import matplotlib  # for its DejaVu Sans, which is there on every machine and knows Unicode
+    import matplotlib  # its DejaVu Sans exists on every machine and covers Unicode
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", size)
 
 
-def ellipsised(text: str, chosen: ImageFont.FreeTypeFont, width: float) -> str:
-    """Cut a text to one line of at most `width` pixels, marking the cut."""
-    text = " ".join(text.split())
-    if chosen.getlength(text[:1000]) <= width:
-        return text
-    text = text[: int(max(width, 0))]  # few characters are narrower than a pixel
-    while text and chosen.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+@functools.lru_cache(maxsize=1024)  # names and captions are measured again at every evaluation
+def fitted(words: str, width: float, size: int, bold: bool = False) -> tuple[str, float]:
+    """Cut words to one line of at most `width` pixels, with an ellipsis; return its length too."""
+    words, length = " ".join(words.split()), font(size, bold).getlength
+    if length(words[:1000]) > width:
+        words = words[: int(max(width, 0))]  # few characters are narrower than a pixel
+        while words and length(words + "…") > width:
+            words = words[:-1]
+        words = words.rstrip() + "…"
+    return words, length(words)
 
 
-def line(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    place: tuple[float, float],
-    room: float,
-    chosen: ImageFont.FreeTypeFont,
-    colour: Colour = INK,
-    anchor: str = "lm",
-) -> float:
-    """Write one line that takes at most `room` pixels; return how many it took."""
-    text = ellipsised(text, chosen, room)
-    draw.text(place, text, colour, chosen, anchor)
-    return chosen.getlength(text)
+@functools.lru_cache(maxsize=512)
+def stencil(
+    words: str, size: int, bold: bool, anchor: str, shift: tuple[float, float]
+) -> tuple[Array, int, int]:
+    """Render one line.
+
+    Args:
+        words: The line.
+        size: The font's size in pixels.
+        bold: Whether the font is bold.
+        anchor: Which point of the line the anchor is, in Pillow's notation, such as "lm".
+        shift: The anchor's distance `(x, y)` from the pixel it lies in, in [0, 1).
+
+    Returns:
+        The opacity of each pixel, uint16 `(height, width, 1)` from 0 to 255, and the column and the
+        row where it begins, relative to the pixel of the anchor.
+    """
+    typeface = font(size, bold)
+    left, top, right, bottom = (int(edge) for edge in typeface.getbbox(words, anchor=anchor))
+    image = Image.new("L", (right - left + 2 * _BORDER, bottom - top + 2 * _BORDER))
+    place = (_BORDER - left + shift[0], _BORDER - top + shift[1])
+    ImageDraw.Draw(image).text(place, words, 255, typeface, anchor)
+    return np.asarray(image, np.uint16)[..., None], left - _BORDER, top - _BORDER

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from keras_saliency.drawing import cards, heatmap, text
-from keras_saliency.drawing.text import FAINT, INK, MARKS, PAPER
+from keras_saliency.drawing import cards
+from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
+from keras_saliency.drawing.text import FAINT, MARKS
 from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of, words
 
 _PROBES = 16
@@ -74,79 +74,67 @@ class Overview:
         height, width = self._display.shape[1:3]
         grid = _Grid(len(methods), min(_PROBES, len(self._labels)), height / width)
         chosen = choose_evenly(self._labels, grid.probes)
-        image = Image.new("RGB", (grid.width, grid.height), PAPER)
-        self._draw_header(image, snapshot, grid, chosen)
+        sheet = Sheet(paper(grid.width, grid.height), grid.scale, _MARGIN)
+        self._draw_header(sheet, snapshot, grid, chosen)
         for k, i in enumerate(chosen):
             left, top = grid.corner(k)
-            self._draw_caption(image, grid, snapshot, i, (left, top))
-            picture = cards.fit_picture(self._display[i], *grid.cell)
-            for j, method in enumerate(methods):
-                maps = snapshot.maps.get(method)
-                map_ = None if maps is None else maps[i]
-                cell = cards.cell(picture, map_, signed=method in has_sign, frames=self._frames)
-                indent = (grid.cell[0] - cell.shape[1]) // 2
-                corner = (left + grid.column(j) + indent, top + grid.caption)
-                image.paste(Image.fromarray(cell), corner)
-        self._draw_footer(image, grid.scale, bool(has_sign), len(has_sign) < len(methods))
-        return np.asarray(image)
+            self._draw_caption(sheet, grid, snapshot, i, (left, top))
+            image = cards.fit_picture(self._display[i], *grid.cell)
+            cells = (
+                cards.cell(
+                    image,
+                    snapshot.maps[method][i] if method in snapshot.maps else None,
+                    signed=method in has_sign,
+                    frames=self._frames,
+                )
+                for method in methods
+            )
+            corner = (left, top + grid.caption)
+            sheet.grid(cells, corner, (grid.step, 0), len(methods), grid.cell[0])
+        self._draw_footer(sheet, bool(has_sign), len(has_sign) < len(methods))
+        return sheet.pixels
 
     def _draw_header(
-        self, image: Image.Image, snapshot: Snapshot, grid: _Grid, chosen: Sequence[int]
+        self, sheet: Sheet, snapshot: Snapshot, grid: _Grid, chosen: Sequence[int]
     ) -> None:
-        draw, scale = ImageDraw.Draw(image), grid.scale
         known = [snapshot.correct[i] for i in chosen if snapshot.correct[i] is not None]
         right = f"{sum(map(bool, known))} of {len(known)} right" if known else ""
-        y, start, end = 13 * scale, grid.margin, grid.width - grid.margin
-        font = text.font(11 * scale)
-        used = text.line(draw, right, (end, y), 90 * scale, font, FAINT, "rm")
-        room = end - start - used - 8 * scale
-        small, bold = text.font(10 * scale), text.font(13 * scale, True)
         when, _, note = snapshot.when.removesuffix(")").partition(" (")
-        used = text.line(draw, when, (start, y), room, bold) + 6 * scale
-        text.line(draw, note, (start + used, y), room - used, small, FAINT)
+        sheet.header(when, right, room=90, note=note)
         for k in range(grid.across):
             left, _ = grid.corner(k)
             for j, method in enumerate(snapshot.methods):
-                place = (left + grid.column(j) + grid.cell[0] / 2, 33 * scale)
-                text.line(draw, words(method), place, grid.cell[0], small, FAINT, "mm")
+                place = (left + j * grid.step + grid.cell[0] / 2, sheet.px(33))
+                sheet.write(words(method), place, grid.cell[0], 10, FAINT, "mm")
 
     def _draw_caption(
-        self, image: Image.Image, grid: _Grid, snapshot: Snapshot, i: int, corner: tuple[int, int]
+        self, sheet: Sheet, grid: _Grid, snapshot: Snapshot, i: int, corner: tuple[int, int]
     ) -> None:
         """Write what a probe is, and what the model says where that is something else."""
-        draw, small = ImageDraw.Draw(image), text.font(10 * grid.scale)
         left, top = corner
         correct = snapshot.correct[i]
-        mark, colour = MARKS[correct]
+        glyph, colour = MARKS[correct]
         answer = snapshot.answer(i)
         if correct:  # the title says it already
             answer = answer.removeprefix(snapshot.predicted[i]).strip()
-        y = top + grid.line / 2
+        room, y = float(grid.probe), top + grid.line / 2
         if grid.caption > grid.line:  # two lines
-            text.line(draw, self._titles[i], (left, y), grid.probe, small, INK)
-            text.line(draw, mark + answer, (left, y + grid.line), grid.probe, small, colour)
-            return
-        place = (left + grid.probe, y)
-        used = text.line(draw, mark + answer, place, 0.64 * grid.probe, small, colour, "rm")
-        room = grid.probe - used - 5 * grid.scale
-        text.line(draw, self._titles[i], (left, y), room, small, INK)
+            sheet.write(glyph + answer, (left, y + grid.line), room, 10, colour)
+        else:
+            place = (left + grid.probe, y)
+            room -= sheet.write(glyph + answer, place, 0.64 * room, 10, colour, "rm")
+            room -= sheet.px(5)
+        sheet.write(self._titles[i], (left, y), room, 10)
 
-    def _draw_footer(self, image: Image.Image, scale: int, with_sign: bool, without: bool) -> None:
+    def _draw_footer(self, sheet: Sheet, with_sign: bool, without: bool) -> None:
         """Draw the colours from zero to each map's own peak."""
-        draw, small = ImageDraw.Draw(image), text.font(10 * scale)
-        y, x, high = image.height - _FOOTER * scale // 2, _MARGIN * scale, 5 * scale
+        y, x = sheet.height - sheet.px(_FOOTER) // 2, sheet.left
         ends = [("-peak", True)] * with_sign + [("0", False)] * without
-        length = (76 if len(ends) == 1 else 44) * scale
+        length = 76 if len(ends) == 1 else 44
         for low, signed in ends:
-            x += round(text.line(draw, low, (x, y), 40 * scale, small)) + 4 * scale
-            bar = heatmap.colour_bar((2 * high, length), signed)
-            image.paste(Image.fromarray(bar), (x, y - high))
-            draw.rectangle((x - 1, y - high - 1, x + length, y + high), outline=FAINT)
-            x += length + 5 * scale
-            x += round(text.line(draw, "peak", (x, y), 40 * scale, small)) + 12 * scale
-        end = image.width - _MARGIN * scale
+            x = sheet.legend((x, y), (low, "peak"), length, signed, size=10, gap=4)
         note = f"own peak each · {self._of}"
-        text.line(draw, note, (end, y), end - x, small, FAINT, "rm")
+        sheet.write(note, (sheet.right, y), sheet.right - x, 10, FAINT, "rm")
 
 
 class _Grid:
@@ -154,8 +142,8 @@ class _Grid:
 
     def __init__(self, methods: int, probes: int, shape: float) -> None:
         needed = methods * (_NARROWEST + _GAP) + 2 * _MARGIN
-        self.scale = -(-needed // cards.CARD_WIDTH)
-        self.width = cards.CARD_WIDTH * self.scale
+        self.scale = -(-needed // CARD_WIDTH)
+        self.width = CARD_WIDTH * self.scale
         self.margin, self.line = _MARGIN * self.scale, _LINE * self.scale
         self._between = _BETWEEN * self.scale
         self._methods, self._shape = methods, shape
@@ -182,18 +170,15 @@ class _Grid:
         side = (self.probe + _GAP) // self._methods - _GAP
         self.cell = (side, round(min(side * self._shape, side * _TALLEST)))
         self.caption = self.line * (1 if self.probe >= _ROOMY * self.scale else 2)
-        self._step = self.cell[1] + self.caption + 3 * self.scale
+        self.step = side + _GAP
+        self._row_step = self.cell[1] + self.caption + 3 * self.scale
         around = (_HEADER + _FOOTER) * self.scale
-        rows = min(-(-probes // across), (_HIGHEST * self.scale - around) // self._step)
+        rows = min(-(-probes // across), (_HIGHEST * self.scale - around) // self._row_step)
         self.probes = min(probes, rows * across)
-        self.height = around + rows * self._step
+        self.height = around + rows * self._row_step
 
     def corner(self, k: int) -> tuple[int, int]:
         """Where the `k`-th probe begins."""
         row, column = divmod(k, self.across)
         left = self.margin + column * (self.probe + self._between)
-        return left, _HEADER * self.scale + row * self._step
-
-    def column(self, j: int) -> int:
-        """How far right of there its `j`-th map begins."""
-        return j * (self.cell[0] + _GAP)
+        return left, _HEADER * self.scale + row * self._row_step

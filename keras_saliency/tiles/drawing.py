@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_image, resize_maps
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
-from keras_saliency.drawing import cards, heatmap, text
-from keras_saliency.drawing.cards import CARD_WIDTH
-from keras_saliency.drawing.text import FAINT, INK, PAPER
+from keras_saliency.drawing import cards, heatmap
+from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
+from keras_saliency.drawing.text import FAINT, INK
 from keras_saliency.tiles.geometry import Frame, averaged, frame_of, spacing
 
 _EMPTY = 208  # the grey of a place without a tile: no colour map of ours has it
@@ -137,11 +136,9 @@ def tile_map(
     signed = bool((known < 0).any())
     if peak is None:
         peak = float(np.abs(known).max(initial=0)) or 1.0
-    panel = _Panel("", drawn / peak, signed, cmap or (None if signed else _CMAP))
-    sheet = _Sheet(x, y, sides(tile, x, y), thumbnail, [panel])
-    return sheet.draw(
-        title, "", caption, [(panel, f"{-peak:.3g}" if signed else "0", f"{peak:.3g}")]
-    )
+    ends = (f"{-peak:.3g}" if signed else "0", f"{peak:.3g}")
+    panel = _Panel("", drawn / peak, signed, cmap or (None if signed else _CMAP), ends)
+    return _draw_sheet(x, y, sides(tile, x, y), thumbnail, [panel], (title, "", caption))
 
 
 def tile_sheet(
@@ -185,11 +182,13 @@ def tile_sheet(
     x, y = places(x, y)
     truth = _shares(labels, "labels", len(x))
     found = _shares(probabilities, "probabilities", len(x))
-    share = _Panel(name, truth, False, _CMAP)
-    gap = _Panel("probability − label", found - truth, True, None)
-    panels = [share, _Panel("probability", found, False, _CMAP), gap]
-    sheet = _Sheet(x, y, sides(tile, x, y), thumbnail, panels)
-    return sheet.draw(title, subtitle, caption, [(share, "0", "1"), (gap, "−1", "+1")])
+    panels = [
+        _Panel(name, truth, False, _CMAP, ("0", "1")),
+        _Panel("probability", found, False, _CMAP),
+        _Panel("probability − label", found - truth, True, None, ("−1", "+1")),
+    ]
+    words = (title, subtitle, caption)
+    return _draw_sheet(x, y, sides(tile, x, y), thumbnail, panels, words)
 
 
 def tile_mosaic(
@@ -268,122 +267,118 @@ def tile_mosaic(
 
 @dataclass(frozen=True)
 class _Panel:
-    """One map of a sheet: its title, values in [0, 1], or [-1, 1] where signed, and its colours."""
+    """One map of a sheet: its title, values in [0, 1], or [-1, 1] where signed, and its colours.
+
+    `ends` is what the ends of its colour bar stand for; None where an earlier bar serves.
+    """
 
     title: str
     values: Array
     signed: bool
     cmap: str | None
+    ends: tuple[str, str] | None = None
 
 
-class _Sheet:
-    """Panels of a slide, arranged so that they are as large as they can be."""
+class _Layout(NamedTuple):
+    """How panels are arranged: cards in the sheet's width, panels in a row, and the map of each."""
 
-    def __init__(
-        self,
-        x: Array,
-        y: Array,
-        tile: tuple[float, float],
-        thumbnail: Thumbnail | None,
-        panels: Sequence[_Panel],
-    ) -> None:
-        self._x, self._y, self._tile = x, y, tile
-        self._thumbnail = thumbnail
-        self._panels = panels
-        whole = frame_of(x, y, tile) if thumbnail is None else thumbnail.frame
-        count = len(panels) + (thumbnail is not None)
-        self._titled = _TITLE if count > 1 else 0
-        for wide in range(1, _WIDEST + 1):
-            self._px, self._width = wide, wide * CARD_WIDTH
-            self._frame, self._columns = max(
-                (self._fitted(whole, count, columns) for columns in range(1, count + 1)),
-                key=lambda fitted: (fitted[0].scale, fitted[1]),
-            )
-            if self._frame.scale * tile[1] >= _FINE:
-                break
-        self._rows = -(-count // self._columns)
+    px: int
+    columns: int
+    frame: Frame
 
-    def draw(
-        self, title: str, subtitle: str, caption: str, bars: Sequence[tuple[_Panel, str, str]]
-    ) -> Array:
-        height, width = self._frame.size
-        px, titled = self._px, self._titled * self._px
-        full = self._rows * (height + titled + _MARGIN * px) + (_HEADER + _FOOTER) * px
-        self._image = Image.new("RGB", (self._width, full), PAPER)
-        self._draw = ImageDraw.Draw(self._image)
-        self._head(title, subtitle)
-        small = text.font(11 * px)
-        for i, (name, picture) in enumerate(self._pictures()):
-            row, column = divmod(i, self._columns)
-            step = (self._width - _MARGIN * px) / self._columns
-            left = round(_MARGIN * px + column * step + (step - _MARGIN * px - width) / 2)
-            top = _HEADER * px + row * (height + titled + _MARGIN * px)
-            if titled:
-                middle = (left + width / 2, top + titled / 2)
-                text.line(self._draw, name, middle, step - 4 * px, small, FAINT, "mm")
-            self._image.paste(Image.fromarray(picture), (left, top + titled))
-        self._foot(caption, bars)
-        return np.asarray(self._image)
 
-    def _fitted(self, whole: Frame, count: int, columns: int) -> tuple[Frame, int]:
-        rows, px = -(-count // columns), self._px
-        room = (
-            (_TALLEST * self._width - (_HEADER + _FOOTER) * px) / rows
-            - (self._titled + _MARGIN) * px,
-            (self._width - _MARGIN * px) / columns - _MARGIN * px,
-        )
-        return whole.within(room, self._tile), columns
-
-    def _pictures(self) -> list[tuple[str, Array]]:
-        boxes = self._frame.boxes(self._x, self._y, self._tile)
-        pale = _background(self._frame, self._thumbnail)
-        opacity = 1.0 if self._thumbnail is None else _OVER
-        found = [
-            (
-                panel.title,
-                heatmap.lay(
-                    pale,
-                    averaged(panel.values, boxes, self._frame.size),
-                    signed=panel.signed,
-                    cmap=panel.cmap,
-                    opacity=opacity,
+def _arranged(whole: Frame, tile: tuple[float, float], count: int) -> _Layout:
+    """Arrange panels so that they are as large as they can be."""
+    for px in range(1, _WIDEST + 1):
+        width = px * CARD_WIDTH
+        height = _TALLEST * width - (_HEADER + _FOOTER) * px
+        layouts = [
+            _Layout(
+                px,
+                columns,
+                whole.within(
+                    (
+                        height / -(-count // columns) - (_title_height(count) + _MARGIN) * px,
+                        (width - _MARGIN * px) / columns - _MARGIN * px,
+                    ),
+                    tile,
                 ),
             )
-            for panel in self._panels
+            for columns in range(1, count + 1)
         ]
-        if self._thumbnail is None:
-            return found
-        return [("slide", self._thumbnail.cut(self._frame)), *found]
+        layout = max(layouts, key=lambda each: (each.frame.scale, each.columns))
+        if layout.frame.scale * tile[1] >= _FINE:
+            break
+    return layout
 
-    def _head(self, title: str, subtitle: str) -> None:
-        px, y = self._px, 13 * self._px
-        end = self._width - _MARGIN * px
-        faint, bold = text.font(11 * px), text.font(13 * px, bold=True)
-        used = text.line(self._draw, subtitle, (end, y), 180 * px, faint, FAINT, "rm")
-        room = end - used - 2 * _MARGIN * px
-        text.line(self._draw, title, (_MARGIN * px, y), room, bold)
 
-    def _foot(self, caption: str, bars: Sequence[tuple[_Panel, str, str]]) -> None:
-        """Write the caption, and below it the colours and the grey of what is empty."""
-        px, small = self._px, text.font(11 * self._px)
-        x, end = _MARGIN * px, self._width - _MARGIN * px
-        y = self._image.height - 32 * px
-        text.line(self._draw, caption, (x, y), end - x, text.font(12 * px))
-        y, high = self._image.height - 12 * px, 5 * px
-        opacity = 1.0 if self._thumbnail is None else _OVER
-        for panel, low, top in bars:
-            x += round(text.line(self._draw, low, (x, y), 60 * px, small)) + 5 * px
-            bar = heatmap.colour_bar((2 * high, 74 * px), panel.signed, panel.cmap, opacity)
-            self._image.paste(Image.fromarray(bar), (x, y - high))
-            self._draw.rectangle((x - 1, y - high - 1, x + 74 * px, y + high), outline=FAINT)
-            x += 79 * px
-            x += round(text.line(self._draw, top, (x, y), 60 * px, small)) + 12 * px
-        if self._thumbnail is None:
-            room = end - x
-            used = text.line(self._draw, "no tile", (end, y), room, small, INK, "rm")
-            right = round(end - used - 5 * px)
-            box = (right - 2 * high, y - high, right, y + high)
-            self._draw.rectangle(box, fill=(_EMPTY,) * 3, outline=FAINT)
+def _title_height(panels: int) -> int:
+    return _TITLE if panels > 1 else 0
+
+
+def _draw_sheet(
+    x: Array,
+    y: Array,
+    tile: tuple[float, float],
+    thumbnail: Thumbnail | None,
+    panels: Sequence[_Panel],
+    words: tuple[str, str, str],
+) -> Array:
+    """Draw panels of a slide; `words` are the title, the subtitle and the caption."""
+    whole = frame_of(x, y, tile) if thumbnail is None else thumbnail.frame
+    count = len(panels) + (thumbnail is not None)
+    px, columns, frame = _arranged(whole, tile, count)
+    (height, width), titled, margin = frame.size, _title_height(count) * px, _MARGIN * px
+    row_step = height + titled + margin
+    full = -(-count // columns) * row_step + (_HEADER + _FOOTER) * px
+    sheet = Sheet(paper(px * CARD_WIDTH, full), px, _MARGIN)
+    sheet.header(*words[:2])
+    step = (sheet.width - margin) / columns
+    for i, (name, image) in enumerate(_images(panels, frame, frame.boxes(x, y, tile), thumbnail)):
+        row, column = divmod(i, columns)
+        left = round(margin + column * step + (step - margin - width) / 2)
+        top = _HEADER * px + row * row_step
+        if titled:
+            place = (left + width / 2, top + titled / 2)
+            sheet.write(name, place, step - 4 * px, 11, FAINT, "mm")
+        sheet.paste(image, left, top + titled)
+    _draw_footer(sheet, panels, thumbnail, words[2])
+    return sheet.pixels
+
+
+def _images(
+    panels: Sequence[_Panel], frame: Frame, boxes: Array, thumbnail: Thumbnail | None
+) -> Iterator[tuple[str, Array]]:
+    """Draw the slide, where there is a thumbnail, and each panel: a title and an image each."""
+    if thumbnail is not None:
+        yield "slide", thumbnail.cut(frame)
+    pale = _background(frame, thumbnail)
+    for panel in panels:
+        values = averaged(panel.values, boxes, frame.size)
+        options: dict[str, Any] = {"cmap": panel.cmap, "opacity": _opacity(thumbnail)}
+        yield panel.title, heatmap.lay(pale, values, signed=panel.signed, **options)
+
+
+def _draw_footer(
+    sheet: Sheet, panels: Sequence[_Panel], thumbnail: Thumbnail | None, caption: str
+) -> None:
+    """Write the caption, and below it the colours and the grey of what is empty."""
+    x, room = sheet.left, sheet.right - sheet.left
+    sheet.write(caption, (x, sheet.height - sheet.px(32)), room, 12)
+    y, high = sheet.height - sheet.px(12), sheet.px(5)
+    for panel in panels:
+        if panel.ends:
+            colours = (panel.signed, panel.cmap, _opacity(thumbnail))
+            x = sheet.legend((x, y), panel.ends, 74, *colours)
+    if thumbnail is None:
+        used = sheet.write("no tile", (sheet.right, y), sheet.right - x, anchor="rm")
+        right = round(sheet.right - used - high)
+        sheet.fill((right - 2 * high, y - high, right, y + high), FAINT)
+        sheet.fill((right - 2 * high + 1, y - high + 1, right - 1, y + high - 1), (_EMPTY,) * 3)
+
+
+def _opacity(thumbnail: Thumbnail | None) -> float:
+    return 1.0 if thumbnail is None else _OVER
 
 
 def without_map(maps: Array, signed: bool) -> Array:
