@@ -1,13 +1,14 @@
-"""How the maps of a method changed while training, as an animated GIF."""
+"""Animated GIFs, and how the maps of a method changed while training as one."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_saliency.drawing.gifs import Animation, gif, with_one_palette
 from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
 from keras_saliency.drawing.text import FAINT, INK
 
@@ -16,6 +17,14 @@ _BYTES = 2**20
 _PAUSE_MS, _END_MS = 500, 2500
 _MARGIN, _GAP = 5, 3
 _HEADER, _NAME = 36, 13
+_SAMPLED = 6  # frames, and the last one, of which the colours of all are taken
+
+
+class Animation(NamedTuple):
+    """The bytes of a GIF, and its `(width, height)` in pixels."""
+
+    gif: bytes
+    size: tuple[int, int]
 
 
 def animation(
@@ -51,14 +60,14 @@ def animation(
         _frame(names, label, cells, title, (i + 1) / len(shown))
         for i, (label, cells) in enumerate(shown)
     ]
-    size = (frames[0].width, frames[0].height)
-    small = with_one_palette(frames)
-    while (
-        len(found := gif(small, [*[pauses[0]] * (len(small) - 1), pauses[1]])) > _BYTES
-        and len(small) > 2
-    ):
-        small = _thinned(small)
-    return Animation(found, size)
+    images = with_one_palette(frames)
+    while len(gif := _gif(images, pauses)) > _BYTES and len(images) > 2:
+        images = _thinned(images)
+    return Animation(gif, images[0].size)
+
+
+def _gif(images: Sequence[Image.Image], pauses: tuple[int, int]) -> bytes:
+    return encode_gif(images, [*[pauses[0]] * (len(images) - 1), pauses[1]])
 
 
 def _thinned(items: list) -> list:
@@ -68,7 +77,7 @@ def _thinned(items: list) -> list:
 
 def _frame(
     names: Sequence[str], label: str, cells: np.ndarray, title: str, done: float
-) -> Image.Image:
+) -> np.ndarray:
     """Draw one moment: all probes, the label, and how much of the training run is done."""
     height, width = cells.shape[1:3]
     step = (width + _GAP, height + _NAME + _GAP)
@@ -83,4 +92,28 @@ def _frame(
     places = sheet.grid(cells, (left, _HEADER), step, across, width)
     for name, (middle, top) in zip(names, places, strict=True):
         sheet.write(name, (middle, top + height + _NAME / 2), width, 9, FAINT, "mm")
-    return Image.fromarray(sheet.pixels)
+    return sheet.pixels
+
+
+def with_one_palette(frames: Sequence[np.ndarray]) -> list[Image.Image]:
+    """Give images of one size the same 256 colours, so that what does not change won't flicker."""
+    few = [*frames[:: max(1, len(frames) // _SAMPLED)], frames[-1]]
+    palette = Image.fromarray(np.concatenate(few)).quantize(256, Image.Quantize.MEDIANCUT)
+    images = (Image.fromarray(frame) for frame in frames)
+    return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+
+
+def encode_gif(images: Sequence[Image.Image], pauses: Sequence[int]) -> bytes:
+    """Encode images as a GIF that repeats for ever.
+
+    Args:
+        images: Images of one size and palette.
+        pauses: How long each one is shown, in milliseconds.
+
+    Returns:
+        The bytes of the file.
+    """
+    file = io.BytesIO()
+    first, *others = images
+    first.save(file, "GIF", save_all=True, append_images=others, duration=list(pauses), loop=0)
+    return file.getvalue()

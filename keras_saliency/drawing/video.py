@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from keras_saliency.common.types import Array
 from keras_saliency.drawing import cards, heatmap
-from keras_saliency.drawing.animation import animation
-from keras_saliency.drawing.gifs import Animation, gif, with_one_palette
+from keras_saliency.drawing.animation import Animation, animation, encode_gif, with_one_palette
 
 _SMALLEST = 240  # of the longer side of a file: what is smaller is enlarged
 _FASTEST = 50  # frames a second: browsers slow down what is faster
@@ -50,8 +48,7 @@ def save_gif(
     side = max(_SMALLEST, *clip.shape[1:3])
     large = cards.thumbnails(clip, side)
     drawn = heatmap.overlay_frames(large, map_, signed=signed, cmap=cmap, opacity=opacity)
-    frames = with_one_palette([Image.fromarray(frame) for frame in drawn])
-    Path(path).write_bytes(gif(frames, pauses(len(frames), fps)))
+    Path(path).write_bytes(encode_gif(with_one_palette(list(drawn)), pauses(len(drawn), fps)))
 
 
 def check_place(path: str | Path) -> None:

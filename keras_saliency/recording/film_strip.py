@@ -12,8 +12,7 @@ import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.drawing import cards
-from keras_saliency.drawing.animation import animation
-from keras_saliency.drawing.gifs import Animation
+from keras_saliency.drawing.animation import Animation, animation
 from keras_saliency.recording.snapshot import choose_evenly, words
 from keras_saliency.recording.tensorboard.event_writer import encode_jpeg, safe_tag
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.validation import local_folder
-from keras_saliency.drawing.gifs import Animation
+from keras_saliency.drawing.animation import Animation
 from keras_saliency.recording.tensorboard.event_writer import new_run, safe_tag
 
 

@@ -12,7 +12,7 @@ from tensorboard.plugins.custom_scalar import metadata as charts_metadata
 from keras_saliency.recording.tensorboard.event_writer import EventWriter
 
 if TYPE_CHECKING:
-    from keras_saliency.drawing.gifs import Animation
+    from keras_saliency.drawing.animation import Animation
 
 _CATEGORY = "What the model looks at"
 

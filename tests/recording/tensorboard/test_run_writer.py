@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.util import tensor_util
 
-from keras_saliency.drawing.gifs import Animation
+from keras_saliency.drawing.animation import Animation
 from keras_saliency.recording.tensorboard.event_writer import new_run
 from keras_saliency.recording.tensorboard.run_writer import RunWriter
 
