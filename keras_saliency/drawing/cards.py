@@ -70,7 +70,7 @@ def tile(
         ```
     """
     check_rgb(display, "display")
-    picture = fit_picture(display, width, _TALLEST * width)
+    picture = fit_image(display, width, _TALLEST * width)
     drawn = heatmap.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
     card = _Card(drawn, title, subtitle, width)
     why = heatmap.fault(map_, signed)
@@ -78,7 +78,7 @@ def tile(
         card.label(why)
     else:
         own = heatmap.peak_of(map_, signed)
-        card.scale_bar(peak or own, signed, cmap)
+        card.scale_bar(peak or own, heatmap.Colours(signed, cmap))
         card.note(f"peak {own:.2g}")
     card.caption(caption, correct)
     return card.pixels
@@ -106,7 +106,7 @@ def error_tile(
         ```
     """
     check_rgb(display, "display")
-    picture = heatmap.grey(fit_picture(display, width, _TALLEST * width))
+    picture = heatmap.grey(fit_image(display, width, _TALLEST * width))
     card = _Card(picture, title, subtitle, width)
     card.label(f"no map: {message}")
     return card.pixels
@@ -145,13 +145,13 @@ class _Card(Sheet):
             place = (self.width / 2, first + i * step)
             self.write(line, place, 338 * self.scale, 12, PAPER, "mm")
 
-    def scale_bar(self, peak: float, signed: bool, cmap: str | None) -> None:
+    def scale_bar(self, peak: float, colours: heatmap.Colours) -> None:
         """Draw the colours from zero, or from minus the peak, to the peak, across the card."""
         y, room = self._photo[1] + self.px(35), 80 * self.scale
-        low = self.write(f"{-peak:.2g}" if signed else "0", (self.left, y), room)
+        low = self.write(f"{-peak:.2g}" if colours.signed else "0", (self.left, y), room)
         high = self.write(f"{peak:.2g}", (self.right, y), room, anchor="rm")
         gap = 12 * self.scale
-        self.bar(round(gap + low), round(self.width - gap - high), y, signed, cmap)
+        self.bar(round(gap + low), round(self.width - gap - high), y, colours)
 
 
 def cell(
@@ -202,7 +202,7 @@ def thumbnails(display: np.ndarray, side: int = 96) -> np.ndarray:
         thumbnails(np.zeros((4, 224, 160, 3), np.uint8)).shape  # (4, 96, 69, 3)
         ```
     """
-    return np.stack([fit_picture(picture, side, side) for picture in display])
+    return np.stack([fit_image(picture, side, side) for picture in display])
 
 
 def film_strip(
@@ -306,7 +306,7 @@ def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.nda
     return sheet.pixels
 
 
-def fit_picture(picture: np.ndarray, width: float, height: float) -> np.ndarray:
+def fit_image(picture: np.ndarray, width: float, height: float) -> np.ndarray:
     """Resize a picture to the largest size of its shape inside a box, smoothly both ways."""
     scale = min(width / picture.shape[1], height / picture.shape[0])
     return resize_image(picture, scaled_size(picture.shape, scale), cv2.INTER_CUBIC)

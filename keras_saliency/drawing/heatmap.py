@@ -1,19 +1,20 @@
-"""Maps made visible: the only place where a map is scaled and coloured.
+"""Drawing of maps: the only place where a map is scaled and coloured.
 
-Rules that hold for every picture made here. The sign is meaning and zero is a fixed colour. Every
-map is drawn on its own scale, or on the common one that is passed in, and the picture states it.
-The opacity follows the magnitude, so that where there is no evidence the photo stays clean. A map
-that is all zero, NaN or Inf is never drawn as heat: the photo loses its colours and says why.
+Rules that hold for every image made here. The sign is meaning and zero is a fixed colour. Every
+map is drawn on its own scale, or on the common one that is passed in, and the image states it. The
+opacity follows the magnitude, so that where there is no evidence the photo stays clean. A map that
+is all zero, NaN or Inf is never coloured: the photo is shown in grey, with the reason.
 """
 
 import functools
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from keras_saliency.common.arrays import frozen
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_maps
 from keras_saliency.common.validation import check_rgb, did_you_mean
@@ -27,13 +28,27 @@ _MAGNITUDE, _DIVERGING = "inferno", "bwr"
 _STRONGEST = 0.85  # the opacity at the peak: the photo still shows through
 
 
+class Colours(NamedTuple):
+    """How values are coloured.
+
+    Attributes:
+        signed: Whether zero is in the middle of the colour map.
+        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
+        opacity: A constant opacity from 0 to 1. By default it follows the magnitude.
+    """
+
+    signed: bool = False
+    cmap: str | None = None
+    opacity: float | None = None
+
+
 def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarray:
-    """Lay a map out on its picture: a signal's along the width, a volume's frame by frame.
+    """Lay a map out on its image: a signal's along the width, a volume's frame by frame.
 
     Args:
         map_: Floats `(h, w)`, `(time,)` or `(frames, h, w)`, finite, of any length and size.
-        size: The picture's `(height, width)` in pixels.
-        frames: How many frames the volume has that the picture shows some of.
+        size: The image's `(height, width)` in pixels.
+        frames: How many frames the volume has, some of which the image shows.
 
     Returns:
         float32 `(height, width)`.
@@ -50,19 +65,18 @@ def spread(map_: np.ndarray, size: tuple[int, int], frames: int = 1) -> np.ndarr
     rows, columns = mosaic_of(frames)
     tops = np.rint(np.linspace(0, size[0], rows + 1)).astype(int)
     lefts = np.rint(np.linspace(0, size[1], columns + 1)).astype(int)
-    laid = np.zeros(size, np.float32)
+    values = np.zeros(size, np.float32)
     for i, frame in enumerate(_frames_of(map_, chosen_frames(frames), frames)):
         (top, bottom), (left, right) = tops[i // columns :][:2], lefts[i % columns :][:2]
-        laid[top:bottom, left:right] = resize_maps(frame, (bottom - top, right - left))
-    return laid
+        values[top:bottom, left:right] = resize_maps(frame, (bottom - top, right - left))
+    return values
 
 
 def _frames_of(map_: np.ndarray, shown: np.ndarray, frames: int) -> np.ndarray:
     """Take from a map `(f, h, w)`, interpolating, what belongs to some of so many frames."""
-    places = (shown + 0.5) * len(map_) / frames - 0.5
-    places = np.clip(places, 0, len(map_) - 1)
-    before = np.floor(places).astype(int)
-    share = (places - before)[:, None, None].astype(map_.dtype)
+    positions = np.clip((shown + 0.5) * len(map_) / frames - 0.5, 0, len(map_) - 1)
+    before = np.floor(positions).astype(int)
+    share = (positions - before)[:, None, None].astype(map_.dtype)
     after = np.minimum(before + 1, len(map_) - 1)
     return (1 - share) * map_[before] + share * map_[after]
 
@@ -101,10 +115,10 @@ def overlay(
     opacity: float | None = None,
     frames: int = 1,
 ) -> np.ndarray:
-    """Lay one map over its picture, or under a signal's curves.
+    """Blend one map into its image, or under a signal's curves.
 
     Args:
-        display: The picture, uint8 `(height, width, 3)`, RGB; of a signal dark on white.
+        display: The image, uint8 `(height, width, 3)`, RGB; of a signal dark on white.
         map_: Raw floats `(h, w)` of any size; `(time,)` of a signal, `(frames, h, w)` of a volume.
         signed: Whether the sign is drawn, with zero in the middle of the colour map. Otherwise
             values below zero count as zero.
@@ -112,13 +126,13 @@ def overlay(
             map's own largest.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         opacity: A constant opacity from 0 to 1. By default it follows the magnitude.
-        frames: How many frames the volume has that the picture shows some of.
+        frames: How many frames the volume has, some of which the image shows.
 
     Returns:
-        uint8 `(height, width, 3)`. A map that is all zero, NaN or Inf leaves the picture in grey.
+        uint8 `(height, width, 3)`. A map that is all zero, NaN or Inf leaves the image in grey.
 
     Raises:
-        TypeError: If the picture is not uint8.
+        TypeError: If the image is not uint8.
         ValueError: If a shape, the peak, the colour map's name or the opacity is wrong.
 
     Example:
@@ -128,15 +142,11 @@ def overlay(
     """
     check_rgb(display, "display")
     _check(map_, peak, opacity, frames)
-    palette = _palette(cmap, signed)
+    colours = Colours(signed, cmap, opacity)
+    _palette(colours)
     if fault(map_, signed):
         return grey(display)
-    values = spread(_scaled(map_, signed, peak), display.shape[:2], frames).clip(-1, 1)
-    if map_.ndim > 1:
-        return _paint(display, values, palette, signed, opacity)
-    # Multiplied, so that the curves stay dark whatever is behind them.
-    heat = _paint(np.full_like(display, 255), values, palette, signed, opacity)
-    return cv2.multiply(heat, display, scale=1 / 255)
+    return _blended(display, map_, peak or peak_of(map_, signed), colours, frames)
 
 
 def overlay_frames(
@@ -147,12 +157,12 @@ def overlay_frames(
     cmap: str | None = None,
     opacity: float | None = None,
 ) -> np.ndarray:
-    """Lay a map over all frames of its video, on one scale.
+    """Blend a map into all frames of its video, on one scale.
 
     Args:
         clip: The frames, uint8 `(frames, height, width, 3)`, RGB.
-        map_: Raw floats `(f, h, w)` of any size and number of frames; between them it is
-            interpolated, and one frame is laid over all.
+        map_: Raw floats `(f, h, w)` of any size and number of frames, interpolated between them; a
+            single frame is blended into all.
         signed: As in `overlay`.
         cmap: As in `overlay`.
         opacity: As in `overlay`.
@@ -167,50 +177,35 @@ def overlay_frames(
     """
     if fault(map_, signed):
         return np.stack([grey(frame) for frame in clip])
-    peak = peak_of(map_, signed)
-    each = _frames_of(map_, np.arange(len(clip)), len(clip))
-    palette = _palette(cmap, signed)
-    size = clip.shape[1:3]
-    scaled = (resize_maps(_scaled(one, signed, peak), size).clip(-1, 1) for one in each)
-    return np.stack(
-        [
-            _paint(frame, values, palette, signed, opacity)
-            for frame, values in zip(clip, scaled, strict=True)
-        ]
-    )
+    peak, colours = peak_of(map_, signed), Colours(signed, cmap, opacity)
+    maps = _frames_of(map_, np.arange(len(clip)), len(clip))
+    pairs = zip(clip, maps, strict=True)
+    return np.stack([_blended(frame, part, peak, colours) for frame, part in pairs])
 
 
-def lay(
-    picture: np.ndarray,
-    values: np.ndarray,
-    *,
-    signed: bool = False,
-    cmap: str | None = None,
-    opacity: float = 1.0,
-) -> np.ndarray:
-    """Colour the places of a picture whose values are known, and leave the others as they are.
+def lay(image: np.ndarray, values: np.ndarray, colours: Colours) -> np.ndarray:
+    """Colour the places of an image whose values are known, and leave the others as they are.
 
     Args:
-        picture: uint8 `(height, width, 3)`, RGB.
+        image: uint8 `(height, width, 3)`, RGB.
         values: Floats `(height, width)` in [0, 1], or [-1, 1] where signed; NaN where not known.
-        signed: Whether zero is in the middle of the colour map.
-        cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
-        opacity: Of the colours, the same for all values: a zero that is known is seen too.
+        colours: Their colours, of a constant opacity, so that a known zero is seen too.
 
     Returns:
         uint8 `(height, width, 3)`.
 
     Example:
         ```python
-        lay(np.full((2, 2, 3), 200, np.uint8), np.array([[0, 0.5], [1, np.nan]]))
+        values = np.array([[0, 0.5], [1, np.nan]])
+        lay(np.full((2, 2, 3), 200, np.uint8), values, Colours(opacity=1.0))
         ```
     """
     known = np.isfinite(values)
-    clipped = np.where(known, values, 0).clip(-1 if signed else 0, 1)
-    painted = _paint(picture, clipped, _palette(cmap, signed), signed, opacity)
-    return np.where(known[..., None], painted, picture)
+    clipped = np.where(known, values, 0).clip(-1 if colours.signed else 0, 1)
+    return np.where(known[..., None], _paint(image, clipped, colours), image)
 
 
+@functools.lru_cache(maxsize=64)
 def colour_bar(
     size: tuple[int, int],
     signed: bool = False,
@@ -223,20 +218,20 @@ def colour_bar(
         size: The bar's `(height, width)` in pixels.
         signed: Whether the bar begins at minus the peak.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
-        opacity: The constant opacity that was drawn with, or None where it follows the magnitude.
+        opacity: The overlay's constant opacity, or None where it follows the magnitude.
 
     Returns:
-        uint8 `(height, width, 3)`, with the opacity of the overlay, so that the colours agree.
+        uint8 `(height, width, 3)`, read-only, with the opacity of the overlay, so that the colours
+        agree.
 
     Example:
         ```python
         colour_bar((10, 200), signed=True)
         ```
     """
-    height, width = size
-    values = np.linspace(-1 if signed else 0, 1, width, dtype=np.float32)
-    paper = np.full((height, width, 3), 255, np.uint8)
-    return _paint(paper, np.tile(values, (height, 1)), _palette(cmap, signed), signed, opacity)
+    values = np.linspace(-1 if signed else 0, 1, size[1], dtype=np.float32)
+    white = np.full((*size, 3), 255, np.uint8)
+    return frozen(_paint(white, np.tile(values, (size[0], 1)), Colours(signed, cmap, opacity)))
 
 
 def peak_of(map_: np.ndarray, signed: bool = False) -> float:
@@ -244,42 +239,50 @@ def peak_of(map_: np.ndarray, signed: bool = False) -> float:
     return float(np.max(np.abs(map_) if signed else map_))
 
 
-def _scaled(map_: np.ndarray, signed: bool, peak: float | None) -> np.ndarray:
-    """Bring a drawable map into `[0, 1]`, or `[-1, 1]` where signed; zero stays zero."""
-    # In float64, for the smallest and largest float32 numbers.
-    scaled = map_.astype(np.float64) / (peak or peak_of(map_, signed))
-    return np.clip(scaled, -1 if signed else 0, 1)
-
-
-def _paint(
-    display: np.ndarray,
-    values: np.ndarray,
-    palette: np.ndarray,
-    signed: bool,
-    opacity: float | None,
+def _blended(
+    display: np.ndarray, map_: np.ndarray, peak: float, colours: Colours, frames: int = 1
 ) -> np.ndarray:
-    """Blend the colours of scaled values `(height, width)` into a picture of that size."""
-    positions = (values + 1) * 127.5 if signed else values * 255
-    colours = cv2.applyColorMap(np.rint(positions).astype(np.uint8), palette)
-    if opacity is None:
-        alpha = _STRONGEST * (1 - (1 - np.abs(values)) ** 3)
-    else:
-        alpha = np.full(values.shape, opacity, np.float32)
-    return cv2.blendLinear(display, colours, 1 - alpha, alpha)
+    """Scale a map that can be drawn, zero staying zero, and blend its colours into its image."""
+    # In float64, for the smallest and largest float32 numbers.
+    scaled = np.clip(map_.astype(np.float64) / peak, -1 if colours.signed else 0, 1)
+    values = spread(scaled, display.shape[:2], frames).clip(-1, 1)
+    if map_.ndim > 1:
+        return _paint(display, values, colours)
+    # Multiplied, so that the curves stay dark whatever is behind them.
+    return cv2.multiply(_paint(np.full_like(display, 255), values, colours), display, scale=1 / 255)
 
 
-def _palette(cmap: str | None, signed: bool) -> np.ndarray:
+def _paint(display: np.ndarray, values: np.ndarray, colours: Colours) -> np.ndarray:
+    """Blend the colours of scaled values `(height, width)` into an image of that size."""
+    positions = (values + 1) * 127.5 if colours.signed else values * 255
+    painted = cv2.applyColorMap(np.rint(positions).astype(np.uint8), _palette(colours))
+    if colours.opacity is not None:
+        alpha = np.full(values.shape, colours.opacity, np.float32)
+    else:  # `_STRONGEST * (1 - (1 - |values|) ** 3)`, in place as images are large
+        alpha = np.abs(values)
+        np.subtract(1, alpha, out=alpha)
+        alpha **= 3
+        np.subtract(1, alpha, out=alpha)
+        alpha *= _STRONGEST
+    return cv2.blendLinear(display, painted, 1 - alpha, alpha)
+
+
+def _palette(colours: Colours) -> np.ndarray:
     """Return the 256 colours of a matplotlib colour map, uint8 `(256, 1, 3)`."""
-    if cmap is not None and not isinstance(cmap, str):
+    if colours.cmap is not None and not isinstance(colours.cmap, str):
         raise TypeError(
             "cmap must be the name of a matplotlib colour map, such as 'viridis'. "
-            f"Received: cmap={cmap!r}"
+            f"Received: cmap={colours.cmap!r}"
         )
-    return _colours(cmap or (_DIVERGING if signed else _MAGNITUDE))
+    return _named_palette(_name(colours))
+
+
+def _name(colours: Colours) -> str:
+    return colours.cmap or (_DIVERGING if colours.signed else _MAGNITUDE)
 
 
 @functools.lru_cache(maxsize=32)
-def _colours(name: str) -> np.ndarray:
+def _named_palette(name: str) -> np.ndarray:
     import matplotlib
 
     if name not in matplotlib.colormaps:
@@ -307,9 +310,9 @@ def _check(map_: np.ndarray, peak: float | None, opacity: float | None, frames: 
         )
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
-    """Take the colours out of a picture, uint8 `(height, width, 3)`."""
-    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+def grey(image: np.ndarray) -> np.ndarray:
+    """Take the colours out of an image, uint8 `(height, width, 3)`."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 def figure(
@@ -322,23 +325,23 @@ def figure(
     opacity: float | None = None,
     frames: int = 1,
 ) -> "Figure":
-    """Draw pictures, their maps and their overlays side by side, a row each.
+    """Draw images, their maps and their overlays side by side, a row each.
 
     Args:
-        displays: The pictures, uint8 `(batch, height, width, 3)`, RGB.
+        displays: The images, uint8 `(batch, height, width, 3)`, RGB.
         maps: Raw floats `(batch, h, w)`, `(batch, time)` or `(batch, frames, h, w)`, each drawn on
             its own scale.
-        titles: One for each picture.
+        titles: One for each image.
         signed: Whether the sign is drawn.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         opacity: The overlay's constant opacity from 0 to 1. By default it follows the magnitude.
-        frames: How many frames the volumes have that the pictures show some of.
+        frames: How many frames the volumes have, some of which the images show.
 
     Returns:
         A matplotlib figure, unknown to pyplot; `figure.savefig(path)` writes it.
 
     Raises:
-        TypeError: If the pictures are not uint8.
+        TypeError: If the images are not uint8.
         ValueError: If the shapes do not agree, or the colour map's name or the opacity is wrong.
 
     Example:
@@ -354,20 +357,17 @@ def figure(
             "displays, maps and titles must be equally many. Received: "
             f"{len(displays)} displays, {len(maps)} maps, {len(titles)} titles"
         )
-    _palette(cmap, signed)
+    colours = Colours(signed, cmap, opacity)
+    _palette(colours)
     height, width = displays.shape[1:3]
     row = min(max(3.0 * height / width, 0.7), 6.0) + 0.4
     drawing = Figure(figsize=(10, row * len(maps)), layout="constrained")
     axes = drawing.subplots(len(maps), 3, squeeze=False)
-    for (left, middle, right), display, map_, title in zip(
-        axes, displays, maps, titles, strict=True
-    ):
-        left.imshow(display)
-        left.set_title(title, fontsize="medium")
-        _draw_map(middle, map_, (width, height), signed, cmap, frames)
-        right.imshow(
-            overlay(display, map_, signed=signed, cmap=cmap, opacity=opacity, frames=frames)
-        )
+    for row_axes, display, map_, title in zip(axes, displays, maps, titles, strict=True):
+        row_axes[0].imshow(display)
+        row_axes[0].set_title(title, fontsize="medium")
+        _draw_map(row_axes[1], map_, (width, height), colours, frames)
+        row_axes[2].imshow(overlay(display, map_, **colours._asdict(), frames=frames))
     axes[0, 1].set_title("map", fontsize="medium")
     axes[0, 2].set_title("overlay", fontsize="medium")
     for axis in axes.flat:
@@ -376,35 +376,29 @@ def figure(
 
 
 def _draw_map(
-    axis: "Axes",
-    map_: np.ndarray,
-    extent: tuple[int, int],
-    signed: bool,
-    cmap: str | None,
-    frames: int,
+    axis: "Axes", map_: np.ndarray, size: tuple[int, int], colours: Colours, frames: int
 ) -> None:
     """Show the cells of one raw map with a colour bar, or say why it cannot be drawn."""
-    why = fault(map_, signed)
-    width, height = extent
+    why, extent = fault(map_, colours.signed), (0, *size, 0)
     if why:
-        axis.imshow(np.full((1, 1, 3), 238, np.uint8), extent=(0, width, height, 0))
+        axis.imshow(np.full((1, 1, 3), 238, np.uint8), extent=extent)
         axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True, transform=axis.transAxes)
         return
-    peak = peak_of(map_, signed)
-    shown = axis.imshow(
+    peak = peak_of(map_, colours.signed)
+    image = axis.imshow(
         _cells(map_, frames),
-        cmap=cmap or (_DIVERGING if signed else _MAGNITUDE),
-        vmin=-peak if signed else 0,
+        cmap=_name(colours),
+        vmin=-peak if colours.signed else 0,
         vmax=peak,
-        extent=(0, width, height, 0),
+        extent=extent,
         interpolation="nearest",
     )
     bar = axis.inset_axes((1.03, 0, 0.05, 1))  # exactly as high as the map
-    axis.figure.colorbar(shown, cax=bar, format="%.3g")
+    axis.figure.colorbar(image, cax=bar, format="%.3g")
 
 
 def _cells(map_: np.ndarray, frames: int) -> np.ndarray:
-    """Lay the cells of a map out as its picture is: `(h, w)`."""
+    """Lay the cells of a map out as its image is: `(h, w)`."""
     if map_.ndim < 3:
         return np.atleast_2d(map_)
     rows, columns = mosaic_of(frames)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from keras_saliency.common.types import Array
-from keras_saliency.drawing import heatmap, text
+from keras_saliency.drawing import text
+from keras_saliency.drawing.heatmap import Colours, colour_bar
 from keras_saliency.drawing.text import FAINT, INK, PAPER, Colour
 
 CARD_WIDTH = 350  # of TensorBoard's image cards, which scale by nearest neighbour
@@ -122,29 +123,18 @@ class Sheet:
             places.append((middle, top))
         return places
 
-    def bar(
-        self,
-        left: int,
-        right: int,
-        y: int,
-        signed: bool,
-        cmap: str | None = None,
-        opacity: float | None = None,
-    ) -> None:
+    def bar(self, left: int, right: int, y: int, colours: Colours) -> None:
         """Draw the colours from zero, or from minus the peak where signed, to the peak."""
         high = self.px(5)
         self.fill((left - 1, y - high - 1, right, y + high), FAINT)
-        colours = heatmap.colour_bar((2 * high, right - left), signed, cmap, opacity)
-        self.paste(colours, left, y - high)
+        self.paste(colour_bar((2 * high, right - left), *colours), left, y - high)
 
     def legend(
         self,
         place: tuple[int, int],
         ends: tuple[str, str],
         length: int,
-        signed: bool,
-        cmap: str | None = None,
-        opacity: float | None = None,
+        colours: Colours,
         *,
         size: int = 11,
         gap: int = 5,
@@ -155,9 +145,7 @@ class Sheet:
             place: Where the legend begins, and its middle row.
             ends: The words before and behind the bar.
             length: The bar's, in pixels of scale 1.
-            signed: Whether zero is in the middle.
-            cmap: The name of a matplotlib colour map.
-            opacity: The constant opacity of the colours, or None where it follows the magnitude.
+            colours: The bar's.
             size: The font's size.
             gap: Between the first word and the bar.
 
@@ -167,6 +155,6 @@ class Sheet:
         (x, y), room = place, 60 * self.scale
         x += round(self.write(ends[0], (x, y), room, size)) + self.px(gap)
         right = x + self.px(length)
-        self.bar(x, right, y, signed, cmap, opacity)
+        self.bar(x, right, y, colours)
         x = right + self.px(5)
         return x + round(self.write(ends[1], (x, y), room, size)) + self.px(12)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from keras_saliency.drawing import cards
+from keras_saliency.drawing.heatmap import Colours
 from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
 from keras_saliency.drawing.text import FAINT, MARKS
 from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of, words
@@ -79,7 +80,7 @@ class Overview:
         for k, i in enumerate(chosen):
             left, top = grid.corner(k)
             self._draw_caption(sheet, grid, snapshot, i, (left, top))
-            image = cards.fit_picture(self._display[i], *grid.cell)
+            image = cards.fit_image(self._display[i], *grid.cell)
             cells = (
                 cards.cell(
                     image,
@@ -132,7 +133,7 @@ class Overview:
         ends = [("-peak", True)] * with_sign + [("0", False)] * without
         length = 76 if len(ends) == 1 else 44
         for low, signed in ends:
-            x = sheet.legend((x, y), (low, "peak"), length, signed, size=10, gap=4)
+            x = sheet.legend((x, y), (low, "peak"), length, Colours(signed), size=10, gap=4)
         note = f"own peak each · {self._of}"
         sheet.write(note, (sheet.right, y), sheet.right - x, 10, FAINT, "rm")
 

@@ -16,7 +16,7 @@ from keras_saliency.data.image_files import read_images
 from keras_saliency.data.labels import resolve_class_names, resolve_labels
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.output_head import Head
-from keras_saliency.tiles.drawing import Thumbnail, places, sides
+from keras_saliency.tiles.drawing import Thumbnail, resolve_places, resolve_tile
 from keras_saliency.tiles.geometry import window
 
 _MAPS = 64
@@ -89,11 +89,11 @@ class Tiles(Probes):
             >>> len(tiles), tiles.count, tiles.names[0]
             (8, 24, '00_slide_1_x1_y0')
         """
-        self.x, self.y = places(x, y)
+        self.x, self.y = resolve_places(x, y)
         self.count = len(self.x)
         self._source = _source(images, self.count)
         self.slides, self.slide = _settled_slides(slides, self.count)
-        self.tile = [sides(tile, self.x[on], self.y[on]) for on in self._on_slides()]
+        self.tile = [resolve_tile(tile, self.x[on], self.y[on]) for on in self._on_slides()]
         self.thumbnails = _settled_thumbnails(thumbnails, self.slides)
         names = resolve_class_names(class_names)
         self.known, self._settled = _settled_labels(labels, self.count, names)

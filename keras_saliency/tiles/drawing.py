@@ -1,9 +1,9 @@
-"""Pictures of slides: numbers at the places of their tiles, and the tiles themselves."""
+"""Drawing of slides: numbers at the places of their tiles, and the tiles themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,13 @@ from keras_saliency.common.resampling import resize_image, resize_maps
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import cards, heatmap
+from keras_saliency.drawing.heatmap import Colours
 from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
 from keras_saliency.drawing.text import FAINT, INK
 from keras_saliency.tiles.geometry import Frame, averaged, frame_of, spacing
 
 _EMPTY = 208  # the grey of a place without a tile: no colour map of ours has it
-_CMAP = "viridis"  # its zero is a colour; heat maps, whose zero is none, are "inferno"
+_CMAP = "viridis"  # its zero is a colour; attribution maps, whose zero is none, are "inferno"
 _OVER = 0.8  # the opacity over a thumbnail
 _WIDEST = 4  # cards
 _FINE = 5  # pixels of a tile, where that needs no wider sheet
@@ -30,21 +31,22 @@ _MARGIN, _HEADER, _TITLE, _FOOTER = 6, 26, 18, 46
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture of a whole slide, to draw maps over.
+    """An image of a whole slide, over which maps are drawn.
 
     Args:
         picture: uint8 `(height, width, 3)`, RGB, of any size.
-        size: The `(height, width)` of what it shows, in the units of the tiles' places; its upper
+        size: The `(height, width)` of what it shows, in the units of the tiles' places. Its upper
             left corner is the place (0, 0).
 
     Raises:
-        TypeError: If the picture is not uint8.
+        TypeError: If the image is not uint8.
         ValueError: If its shape or the size is wrong.
 
     Example:
-        ```python
-        Thumbnail(np.asarray(slide.get_thumbnail((1000, 1000))), slide.dimensions[::-1])
-        ```
+        >>> image = np.full((75, 100, 3), 230, np.uint8)
+        >>> thumbnail = Thumbnail(image, size=(30_000, 40_000))
+        >>> tile_map([8_000], [4_000], [0.9], tile=2_000, thumbnail=thumbnail).shape[1]
+        350
     """
 
     picture: Any
@@ -61,29 +63,39 @@ class Thumbnail:
 
     @property
     def frame(self) -> Frame:
-        """All of the slide."""
+        """The whole slide as a `Frame`, in the units of the tiles' places."""
         return Frame(0.0, 0.0, float(self.size[1]), float(self.size[0]))
 
     def cut(self, frame: Frame) -> Array:
-        """Show a part of the slide at the size of its map; beyond the slide's edges it is empty."""
+        """Show a part of the slide at the size of its map.
+
+        Args:
+            frame: The part, and the scale of the map.
+
+        Returns:
+            uint8 `(height, width, 3)` of the map's size; grey beyond the slide's edges.
+        """
         height, width = frame.size
-        shown = np.full((height, width, 3), _EMPTY, np.uint8)
-        rows = _cells(frame.top, frame.height, height, self.size[0], self.picture.shape[0])
-        columns = _cells(frame.left, frame.width, width, self.size[1], self.picture.shape[1])
-        if min(len(rows[0]), len(columns[0])):
-            # Only what is shown is resized: a window of a slide may be a hundredth of it.
-            part = self.picture[rows[1] : rows[2], columns[1] : columns[2]]
-            smooth = resize_image(part, (len(rows[0]), len(columns[0])))
-            shown[np.ix_(rows[0], columns[0])] = smooth
-        return shown
+        image = np.full((height, width, 3), _EMPTY, np.uint8)
+        rows, top, bottom = _cells(
+            frame.top, frame.height, height, self.size[0], self.picture.shape[0]
+        )
+        columns, left, right = _cells(
+            frame.left, frame.width, width, self.size[1], self.picture.shape[1]
+        )
+        if min(len(rows), len(columns)):
+            # Only what is visible is resized: a window of a slide may be a hundredth of it.
+            part = self.picture[top:bottom, left:right]
+            image[np.ix_(rows, columns)] = resize_image(part, (len(rows), len(columns)))
+        return image
 
 
 def _cells(
     start: float, length: float, pixels: int, whole: float, cells: int
 ) -> tuple[Array, int, int]:
     """Find which pixels of a map lie on a thumbnail, and the thumbnail's first cell and its end."""
-    places = start + (np.arange(pixels) + 0.5) * length / pixels
-    inside = np.flatnonzero((places >= 0) & (places < whole))
+    positions = start + (np.arange(pixels) + 0.5) * length / pixels
+    inside = np.flatnonzero((positions >= 0) & (positions < whole))
     if not inside.size:
         return inside, 0, 0
     edges = [start + end * length / pixels for end in (inside[0], inside[-1] + 1)]
@@ -109,36 +121,37 @@ def tile_map(
     Args:
         x: `(n,)`, the left edge of each tile, in any unit; tiles need form no grid.
         y: `(n,)`, the upper edge of each tile, in the same unit, downwards.
-        values: `(n,)` numbers; NaN leaves a tile empty. Where one is below zero the colours have
-            zero in their middle. Where tiles overlap their mean is drawn.
+        values: `(n,)` numbers; NaN leaves a tile empty. If one is below zero, zero is in the middle
+            of the colours. Where tiles overlap, their mean is drawn.
         tile: The `(height, width)` of a tile in the units of x and y, or one number for both; by
-            default the median way from a tile to the nearest other one.
-        thumbnail: A picture of the slide, over which is drawn.
+            default the median distance from a tile to the nearest other one.
+        thumbnail: An image of the slide, over which the numbers are drawn.
         peak: The magnitude that gets the last colour; by default the largest one.
-        title: What it is, above the map.
-        caption: What is to be said of it, below.
+        title: The title above the map.
+        caption: A note below it.
         cmap: The name of a matplotlib colour map; by default "viridis", or "bwr" where signed.
 
     Returns:
-        uint8 `(any, 350, 3)`, or a multiple of that width where tiles are many.
+        uint8 `(height, 350, 3)`, RGB, or a multiple of that width where tiles are many.
 
     Raises:
-        ValueError: If arrays have no numbers or do not fit together.
+        ValueError: If the arrays differ in length, places are not finite, or the size of a tile or
+            the colour map's name is wrong.
 
     Example:
         >>> x, y = np.meshgrid(np.arange(0, 512, 64), np.arange(0, 320, 64))
         >>> tile_map(x, y, np.hypot(x, y), title="how far from the corner").shape
         (288, 350, 3)
     """
-    x, y = places(x, y)
-    drawn = numbers(values, "values", len(x))
-    known = drawn[np.isfinite(drawn)]
+    slide = _Slide.of(x, y, tile, thumbnail)
+    resolved = per_tile(values, "values", len(slide.x))
+    known = resolved[np.isfinite(resolved)]
     signed = bool((known < 0).any())
     if peak is None:
         peak = float(np.abs(known).max(initial=0)) or 1.0
+    colours = Colours(signed, cmap or (None if signed else _CMAP), slide.opacity)
     ends = (f"{-peak:.3g}" if signed else "0", f"{peak:.3g}")
-    panel = _Panel("", drawn / peak, signed, cmap or (None if signed else _CMAP), ends)
-    return _draw_sheet(x, y, sides(tile, x, y), thumbnail, [panel], (title, "", caption))
+    return _draw(slide, [_Panel("", resolved / peak, colours, ends)], (title, "", caption))
 
 
 def tile_sheet(
@@ -162,33 +175,34 @@ def tile_sheet(
         labels: `(n,)` in [0, 1]; NaN where a tile has none.
         probabilities: `(n,)` in [0, 1]; NaN where a tile has none.
         tile: As in `tile_map`.
-        thumbnail: A picture of the slide, which is drawn first, and pale below the maps.
-        title: What the slide is, top left.
-        subtitle: When it was, top right.
-        caption: What is to be said of it, below.
+        thumbnail: An image of the slide, which is drawn first, and pale below the maps.
+        title: The slide's name, at the top left.
+        subtitle: The moment, at the top right.
+        caption: A note below the maps.
         name: What a label of 1 means.
 
     Returns:
-        uint8 `(any, 350, 3)`, or a multiple of that width where tiles are many.
+        uint8 `(height, 350, 3)`, RGB, or a multiple of that width where tiles are many.
 
     Raises:
-        ValueError: If arrays have no numbers or do not fit together.
+        ValueError: If the arrays differ in length, places are not finite, a label or a probability
+            is outside [0, 1], or the size of a tile is wrong.
 
     Example:
         >>> x, y = np.meshgrid(np.arange(8), np.arange(5))
         >>> tile_sheet(x, y, x > 3, x / 7, title="slide 1", name="tumour").shape
         (320, 350, 3)
     """
-    x, y = places(x, y)
-    truth = _shares(labels, "labels", len(x))
-    found = _shares(probabilities, "probabilities", len(x))
+    slide = _Slide.of(x, y, tile, thumbnail)
+    truth = _shares(labels, "labels", len(slide.x))
+    predicted = _shares(probabilities, "probabilities", len(slide.x))
+    shares, signed = Colours(False, _CMAP, slide.opacity), Colours(True, None, slide.opacity)
     panels = [
-        _Panel(name, truth, False, _CMAP, ("0", "1")),
-        _Panel("probability", found, False, _CMAP),
-        _Panel("probability − label", found - truth, True, None, ("−1", "+1")),
+        _Panel(name, truth, shares, ("0", "1")),
+        _Panel("probability", predicted, shares),
+        _Panel("probability − label", predicted - truth, signed, ("−1", "+1")),
     ]
-    words = (title, subtitle, caption)
-    return _draw_sheet(x, y, sides(tile, x, y), thumbnail, panels, words)
+    return _draw(slide, panels, (title, subtitle, caption))
 
 
 def tile_mosaic(
@@ -209,21 +223,23 @@ def tile_mosaic(
     Args:
         x: As in `tile_map`.
         y: As in `tile_map`.
-        pictures: uint8 `(n, height, width, 3)`.
-        maps: Raw floats `(n, h, w)`. A tile whose map is NaN, infinite or zero everywhere is shown
-            in grey and struck out.
+        pictures: The tiles' images, uint8 `(n, height, width, 3)`, RGB.
+        maps: Raw floats `(n, h, w)`. A tile whose map holds NaN or infinity, or is zero everywhere,
+            is shown in grey and struck out.
         tile: As in `tile_map`.
-        thumbnail: A picture of the slide, which is seen pale between the tiles.
-        title: What it is, top left.
-        subtitle: When it was, top right.
-        caption: What is to be said of it, below.
-        signed: Whether the sign is drawn.
+        thumbnail: An image of the slide, which is drawn pale between the tiles.
+        title: The title, at the top left.
+        subtitle: The moment, at the top right.
+        caption: A note below the tiles.
+        signed: Whether the sign is drawn, with zero in the middle of the colours.
 
     Returns:
-        uint8 `(any, 350, 3)`, or a multiple of that width where tiles are many.
+        uint8 `(height, 350, 3)`, RGB, or a multiple of that width where tiles are many.
 
     Raises:
-        ValueError: If arrays have no numbers or do not fit together.
+        TypeError: If the tiles' images are not uint8.
+        ValueError: If the arrays differ in length, places are not finite, or the size of a tile is
+            wrong.
 
     Example:
         >>> x, y = np.meshgrid(np.arange(4), np.arange(3))
@@ -231,171 +247,149 @@ def tile_mosaic(
         >>> tile_mosaic(x, y, tiles, np.random.default_rng(0).random((12, 4, 4))).shape
         (338, 350, 3)
     """
-    x, y = places(x, y)
-    pictures, maps = np.asarray(pictures), np.asarray(maps, np.float32)
-    if len(pictures) != len(x) or len(maps) != len(x) or maps.ndim != 3:
+    slide = _Slide.of(x, y, tile, thumbnail)
+    count, pictures, maps = len(slide.x), np.asarray(pictures), np.asarray(maps, np.float32)
+    if len(pictures) != count or len(maps) != count or maps.ndim != 3:
         raise ValueError(
-            f"pictures and maps must be of the {len(x)} tiles, one each. "
+            f"pictures and maps must be of the {count} tiles, one each. "
             f"Received: pictures.shape={pictures.shape}, maps.shape={maps.shape}"
         )
-    wide = sides(tile, x, y)
-    frame = frame_of(x, y, wide)
-    cards_wide = _cards_wide(frame, wide, pictures.shape[2])
-    side = cards_wide * CARD_WIDTH
-    scale = min(side / frame.width, _TALLEST * side / frame.height)
-    frame = Frame(frame.left, frame.top, frame.width, frame.height, scale)
-    photo = _background(frame, thumbnail)
-    heat = np.zeros(frame.size, np.float32)
+    frame = frame_of(slide.x, slide.y, slide.tile)
+    width = _cards_wide(frame, slide.tile, pictures.shape[2]) * CARD_WIDTH
+    frame = replace(frame, scale=min(width / frame.width, _TALLEST * width / frame.height))
+    image = _background(frame, thumbnail)
+    values = np.zeros(frame.size, np.float32)
     for picture, map_, dead, (left, top, right, bottom) in zip(
-        pictures, maps, without_map(maps, signed), frame.boxes(x, y, wide), strict=True
+        pictures, maps, without_map(maps, signed), slide.boxes(frame), strict=True
     ):
         size = (bottom - top, right - left)
         small = resize_image(picture, size)
-        photo[top:bottom, left:right] = _struck_out(small) if dead else small
-        # A tile that is drawn later covers what it overlaps, as its picture does.
-        heat[top:bottom, left:right] = 0 if dead else resize_maps(map_, size)
-    return cards.tile(
-        photo,
-        heat,
-        title=title,
-        subtitle=subtitle,
-        caption=caption,
-        signed=signed,
-        width=side,
-    )
+        image[top:bottom, left:right] = _struck_out(small) if dead else small
+        # A tile that is drawn later covers what it overlaps, as its image does.
+        values[top:bottom, left:right] = 0 if dead else resize_maps(map_, size)
+    options: dict[str, Any] = {"signed": signed, "width": width}
+    return cards.tile(image, values, title=title, subtitle=subtitle, caption=caption, **options)
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """One map of a sheet: its title, values in [0, 1], or [-1, 1] where signed, and its colours.
+class _Slide(NamedTuple):
+    """Where the tiles of a slide lie: float64 `(n,)` each, and the `(height, width)` of a tile."""
 
-    `ends` is what the ends of its colour bar stand for; None where an earlier bar serves.
+    x: Array
+    y: Array
+    tile: tuple[float, float]
+    thumbnail: Thumbnail | None
+
+    @classmethod
+    def of(cls, x: Any, y: Any, tile: Any, thumbnail: Thumbnail | None) -> _Slide:
+        x, y = resolve_places(x, y)
+        return cls(x, y, resolve_tile(tile, x, y), thumbnail)
+
+    @property
+    def opacity(self) -> float:
+        """The opacity of values that are drawn on the slide."""
+        return 1.0 if self.thumbnail is None else _OVER
+
+    def boxes(self, frame: Frame) -> Array:
+        return frame.boxes(self.x, self.y, self.tile)
+
+
+class _Panel(NamedTuple):
+    """One map of a sheet.
+
+    Attributes:
+        title: Written above it where there are several.
+        values: `(n,)` in [0, 1], or [-1, 1] where signed.
+        colours: How they are coloured.
+        ends: What the ends of its colour bar stand for; None for no bar.
     """
 
     title: str
     values: Array
-    signed: bool
-    cmap: str | None
+    colours: Colours
     ends: tuple[str, str] | None = None
 
 
-class _Layout(NamedTuple):
-    """How panels are arranged: cards in the sheet's width, panels in a row, and the map of each."""
-
-    px: int
-    columns: int
-    frame: Frame
-
-
-def _arranged(whole: Frame, tile: tuple[float, float], count: int) -> _Layout:
-    """Arrange panels so that they are as large as they can be."""
-    for px in range(1, _WIDEST + 1):
-        width = px * CARD_WIDTH
-        height = _TALLEST * width - (_HEADER + _FOOTER) * px
-        layouts = [
-            _Layout(
-                px,
-                columns,
-                whole.within(
-                    (
-                        height / -(-count // columns) - (_title_height(count) + _MARGIN) * px,
-                        (width - _MARGIN * px) / columns - _MARGIN * px,
-                    ),
-                    tile,
-                ),
-            )
-            for columns in range(1, count + 1)
-        ]
-        layout = max(layouts, key=lambda each: (each.frame.scale, each.columns))
-        if layout.frame.scale * tile[1] >= _FINE:
-            break
-    return layout
-
-
-def _title_height(panels: int) -> int:
-    return _TITLE if panels > 1 else 0
-
-
-def _draw_sheet(
-    x: Array,
-    y: Array,
-    tile: tuple[float, float],
-    thumbnail: Thumbnail | None,
-    panels: Sequence[_Panel],
-    words: tuple[str, str, str],
-) -> Array:
+def _draw(slide: _Slide, panels: Sequence[_Panel], words: tuple[str, str, str]) -> Array:
     """Draw panels of a slide; `words` are the title, the subtitle and the caption."""
-    whole = frame_of(x, y, tile) if thumbnail is None else thumbnail.frame
-    count = len(panels) + (thumbnail is not None)
-    px, columns, frame = _arranged(whole, tile, count)
-    (height, width), titled, margin = frame.size, _title_height(count) * px, _MARGIN * px
+    count = len(panels) + (slide.thumbnail is not None)
+    titled = _TITLE if count > 1 else 0
+    px, columns, frame = _arranged(slide, count, titled)
+    (height, width), margin, titled = frame.size, _MARGIN * px, titled * px
     row_step = height + titled + margin
     full = -(-count // columns) * row_step + (_HEADER + _FOOTER) * px
     sheet = Sheet(paper(px * CARD_WIDTH, full), px, _MARGIN)
     sheet.header(*words[:2])
     step = (sheet.width - margin) / columns
-    for i, (name, image) in enumerate(_images(panels, frame, frame.boxes(x, y, tile), thumbnail)):
+    for i, (title, image) in enumerate(_images(slide, panels, frame)):
         row, column = divmod(i, columns)
         left = round(margin + column * step + (step - margin - width) / 2)
         top = _HEADER * px + row * row_step
         if titled:
             place = (left + width / 2, top + titled / 2)
-            sheet.write(name, place, step - 4 * px, 11, FAINT, "mm")
+            sheet.write(title, place, step - 4 * px, 11, FAINT, "mm")
         sheet.paste(image, left, top + titled)
-    _draw_footer(sheet, panels, thumbnail, words[2])
+    _draw_footer(sheet, panels, words[2], slide.thumbnail is None)
     return sheet.pixels
 
 
-def _images(
-    panels: Sequence[_Panel], frame: Frame, boxes: Array, thumbnail: Thumbnail | None
-) -> Iterator[tuple[str, Array]]:
+def _arranged(slide: _Slide, count: int, titled: int) -> tuple[int, int, Frame]:
+    """Make panels as large as they can be: the sheet's width in cards, columns, and the map."""
+    tile = slide.tile
+    whole = slide.thumbnail.frame if slide.thumbnail else frame_of(slide.x, slide.y, tile)
+    for px in range(1, _WIDEST + 1):
+        width, layouts = px * CARD_WIDTH, []
+        height = _TALLEST * width - (_HEADER + _FOOTER) * px
+        for columns in range(1, count + 1):
+            room = (
+                height / -(-count // columns) - (titled + _MARGIN) * px,
+                (width - _MARGIN * px) / columns - _MARGIN * px,
+            )
+            layouts.append((columns, whole.within(room, tile)))
+        columns, frame = max(layouts, key=lambda layout: (layout[1].scale, layout[0]))
+        if frame.scale * tile[1] >= _FINE:
+            break
+    return px, columns, frame
+
+
+def _images(slide: _Slide, panels: Sequence[_Panel], frame: Frame) -> Iterator[tuple[str, Array]]:
     """Draw the slide, where there is a thumbnail, and each panel: a title and an image each."""
-    if thumbnail is not None:
-        yield "slide", thumbnail.cut(frame)
-    pale = _background(frame, thumbnail)
+    if slide.thumbnail is not None:
+        yield "slide", slide.thumbnail.cut(frame)
+    pale, boxes = _background(frame, slide.thumbnail), slide.boxes(frame)
     for panel in panels:
         values = averaged(panel.values, boxes, frame.size)
-        options: dict[str, Any] = {"cmap": panel.cmap, "opacity": _opacity(thumbnail)}
-        yield panel.title, heatmap.lay(pale, values, signed=panel.signed, **options)
+        yield panel.title, heatmap.lay(pale, values, panel.colours)
 
 
-def _draw_footer(
-    sheet: Sheet, panels: Sequence[_Panel], thumbnail: Thumbnail | None, caption: str
-) -> None:
+def _draw_footer(sheet: Sheet, panels: Sequence[_Panel], caption: str, has_empty: bool) -> None:
     """Write the caption, and below it the colours and the grey of what is empty."""
-    x, room = sheet.left, sheet.right - sheet.left
-    sheet.write(caption, (x, sheet.height - sheet.px(32)), room, 12)
-    y, high = sheet.height - sheet.px(12), sheet.px(5)
+    x, y, high = sheet.left, sheet.height - sheet.px(12), sheet.px(5)
+    sheet.write(caption, (x, sheet.height - sheet.px(32)), sheet.right - x, 12)
     for panel in panels:
         if panel.ends:
-            colours = (panel.signed, panel.cmap, _opacity(thumbnail))
-            x = sheet.legend((x, y), panel.ends, 74, *colours)
-    if thumbnail is None:
+            x = sheet.legend((x, y), panel.ends, 74, panel.colours)
+    if has_empty:
         used = sheet.write("no tile", (sheet.right, y), sheet.right - x, anchor="rm")
         right = round(sheet.right - used - high)
         sheet.fill((right - 2 * high, y - high, right, y + high), FAINT)
         sheet.fill((right - 2 * high + 1, y - high + 1, right - 1, y + high - 1), (_EMPTY,) * 3)
 
 
-def _opacity(thumbnail: Thumbnail | None) -> float:
-    return 1.0 if thumbnail is None else _OVER
-
-
 def without_map(maps: Array, signed: bool) -> Array:
-    """Tell which maps `(n, h, w)` can't be drawn, by the rules of `render.fault`: bool `(n,)`."""
+    """Return which maps `(n, h, w)` `heatmap.fault` finds fault with: bool `(n,)`."""
     flat = maps.reshape(len(maps), -1)
     drawable = flat.any(axis=1) if signed else flat.max(axis=1) > 0
     return np.asarray(~(np.isfinite(flat).all(axis=1) & drawable))
 
 
-def _struck_out(picture: Array) -> Array:
-    grey = heatmap.grey(picture)
+def _struck_out(image: Array) -> Array:
+    grey = heatmap.grey(image)
     corners = (0, grey.shape[0] - 1), (grey.shape[1] - 1, 0)
     return np.asarray(cv2.line(grey, *corners, INK, max(1, len(grey) // 40), cv2.LINE_AA))
 
 
 def _background(frame: Frame, thumbnail: Thumbnail | None) -> Array:
-    """What is seen where there is no tile: grey, or the thumbnail, grey and never white."""
+    """Return what is drawn where there is no tile: grey, or the thumbnail, grey and never white."""
     if thumbnail is None:
         return np.full((*frame.size, 3), _EMPTY, np.uint8)
     grey = heatmap.grey(thumbnail.cut(frame)).astype(np.float32)
@@ -403,13 +397,13 @@ def _background(frame: Frame, thumbnail: Thumbnail | None) -> Array:
 
 
 def _cards_wide(frame: Frame, tile: tuple[float, float], wanted: int) -> int:
-    """How many cards wide a mosaic is, for tiles of so many pixels."""
+    """Return how many cards wide a mosaic is whose tiles have the wanted pixels."""
     wide = wanted * frame.width / tile[1] / CARD_WIDTH
     return int(np.clip(np.ceil(wide), 1, _WIDEST))
 
 
-def places(x: Any, y: Any) -> tuple[Array, Array]:
-    """Settle where tiles lie: two float64 `(n,)`."""
+def resolve_places(x: Any, y: Any) -> tuple[Array, Array]:
+    """Validate where tiles lie: two float64 `(n,)`."""
     x = np.asarray(x, np.float64).reshape(-1)
     y = np.asarray(y, np.float64).reshape(-1)
     if len(x) != len(y) or not len(x) or not np.isfinite([x, y]).all():
@@ -421,31 +415,31 @@ def places(x: Any, y: Any) -> tuple[Array, Array]:
     return x, y
 
 
-def sides(tile: Any, x: Array, y: Array) -> tuple[float, float]:
-    """Settle the `(height, width)` of a tile; found from the tiles' places where it is None."""
+def resolve_tile(tile: Any, x: Array, y: Array) -> tuple[float, float]:
+    """Validate the `(height, width)` of a tile; None takes the distance of neighbouring tiles."""
     if tile is None:
         tile = spacing(x, y)
-    found = tuple(float(side) for side in np.broadcast_to(np.asarray(tile, float), (2,)))
-    if not all(0 < side < np.inf for side in found):
+    height, width = (float(side) for side in np.broadcast_to(np.asarray(tile, float), (2,)))
+    if not all(0 < side < np.inf for side in (height, width)):
         raise ValueError(f"tile must be (height, width) in the units of x. Received: tile={tile!r}")
-    return found[0], found[1]
+    return height, width
 
 
-def numbers(values: Any, name: str, count: int) -> Array:
-    """Settle one number for each tile: float64 `(n,)`."""
-    found = np.asarray(values, np.float64).reshape(-1)
-    if len(found) != count:
+def per_tile(values: Any, name: str, count: int) -> Array:
+    """Validate one number for each tile: float64 `(n,)`."""
+    array = np.asarray(values, np.float64).reshape(-1)
+    if len(array) != count:
         raise ValueError(
-            f"{name} must be one for each of the {count} tiles. Received: {len(found)} of them"
+            f"{name} must be one for each of the {count} tiles. Received: {len(array)} of them"
         )
-    return found
+    return array
 
 
 def _shares(values: Any, name: str, count: int) -> Array:
-    found = numbers(values, name, count)
-    known = found[np.isfinite(found)]
+    array = per_tile(values, name, count)
+    known = array[np.isfinite(array)]
     if known.size and (known.min() < -1e-6 or known.max() > 1 + 1e-6):
         raise ValueError(
             f"{name} must be in [0, 1]. Received: {name} from {known.min():g} to {known.max():g}"
         )
-    return found
+    return array
