@@ -1,9 +1,11 @@
 """The contracts on imports, which `make lint` checks, hold, and fail on what they forbid."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,13 @@ def test_the_package_imports_only_downwards():
     done = lint(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 kept, 0 broken" in done.stdout
+
+
+def test_the_page_on_architecture_lists_the_same_layers():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    contracts = {one["id"]: one for one in settings["importlinter"]["contracts"]}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == contracts["layers"]["layers"]
 
 
 IN_AN_ANNOTATION = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
