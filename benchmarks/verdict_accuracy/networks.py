@@ -20,7 +20,7 @@ from pool import Pool
 from keras_saliency.attribution.explainer import Explainer
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.targets import Target
-from keras_saliency.shortcuts.classifier import AssessedModel
+from keras_saliency.shortcuts.classifier import Classifier
 
 _BATCH = {False: 16, True: 32}  # by whether the start is warm
 _RATE = 2e-3
@@ -41,8 +41,8 @@ class Network:
         self._optimizer = [_value(variable) for variable in optimizer.variables]
         blank = Probes(np.zeros((classes, SIDE, SIDE, 3), np.float32), np.arange(classes))
         settled = Explainer(self.model, blank, ["saliency"], Target("label"), None, _AT_ONCE)
-        asked = AssessedModel(settled.setting, _AT_ONCE)
-        self.probabilities, self.spots = asked.probabilities, asked.spots
+        asked = Classifier(settled.context, _AT_ONCE)
+        self.probabilities, self.spots = asked.probabilities, asked.saliency_maps
 
     def start(self, seed: int, backbone: list[np.ndarray] | None) -> int:
         """Forget all training, and take the weights to start from.

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from keras_saliency.data.masks import make_masks
-from keras_saliency.shortcuts.verdict import TwinSheet
+from keras_saliency.shortcuts.verdict import CounterfactualSheet
 
 TRAINED = 1280  # photographs of a training; of the digits, what is not tested on
 TESTED = {"photographs": 280, "digits": 800}  # each in several versions
@@ -306,10 +306,10 @@ def split(values: np.ndarray, agrees: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return (values * weights[0]).sum(axis=0), (values * weights[1]).sum(axis=0)
 
 
-def draw_twins(sheets: dict[str, TwinSheet], path: Path) -> None:
+def draw_twins(sheets: dict[str, CounterfactualSheet], path: Path) -> None:
     """Write a PNG with a row a receiver: it, its mask made by a program, and its two twins."""
     titles = "picture", "made mask", "background of\nits own class", "of another class"
-    rows = max(len(sheet.pictures) for sheet in sheets.values())
+    rows = max(len(sheet.images) for sheet in sheets.values())
     figure = Figure(figsize=(2.6 * len(titles), 1.55 * rows + 0.4), layout="constrained")
     for part, sheet in zip(figure.subfigures(1, len(sheets)), sheets.values(), strict=True):
         axes = part.subplots(rows, len(titles), squeeze=False)
@@ -317,9 +317,9 @@ def draw_twins(sheets: dict[str, TwinSheet], path: Path) -> None:
             axis.set_title(title, fontsize=9)
         for axis in axes.flat:
             axis.axis("off")
-        masks = make_masks(np.ascontiguousarray(sheet.pictures[:, 0]))
+        masks = make_masks(np.ascontiguousarray(sheet.images[:, 0]))
         for row, versions, mask, chances in zip(
-            axes, sheet.pictures, masks, sheet.probabilities, strict=False
+            axes, sheet.images, masks, sheet.probabilities, strict=False
         ):
             cut = np.where(mask[..., None] > 0.5, versions[0], OUTSIDE)
             shown = versions[0], cut, versions[1], versions[2]

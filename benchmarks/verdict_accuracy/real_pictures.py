@@ -46,9 +46,9 @@ from sklearn.metrics import roc_auc_score
 import keras_saliency as ks
 from keras_saliency.attribution.explainer import Explainer
 from keras_saliency.data.masks import find_objects
-from keras_saliency.shortcuts.classifier import AssessedModel
+from keras_saliency.shortcuts.classifier import Classifier
+from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import DEFAULT
-from keras_saliency.shortcuts.verdict import Assessor
 
 EPOCHS, BATCH = 4, 32
 NEUTRAL = 6000  # pictures of all objects for the features that the photographs begin with
@@ -78,7 +78,7 @@ class Network:
         self._blank = [variable.numpy() for variable in self.model.optimizer.variables]
         probes = ks.Probes(task.images[:2], task.labels[:2])
         explainer = Explainer(self.model, probes, ["saliency"], ks.Target("label"), None, BATCH)
-        self.asked = AssessedModel(explainer.setting, BATCH)
+        self.asked = Classifier(explainer.context, BATCH)
 
     def restart(self, seed: int) -> None:
         keras.utils.set_random_seed(seed)
@@ -156,7 +156,7 @@ def mask_quality(task: Task) -> dict[str, float]:
 
 def begin(
     kind: str, correlation: float, seed: int, networks: dict[str, Network]
-) -> tuple[Task, Network, Assessor]:
+) -> tuple[Task, Network, Evaluator]:
     """A task, its network anew, and what judges it from images and labels alone."""
     task = TASKS[kind](correlation, seed)
     if kind not in networks:
@@ -166,7 +166,11 @@ def begin(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What is said of poor masks is in the table.
         shortcuts = ks.Shortcuts((task.images, task.labels), masks="auto")
-    return task, network, Assessor(shortcuts, network.asked.probabilities, network.asked.spots)
+    return (
+        task,
+        network,
+        Evaluator(shortcuts, network.asked.probabilities, network.asked.saliency_maps),
+    )
 
 
 def train(

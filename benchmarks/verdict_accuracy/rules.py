@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from measured import Measured, read
 
+from keras_saliency.shortcuts.evaluator import CAUSE_SHARE
 from keras_saliency.shortcuts.experiment import DEFAULT
 from keras_saliency.shortcuts.nuisances import NUISANCES
-from keras_saliency.shortcuts.statistics import _CLEARED, Alarm
-from keras_saliency.shortcuts.verdict import _MOST
+from keras_saliency.shortcuts.statistics import CLEARED, Alarm
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Rule:
     """
 
     threshold: float = 0.2
-    most: float = _MOST
+    most: float = CAUSE_SHARE
     counts: dict[str, float] = field(default_factory=dict)
 
     def shares(self) -> dict[str, float]:
@@ -90,7 +90,7 @@ def replayed(measured: Measured, rule: Rule) -> Measured:
                 alarm[run, epoch], since[run, epoch] = 1, kept.since
                 cause[run, epoch] = _cause(gaps[run, epoch], rule)
     columns = {"reliance": reliance, "alarm": alarm, "since": since, "cause": cause}
-    columns["abstains"] = measured.abstains & (reliance < _CLEARED * rule.threshold)
+    columns["abstains"] = measured.abstains & (reliance < CLEARED * rule.threshold)
     return replace(measured, columns=measured.columns | columns)
 
 

@@ -15,8 +15,9 @@ from pictures import Sample, Studio, matching, others
 from pool import FOLDER, Pool
 from results import EPOCHS
 
+from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
-from keras_saliency.shortcuts.verdict import Assessor, Verdict
+from keras_saliency.shortcuts.verdict import Verdict
 
 TESTED = 320  # pictures, and as many twins
 _IMAGES, _FEW = {2: 1000, 5: 1000}, 250
@@ -99,17 +100,17 @@ class _Watch(keras.callbacks.Callback):
         self.rows += self._look(epoch, logs or {})
 
 
-def _assessor(net: Network, run: Run, parts: tuple[np.ndarray, ...]) -> Assessor:
+def _assessor(net: Network, run: Run, parts: tuple[np.ndarray, ...]) -> Evaluator:
     donors = parts if run.true_masks else parts[:2]
     shortcuts = Shortcuts(donors, nuisances=DEFAULT)
-    return Assessor(shortcuts, net.probabilities, net.spots)
+    return Evaluator(shortcuts, net.probabilities, net.spots)
 
 
 def _rows(
     run: Run,
     net: Network,
     given: Material,
-    assessors: dict[str, Assessor],
+    assessors: dict[str, Evaluator],
     epoch: int,
     logs: dict[str, float],
 ) -> list[Row]:

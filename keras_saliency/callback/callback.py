@@ -36,9 +36,10 @@ from keras_saliency.recording.run_summary import about, settings
 from keras_saliency.recording.scalars import check_tags
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.writers import Writer
-from keras_saliency.shortcuts.classifier import AssessedModel
+from keras_saliency.shortcuts.classifier import Classifier
+from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
-from keras_saliency.shortcuts.verdict import Assessor, Verdict
+from keras_saliency.shortcuts.verdict import Verdict
 from keras_saliency.shortcuts.video_swaps import stills
 from keras_saliency.tiles.explainer import TileMaps, explainer_of
 
@@ -271,7 +272,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         alike = isinstance(other, SaliencyCallback) and other._log_dir == self._log_dir
         return alike and other._counts_batches == self._counts_batches
 
-    def _begin_assessing(self, epoch: int) -> Assessor | None:
+    def _begin_assessing(self, epoch: int) -> Evaluator | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""
         self.verdict = None
         if self._shortcuts is None or self._asked is None:
@@ -286,7 +287,9 @@ class SaliencyCallback(keras.callbacks.Callback):
             sheet = mask_sheet(*shown, title=title)
             self._recorder.record_pictures({"shortcut-masks/donors": sheet}, epoch - 1)
         names = self._probes.class_names
-        return Assessor(self._shortcuts, self._asked.probabilities, self._asked.spots, names)
+        return Evaluator(
+            self._shortcuts, self._asked.probabilities, self._asked.saliency_maps, names
+        )
 
     def _first_look(self) -> Evaluation:
         """Look for the first time, when a method that fails is still an error."""
@@ -420,11 +423,11 @@ class SaliencyCallback(keras.callbacks.Callback):
             self.model, self._probes, self._methods, target, self._layer, self._batch_size
         )
 
-    def _connect(self) -> AssessedModel | None:
+    def _connect(self) -> Classifier | None:
         """Make the model ready to be asked for a verdict, if there will be one."""
         if self._shortcuts is None:
             return None
-        asked = AssessedModel(self._explainer.context, self._batch_size)
+        asked = Classifier(self._explainer.context, self._batch_size)
         asked.check(self._shortcuts, self._probes)
         return asked
 

@@ -286,7 +286,7 @@ class Recorder:
         self._writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
         sheets = {
             name: cards.twin_sheet(
-                sheet.pictures, sheet.probabilities, title=f"{name} of a donor · {when}"
+                sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
             )
             for name, sheet in verdict.sheets.items()
         }

@@ -1,4 +1,4 @@
-"""The cure for a shortcut in the background: train with the backgrounds of other images."""
+"""Mitigation of a shortcut in the background: training with the backgrounds of other images."""
 
 from __future__ import annotations
 
@@ -12,48 +12,49 @@ from keras_saliency.engine.keras_private import seed_generator_of
 
 # Keras does not export the base of its own layers that work in `tf.data` on every backend.
 _DataLayer: Any = keras.layers.Rescaling.__bases__[0]
-_VISIBLE = 0.05  # A pixel shows the object from this share on, as it does for the verdict.
-_LEAST = 1e-6  # of a weight that is divided by
+_VISIBLE = 0.05  # share of a pixel from which it shows the object, as for the verdict
+_LEAST = 1e-6  # weight, to divide by
 
 
 @keras.saving.register_keras_serializable(package="keras_saliency")
 class BackgroundSwap(_DataLayer):
-    """Give images the background of another image of their batch.
+    """Replace the background of images by that of another image of the batch.
 
-    A model can't rely on a background that says nothing about the class. Each chosen image gets
+    A model can't rely on a background that is independent of the class. Each chosen image becomes
 
         mask * image + (1 - mask) * background of the donor
 
-    and keeps its label. Every image is the donor of one other at most. The donor's own object is
-    taken out, with a margin of 1/32 of the shorter side, and the hole filled from the blurred
-    background around it (pull-push: Gortler et al. 1996). Unlike OpenCV's in-painting, which makes
-    the twins of the verdict, this runs on any device, in `tf.data` and in compiled steps; most of
-    the hole comes to lie behind the receiver's object.
+    and keeps its label. Every image is the donor of at most one other. The donor's own object is
+    removed, with a margin of 1/32 of the shorter side, and the hole is filled from the blurred
+    background around it (pull-push: Gortler et al. 1996). Unlike OpenCV's in-painting, with which
+    the verdict's counterfactual images are made, this runs on any device, in `tf.data` and in
+    compiled steps. Most of the hole is covered by the receiver's object.
 
-    What a mask holds of the ground stays, and the reliance on it as well: masks should be tight. In
-    `examples/cure_a_shortcut.py` 0 of 10 animals are told on the other kind's ground before, 9 with
-    true masks, and 5 to 6 with those that `keras_saliency.data.masks.make_masks` makes.
+    Background inside a mask stays in the image, and with it the reliance on it: masks should be
+    tight. In `examples/cure_a_shortcut.py`, of 10 animals on the other class's background 0 are
+    classified correctly before, 9 with true masks, and 5 to 6 with the masks of
+    `keras_saliency.data.masks.make_masks`.
 
-    An image whose mask is empty or leaves no background stays as it is and is no donor; so does the
-    only image of a batch. Like Keras's random layers it does nothing with `training=False`.
+    An image whose mask is empty, or leaves no background, is unchanged and is no donor; so is the
+    only image of a batch. Like Keras's random layers, it does nothing with `training=False`.
 
     Args:
-        factor: Share of the images that get another background, from 0 to 1: each is chosen with
+        factor: Share of the images whose background is replaced, from 0 to 1: each is chosen with
             this probability.
-        seed: Whole number that makes the choice repeatable, or None.
+        seed: Integer seed of the choice, or None.
         **kwargs: `name` and `dtype`, as for every Keras layer.
 
     Input:
-        A tuple `(images, masks)`, or a dict with `"images"` and `"masks"`, whatever else it holds:
-        images `(batch, height, width, channels)` in any range, height and width known; masks
-        `(batch, height, width)` or `(batch, height, width, 1)`, bool or in [0, 1], 1 on the object,
-        with soft edges or without.
+        A tuple `(images, masks)`, or a dict with `"images"`, `"masks"` and any other items. Images
+        are `(batch, height, width, channels)` in any range, of known height and width. Masks are
+        `(batch, height, width)` or `(batch, height, width, 1)`, bool or in [0, 1], 1 on the object;
+        their edges may be soft.
 
     Output:
-        The same with other images, of the layer's dtype; masks and the rest are handed on.
+        The same, with the new images in the layer's dtype; masks and other items are unchanged.
 
     Raises:
-        TypeError: If `factor` is no number, or the input neither a pair nor such a dict.
+        TypeError: If `factor` is no number, or the input is neither a pair nor such a dict.
         ValueError: If `factor` is out of its range, or the shapes don't fit.
 
     Example:
@@ -63,11 +64,11 @@ class BackgroundSwap(_DataLayer):
         >>> train = scenes(64)
         >>> masks = make_masks(train.images)  # Once; true masks do more.
         >>> swap = ks.BackgroundSwap(factor=0.5, seed=0)
-        >>> def cure(images, masks, labels):
+        >>> def swap_backgrounds(images, masks, labels):
         ...     images, masks = swap((images, masks))
         ...     return images, labels
         >>> batches = tf.data.Dataset.from_tensor_slices((train.images, masks, train.labels))
-        >>> batches = batches.shuffle(64).batch(32).map(cure)  # for `model.fit`
+        >>> batches = batches.shuffle(64).batch(32).map(swap_backgrounds)  # for `model.fit`
         >>> batches.element_spec[0].shape
         TensorShape([None, 64, 64, 3])
     """
@@ -86,7 +87,15 @@ class BackgroundSwap(_DataLayer):
         self.generator = self.backend.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = True) -> Any:
-        """Swap the backgrounds of some images while the model trains."""
+        """Swap the backgrounds of some images while the model trains.
+
+        Args:
+            inputs: See `Input` above.
+            training: Whether backgrounds are swapped.
+
+        Returns:
+            See `Output` above.
+        """
         images, masks = _apart(inputs)
         images = self.backend.cast(images, "float32")
         if training:
@@ -94,11 +103,22 @@ class BackgroundSwap(_DataLayer):
         return _joined(inputs, self.backend.cast(images, self.compute_dtype))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Say that shapes stay as they are."""
+        """Return the shape of the input, which is kept.
+
+        Args:
+            input_shape: The shapes of the input, in its structure.
+
+        Returns:
+            The same.
+        """
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes an equal layer."""
+        """Return the arguments of an equal layer.
+
+        Returns:
+            The configuration, as Keras's `from_config` takes it.
+        """
         return {**super().get_config(), "factor": self.factor, "seed": self.seed}
 
     def _weights(self, masks: Any, shape: Any) -> Any:
@@ -108,18 +128,18 @@ class BackgroundSwap(_DataLayer):
                 "Backgrounds are swapped within a batch (batch, height, width, channels) of known "
                 f"size: resize, then batch, then swap. Received: images.shape={tuple(shape)}"
             )
-        wanted, found = tuple(shape)[1:3], tuple(getattr(masks, "shape", ()))
-        known = None not in (*shape[:1], *found[:1])
-        if found[1:] not in (wanted, (*wanted, 1)) or (known and found[0] != shape[0]):
+        size, received = tuple(shape)[1:3], tuple(getattr(masks, "shape", ()))
+        known = None not in (*shape[:1], *received[:1])
+        if received[1:] not in (size, (*size, 1)) or (known and received[0] != shape[0]):
             raise ValueError(
-                f"`masks` must have the size of the images, {wanted}, one for each of them. "
-                f"Received: masks.shape={found}, images.shape={tuple(shape)}"
+                f"`masks` must have the size of the images, {size}, one for each of them. "
+                f"Received: masks.shape={received}, images.shape={tuple(shape)}"
             )
         weights = self.backend.numpy.clip(self.backend.cast(masks, "float32"), 0, 1)
         return weights if len(masks.shape) == 4 else weights[..., None]
 
     def _swapped(self, images: Any, masks: Any) -> Any:
-        """Compose all images with the backgrounds of others, and take the chosen ones."""
+        """Replace the backgrounds of the images that are drawn."""
         np = self.backend.numpy
         known = self._dilated(masks) <= _VISIBLE
         useful = np.logical_and(
@@ -130,18 +150,18 @@ class BackgroundSwap(_DataLayer):
         backgrounds = np.take(
             self._filled(images, self.backend.cast(known, "float32")), donors, axis=0
         )
-        twins = masks * images + (1 - masks) * backgrounds
-        return np.where(chosen[:, None, None, None], twins, images)
+        swapped = masks * images + (1 - masks) * backgrounds
+        return np.where(chosen[:, None, None, None], swapped, images)
 
     def _draw(self, count: Any) -> tuple[Any, Any]:
-        """Which images get another background, and whose: in a random circle, each the next's."""
+        """Draw the images whose background is replaced, and the donors: neighbours in a circle."""
         np = self.backend.numpy
         seed = seed_generator_of(self)
         lots = self.backend.random.uniform((2, count), seed=seed)
         circle = np.argsort(lots[1])
-        places = np.argsort(circle)
-        donors = np.take(np.roll(circle, 1), places)
-        return np.logical_and(lots[0] < self.factor, donors != np.take(circle, places)), donors
+        ranks = np.argsort(circle)
+        donors = np.take(np.roll(circle, 1), ranks)
+        return np.logical_and(lots[0] < self.factor, donors != np.take(circle, ranks)), donors
 
     def _dilated(self, masks: Any) -> Any:
         """Widen masks: a missed limb of the donor counts more than a hole too wide."""
@@ -151,7 +171,7 @@ class BackgroundSwap(_DataLayer):
         )
 
     def _filled(self, images: Any, known: Any) -> Any:
-        """Fill what isn't known, weight 0, with the blurred rest: coarser where it is wider."""
+        """Fill what is not known, of weight 0, with the blurred rest, from coarse to fine."""
         np = self.backend.numpy
         height, width = images.shape[1:3]
         if height == width == 1:
@@ -171,7 +191,7 @@ class BackgroundSwap(_DataLayer):
 
 
 def _apart(inputs: Any) -> tuple[Any, Any]:
-    """Images and masks of whatever holds them."""
+    """Take images and masks out of the input."""
     if isinstance(inputs, Mapping) and {"images", "masks"} <= set(inputs):
         return inputs["images"], inputs["masks"]
     if isinstance(inputs, tuple | list) and len(inputs) == 2:
@@ -185,7 +205,7 @@ def _apart(inputs: Any) -> tuple[Any, Any]:
 
 
 def _joined(inputs: Any, images: Any) -> Any:
-    """What the inputs were, with other images."""
+    """Put images into the structure of the inputs."""
     if isinstance(inputs, Mapping):
         return {**inputs, "images": images}
     return type(inputs)((images, inputs[1]))

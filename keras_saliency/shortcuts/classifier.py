@@ -1,4 +1,4 @@
-"""What the verdict asks a model about images that are not the probes."""
+"""A model reduced to what the verdict evaluates on images that are not the probes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from keras_saliency.engine.targets import Target, resolve_target
 from keras_saliency.methods.saliency import saliency
 from keras_saliency.shortcuts.experiment import Shortcuts
 
-_SPOTS = Plan(frozenset({"input_gradients"}))
+_GRADIENTS = Plan(frozenset({"input_gradients"}))
 
 
-class AssessedModel:
-    """A model reduced to probabilities of classes, and to where it decides for a label.
+class Classifier:
+    """A classifier: the probabilities of a model's classes, and saliency maps of a label.
 
     Args:
-        setting: What was settled for the model, of whose target only the output is kept.
-        batch_size: At most so many images in one pass with gradients.
+        context: The context of the model, whose target is replaced by the label.
+        batch_size: The largest number of images in one pass with gradients.
 
     Raises:
-        ValueError: A model that gives no probabilities of classes, gives them pixel by pixel, or
-            takes more than images or videos.
+        ValueError: If the model gives no probabilities of classes, gives them pixel by pixel, or
+            takes other inputs than images or videos.
     """
 
     def __init__(self, context: ModelContext, batch_size: int) -> None:
@@ -58,17 +58,22 @@ class AssessedModel:
         self._context = replace(context, target=labelled)
         self._scored = ScoredModel(self._context, batch_size)
         self._batch_size = batch_size
-        self._traced = 0  # how many at once went through the model when it was last asked for spots
+        self._traced = 0
         self._forward = Forward(self._context)
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
-        """Compare donors and receivers with the model and the probes, before training.
+        """Check donors and receivers against the model and the probes, before training.
+
+        Args:
+            shortcuts: The donors and receivers.
+            probes: The probes.
 
         Raises:
-            ValueError: Other sizes than the probes', or labels that the model has no output for.
+            ValueError: If their size is not that of the probes, or the model has no output for a
+                label.
 
         Warns:
-            UserWarning: Donors that are the probes, or in another range of values.
+            UserWarning: If the donors are the probes, or in another range of values.
         """
         shortcuts.meet(probes.images)
         if shortcuts.obstacle is not None:
@@ -106,15 +111,31 @@ class AssessedModel:
             )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Compute the probability of each class, (n, classes), in forward passes only."""
+        """Compute the probabilities of all classes.
+
+        Args:
+            images: Model inputs, float32 `(n, height, width, channels)`, or videos
+                `(n, frames, height, width, channels)`.
+
+        Returns:
+            `(n, classes)` in [0, 1].
+        """
         return self._forward.probabilities(images)
 
-    def spots(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Compute maps (n, height, width) whose peak is where the decision for a label is made.
+    def saliency_maps(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Compute gradient saliency of the labels' scores.
 
-        Plain saliency: over many noisy copies of an image the gap of the mark comes out the same.
+        Averaged over noise, as by SmoothGrad, the maps give the same gap of the mark.
+
+        Args:
+            images: Model inputs, float32 `(n, height, width, channels)`.
+            labels: int `(n,)`; of several labels an image, `classes + label` means a lacking label,
+                whose score is explained likewise.
+
+        Returns:
+            Maps `(n, height, width)`, not negative.
         """
-        labels = labels % self._context.head.classes  # One is lacking where it would be.
+        labels = labels % self._context.head.classes
 
         def attempt(at_once: int) -> np.ndarray:
             found = []
@@ -123,7 +144,9 @@ class AssessedModel:
             with preserve_state(model, is_traced=is_traced):
                 for rows in chunks(len(images), at_once):
                     batch = self._scored.set_batch(
-                        _SPOTS, np.asarray(images[rows], "float32"), labels[rows].astype("int32")
+                        _GRADIENTS,
+                        np.asarray(images[rows], "float32"),
+                        labels[rows].astype("int32"),
                     )
                     maps = saliency(self._scored, batch)
                     found.append(ops.convert_to_numpy(maps))

@@ -1,4 +1,4 @@
-"""Reading the examples that donors and receivers are taken from."""
+"""The pool of examples from which receivers and donors are drawn."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from keras_saliency.data.video.motion_masks import bridged, masks_of
 
 RECEIVERS, FEWEST_RECEIVERS = 64, 32
 DONORS_NEEDED, MOST_DONORS = 64, 128  # of each class
-PICTURES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classes
+IMAGES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classes
 _DONORS = 512  # of all classes together, where each has what it needs
-_CLASSES_AT_MOST = 10  # of labels, each with and without, half as many
-_SPARE = 1.25  # More than needed are read, for those whose mask looks wrong.
-_MOST_MOVING = 0.5  # of a video: where more of it seems to move, it is the scene
+_MOST_CLASSES = 10  # or half as many labels, each with and without
+_SPARE = 1.25  # More are read than needed, as some masks look wrong.
+_MOST_MOVING = 0.5  # of a video: where more seems to move, it is the scene
 _SEED = 0
 
 Made = Literal["auto", "motion"]
+MADE_MASKS = "border colours", "motion"  # the sources of masks made by a program
+_OF_EXAMPLES = "pixels", "images", "labels", "origin", "masks", "tight"
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class Pool:
 
     Attributes:
         pixels: uint8 `(n, height, width, channels)`, of videos `(n, frames, ...)`.
-        images: float32, what the model gets of them.
-        labels: int64 `(n,)`: classes. Where pictures have several labels, a picture stands here
-            once for each that is tested: as `label` if it has it, else as `label_count + label`.
+        images: float32, the model's inputs of these.
+        labels: int64 `(n,)`: classes. Where images have several labels, an image is listed once
+            for each label that is tested: as `label` if it has it, else as `label_count + label`.
         masks: float32, of the pixels' shape without the channels, or `None`.
         masks_from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`, or `None`.
-        scaling: From the pixels to the images.
+        scaling: Converts the pixels to the images.
         class_names: The classes in the order of the model's outputs, or `None`.
-        origin: int64 `(n,)`, which picture of the source each is.
-        label_count: How many labels there are where pictures may have several, or `None`.
-        tight: Like the masks, but of small objects with less ground; or `None`.
+        origin: int64 `(n,)`, the index of each image in the source.
+        label_count: The number of labels where images may have several, or `None`.
+        tight: Like `masks`, but of small objects with less background; or `None`.
     """
 
     pixels: Array
@@ -60,19 +62,13 @@ class Pool:
     tight: Array | None = None
 
     def take(self, index: Array) -> Pool:
-        """Some of the examples: indices, or bool `(n,)`."""
-        return replace(
-            self,
-            pixels=self.pixels[index],
-            images=self.images[index],
-            labels=self.labels[index],
-            origin=self.origin[index],
-            masks=None if self.masks is None else self.masks[index],
-            tight=None if self.tight is None else self.tight[index],
-        )
+        """Select some of the examples by indices, or by bool `(n,)`."""
+        values = {name: getattr(self, name) for name in _OF_EXAMPLES}
+        chosen = {name: value[index] for name, value in values.items() if value is not None}
+        return replace(self, **chosen)
 
     def split(self) -> tuple[Pool, Pool]:
-        """Receivers and donors, none of them both, each class alike."""
+        """Split into receivers and donors, equally in each class."""
         groups = {label: np.flatnonzero(self.labels == label) for label in np.unique(self.labels)}
         tested = [group for label, group in groups.items() if not self.lacks(label)]
         smallest = min(map(len, tested))
@@ -86,16 +82,16 @@ class Pool:
         return self.take(receivers), self.take(donors)
 
     def lacks(self, labels: Array) -> Array:
-        """Which labels stand for pictures that do not have a label."""
+        """Which labels mean that an image lacks a label."""
         return labels >= (np.inf if self.label_count is None else self.label_count)
 
     def count(self, label: int) -> int:
-        """How many examples there are of a class; with or without a label, the fewer of them."""
+        """Count the examples of a class; of those with and without a label, the fewer."""
         sides = [label] if self.label_count is None else [label, self.label_count + label]
         return min(int(np.sum(self.labels == side)) for side in sides)
 
     def without(self, images: Array) -> Pool:
-        """The examples that are not among some images."""
+        """Leave out examples that are among some images."""
         return self.take(~are_among(self.images, images))
 
 
@@ -105,18 +101,18 @@ def read_pool(
     make: Made | None,
     among: Array | None = None,
 ) -> Pool:
-    """Read and choose examples.
+    """Read examples and draw some of each class.
 
     Args:
         source: Arrays `(images, labels)` or `(images, labels, masks or boxes)`, `Probes`, or a
             dataset.
-        preprocess: Makes the model's input of images that are no `Probes`.
-        make: What masks are made of where none are given: of colours, or of what moves in videos.
-        among: The classes that are kept where there are any of these; by default all, but no
-            more than are tested.
+        preprocess: Function from images that are no `Probes` to the model's input.
+        make: How masks are made where none are given: from colours, or from motion in videos.
+        among: The classes that are kept, where there are any of these; by default as many as can
+            be tested.
 
     Returns:
-        The pool, without the examples whose mask is of no use.
+        The pool, without the examples whose mask is unusable.
 
     Raises:
         TypeError: If the source is of no known kind.
@@ -143,19 +139,17 @@ def read_pool(
         )
     if pool.masks is not None:
         return _with_useful_masks(pool)
-    if make == "motion":
-        return _with_masks_of_movers(pool)
-    if pool.pixels.ndim == 5 and make is not None:
+    if pool.pixels.ndim == 5 and make == "auto":
         warn_user(
             "No masks are made of volumes, and nothing that needs masks is tested. For videos pass "
             "masks='motion', which takes what moves."
         )
         return pool
-    return _with_made_masks(pool) if make else pool
+    return _with_made_masks(pool, make) if make else pool
 
 
 def most_donors(classes: int, videos: bool = False) -> int:
-    """How many donors of each class are kept: of videos, which fill the memory, as few as do."""
+    """The number of donors of each class: of videos, which fill the memory, no more than needed."""
     if videos:
         return DONORS_NEEDED
     return min(MOST_DONORS, max(DONORS_NEEDED, _DONORS // classes))
@@ -171,10 +165,7 @@ _Read = tuple[Probes, Array, str | None, Array | None]
 
 
 def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None) -> _Read:
-    """Probes of whatever the examples are in, their labels, and where their masks are from.
-
-    With them comes which classes are kept, as far as it is settled.
-    """
+    """Read a source as probes; return them, their labels, `masks_from` and the classes to keep."""
     if isinstance(source, Probes):
         if preprocess is not None:
             raise ValueError("`Probes` have a `preprocess` of their own; leave this one out.")
@@ -195,7 +186,7 @@ def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | N
 def _read_arrays(
     arrays: tuple[Any, ...], preprocess: Callable[[Any], Any] | None, among: Array | None
 ) -> _Read:
-    """Probes of a part of the arrays: a whole training set would fill the memory."""
+    """Read a part of the arrays: a whole training set would fill the memory."""
     if len(arrays) not in (2, 3):
         raise TypeError(
             "Arrays must be `(images, labels)` or `(images, labels, masks)`. "
@@ -214,9 +205,9 @@ def _read_arrays(
             f"Received: labels.shape={np.shape(arrays[1])}"
         )
     classes = _classes_of(resolve_labels(arrays[1], len(images), None))
-    chosen, found = _choose(classes, among, videos=images.ndim == 5)
+    chosen, kept = _choose(classes, among, videos=images.ndim == 5)
     chosen = chosen if classes.ndim == 1 else np.unique(chosen)
-    labels, among = classes[chosen], np.unique(found)
+    labels, among = classes[chosen], np.unique(kept)
     if not rest:
         return Probes(images[chosen], preprocess=preprocess), labels, None, among
     if len(rest[0]) != len(images):
@@ -236,7 +227,7 @@ def _uncopied(value: Any) -> Array:
 
 
 def _classes_of(labels: Array | None) -> Array:
-    """Labels that are classes, at least two; or rows of 0 and 1, several labels a picture."""
+    """Check labels: at least two classes, or rows of 0 and 1 where images have several labels."""
     several = labels is not None and labels.ndim == 2 and np.isin(labels, (0, 1)).all()
     if labels is None or not (several or (labels.ndim == 1 and labels.dtype.kind == "i")):
         kind = "none" if labels is None else f"labels.shape={labels.shape}, {labels.dtype}"
@@ -250,17 +241,17 @@ def _classes_of(labels: Array | None) -> Array:
             "The verdict compares pictures with a label and without, and here all have the same "
             f"labels. Received: labels.shape={labels.shape}, each row {labels[0].tolist()}"
         )
-    if not several and len(found := np.unique(labels)) < 2:
+    if not several and len(classes := np.unique(labels)) < 2:
         raise ValueError(
             "The verdict compares classes, and there is one only; if this is the beginning of a "
             "dataset that is sorted by class, shuffle it before it is batched, or pass arrays. "
-            f"Received: labels, all of them {found.tolist()}"
+            f"Received: labels, all of them {classes.tolist()}"
         )
     return labels
 
 
 def _groups(labels: Array) -> dict[int, Array]:
-    """Which examples are of each class; with and without each label that only some have."""
+    """The examples of each class; or with and without each label that only some of them have."""
     if labels.ndim == 1:
         return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
     count = labels.shape[1]
@@ -275,36 +266,36 @@ def _choose(
     names: tuple[str, ...] | None = None,
     videos: bool = False,
 ) -> tuple[Array, Array]:
-    """Indices of enough examples of each class, in random order, and what they stand for."""
+    """Draw examples of each class in random order; return their indices and labels."""
     rng = np.random.default_rng(_SEED)
     groups = _groups(labels)
     if among is not None and np.isin(list(groups), among).any():
         groups = {label: group for label, group in groups.items() if label in among}
-    elif len(groups) > _CLASSES_AT_MOST:
-        groups = _some(groups, 0 if labels.ndim == 1 else labels.shape[1], rng, names)
+    elif len(groups) > _MOST_CLASSES:
+        groups = _draw_classes(groups, 0 if labels.ndim == 1 else labels.shape[1], rng, names)
     tested = len(groups) // labels.ndim
     enough = round(_SPARE * (most_donors(len(groups), videos) + RECEIVERS // max(tested, 1)))
     chosen = {label: rng.permutation(group)[:enough] for label, group in groups.items()}
-    stood_for = np.repeat(list(chosen), [len(group) for group in chosen.values()])
-    return np.concatenate(list(chosen.values())), stood_for
+    drawn_as = np.repeat(list(chosen), [len(group) for group in chosen.values()])
+    return np.concatenate(list(chosen.values())), drawn_as
 
 
-def _some(
+def _draw_classes(
     groups: dict[int, Array],
     label_count: int,
     rng: np.random.Generator,
     names: tuple[str, ...] | None,
 ) -> dict[int, Array]:
-    """Draw as many classes (or labels) as are tested, those with enough pictures first."""
-    found = np.array([label for label in groups if not label_count or label < label_count])
-    sizes = np.array([min(len(groups[k]), len(groups[label_count + k])) for k in found])
-    order = rng.permutation(len(found))
-    first = found[order[np.argsort(sizes[order] < PICTURES_NEEDED, kind="stable")]]
-    drawn = np.sort(first[: _CLASSES_AT_MOST // (2 if label_count else 1)])
+    """Draw the classes (or labels) that are tested, those with enough images first."""
+    labels = np.array([label for label in groups if not label_count or label < label_count])
+    sizes = np.array([min(len(groups[k]), len(groups[label_count + k])) for k in labels])
+    order = rng.permutation(len(labels))
+    first = labels[order[np.argsort(sizes[order] < IMAGES_NEEDED, kind="stable")]]
+    drawn = np.sort(first[: _MOST_CLASSES // (2 if label_count else 1)])
     listed = ", ".join(names[label] if names else str(label) for label in drawn)
     kind = "labels" if label_count else "classes"
     warn_user(
-        f"The verdict tests {len(drawn)} of the {len(found)} {kind}, drawn at random: {listed}. "
+        f"The verdict tests {len(drawn)} of the {len(labels)} {kind}, drawn at random: {listed}. "
         "More would not fit in the memory and time of an evaluation, as each needs "
         f"{DONORS_NEEDED} donors. To test others, pass their pictures alone."
     )
@@ -329,28 +320,23 @@ def _with_useful_masks(pool: Pool) -> Pool:
     return pool.take(useful)
 
 
-def _with_masks_of_movers(pool: Pool) -> Pool:
-    """Take what moves for the object, and leave out the videos where nothing or most does."""
-    masks = np.stack([bridged(mask) for mask in masks_of(rgb(pool.pixels))])
-    area = masks.mean((1, 2, 3))
-    wrong = (area == 0) | (area > _MOST_MOVING)
-    if wrong.mean() > 0.5:
-        warn_user(
-            f"In {wrong.mean():.0%} of the videos nothing was found to move, or most of the "
-            "picture, so nothing that needs masks is tested. Pass masks: `(videos, labels, masks)`."
-        )
-        return pool
-    return replace(pool, masks=masks, masks_from="motion").take(~wrong)
-
-
-def _with_made_masks(pool: Pool) -> Pool:
+def _with_made_masks(pool: Pool, make: Made) -> Pool:
     """Make masks, and leave out the examples where they look wrong."""
-    display = rgb(pool.pixels)
-    masks, tight, wrong = find_objects(display)
-    if wrong.mean() > 0.5:
-        warn_user(
-            f"{wrong.mean():.0%} of the masks made by a program look wrong, so nothing that needs "
-            "masks is tested. Pass masks or boxes: `(images, labels, masks)`."
+    display, tight = rgb(pool.pixels), None
+    if make == "motion":
+        masks = np.stack([bridged(mask) for mask in masks_of(display)])
+        area = masks.mean((1, 2, 3))
+        wrong = (area == 0) | (area > _MOST_MOVING)
+        reason = (
+            f"In {wrong.mean():.0%} of the videos nothing was found to move, or most of the picture"
         )
+        expected = "masks: `(videos, labels, masks)`"
+    else:
+        masks, tight, wrong = find_objects(display)
+        reason = f"{wrong.mean():.0%} of the masks made by a program look wrong"
+        expected = "masks or boxes: `(images, labels, masks)`"
+    if wrong.mean() > 0.5:
+        warn_user(f"{reason}, so nothing that needs masks is tested. Pass {expected}.")
         return pool
-    return replace(pool, masks=masks, tight=tight, masks_from="border colours").take(~wrong)
+    source = "motion" if make == "motion" else "border colours"
+    return replace(pool, masks=masks, tight=tight, masks_from=source).take(~wrong)

@@ -1,4 +1,4 @@
-"""What the verdict needs: donors and receivers, where their objects are, and what is swapped."""
+"""The experiment behind the verdict: receivers, donors, and the nuisances that are swapped."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,
     FEWEST_RECEIVERS,
-    PICTURES_NEEDED,
+    IMAGES_NEEDED,
     Made,
     Pool,
     are_among,
     read_pool,
 )
-from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance, Pictures
-from keras_saliency.shortcuts.video_swaps import Clips, Shots, twins_of
+from keras_saliency.shortcuts.images import ImageSet
+from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance
+from keras_saliency.shortcuts.video_swaps import ExampleSet, VideoSet
 
 DEFAULT = ("background", "cast", "texture", "frame", "position", "scale", "mark")
-_CURATED = 0.5  # the share of donors among the probes from which they are taken for hand-picked
+_CURATED = 0.5  # share of donors among the probes, above which they count as hand-picked
 
 
 class Shortcuts:
-    """Donors and receivers for the verdict.
+    """Receivers and donors, from which the verdict on shortcuts is measured.
 
-    At every evaluation things are taken from donors (their background, colours, ...) and put into
-    receivers, and it is measured whether the model follows them.
+    At every evaluation one nuisance at a time (the background, the colour cast, ...) is taken from
+    donors and put into receivers. These counterfactual images tell whether the model follows the
+    nuisance: see `Verdict`.
 
     Attributes:
-        donors, receivers: The `Pictures`, of videos `Clips`, twins are made of; none is both.
-        classes: The labels that are tested.
-        label_count: How many labels there are where a picture may have several, or `None`. Its
-            receivers then stand for one label each that they have, and a donor for one that it has
-            or lacks: `label_count + label`.
+        donors: The donors, an `ImageSet` or `VideoSet`.
+        receivers: The receivers, likewise; no image is both.
+        classes: The labels that are tested, int `(k,)`.
+        label_count: The number of labels where an image may have several, or `None`. A receiver
+            then stands for one label that it has, and a donor for one that it has or lacks, which
+            is written `label_count + label`.
         class_names: The classes in the order of the model's outputs, or `None`.
-        nuisances: What is tested, `{name: Nuisance}`.
-        not_tested: Why each other nuisance that was asked for is not.
-        masks_from: Where the donors' masks are from: `"given"`, `"boxes"`, `"border colours"` or
-            `"motion"` (made by a program), or `None`.
-        obstacle: Why there can't be a verdict, or `None`; settled anew by `meet`.
-        threshold: The gap from which there is an alarm, as a difference of probabilities.
-        every: Evaluate after every so many epochs.
+        nuisances: The nuisances that are tested, `{name: Nuisance}`.
+        not_tested: The reason why each other nuisance is not, `{name: reason}`.
+        masks_from: The source of the donors' masks: `"given"`, `"boxes"`, `"border colours"` or
+            `"motion"` (both made by a program), or `None`.
+        obstacle: The reason why there can't be a verdict, or `None`; `meet` updates it.
+        threshold: The gap above which an alarm may be raised, a difference of probabilities
+            between 0 and 1.
+        every: Number of epochs from one evaluation to the next.
     """
 
     def __init__(
@@ -59,31 +63,33 @@ class Shortcuts:
         threshold: float = 0.20,
         preprocess: Callable[[Any], Any] | None = None,
     ) -> None:
-        """Choose donors and receivers, and check that they will do.
+        """Choose donors and receivers, and check them.
 
         Args:
-            donors: Images of the *training* data with their labels, classes or rows of 0 and 1
-                (several labels a picture), at least 64 of each class, or with and without a label,
-                besides the receivers: arrays `(images, labels)` or `(images, labels, masks)`,
-                where masks are `(n, height, width)` or boxes `(n, 4)` of left, top, right and
-                bottom edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is
-                drawn at random; of more than 10 classes 10 are tested, of more than 5 labels
-                5. Images curated by hand can hide a shortcut.
-            receivers: Likewise, the images whose scores are watched; by default 64 out of the
-                donors' source, never used as donors.
+            donors: Images of the *training* data with their labels: classes `(n,)`, or rows of 0
+                and 1 `(n, labels)` where an image may have several labels. It takes at least 64
+                images of each class, or with and without each label, besides the receivers.
+                Arrays `(images, labels)` or `(images, labels, masks)`, where masks are
+                `(n, height, width)` in [0, 1] or boxes `(n, 4)` of left, top, right and bottom
+                edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is drawn
+                at random; at most 10 classes or 5 labels are tested. Images curated by hand can
+                hide a shortcut.
+            receivers: Images whose scores are measured, given like `donors`; by default 64 images
+                from the donors' source, which are then no donors.
             masks: `"auto"` makes masks by a program where none are given; `"motion"` takes what
-                moves in videos, `(batch, frames, height, width, channels)`; `None` makes none.
+                moves in videos, `(n, frames, height, width, channels)`; `None` makes none.
             nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
-                `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm. A
-                `Nuisance` is one of your own.
-            every: Evaluate after every so many epochs.
-            threshold: The gap from which there is an alarm, between 0 and 1.
-            preprocess: Makes the model's input of the images, as in `Probes`; if these are
-                `Probes`, they have their own.
+                `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm. Your
+                own is a `Nuisance`.
+            every: Number of epochs from one evaluation to the next, from 1.
+            threshold: The gap above which an alarm may be raised, a difference of probabilities
+                between 0 and 1.
+            preprocess: Function from the images to the model's input, as in `Probes`, which bring
+                their own.
 
         Raises:
             TypeError: If donors or receivers are of no known kind, or the threshold is no number.
-            ValueError: If something doesn't fit together or there is nothing to compare.
+            ValueError: If the parts don't fit together, or there is nothing to compare.
 
         Warns:
             UserWarning: If there can be no verdict, masks made by a program look wrong, or not all
@@ -96,7 +102,7 @@ class Shortcuts:
             >>> len(shortcuts.receivers), shortcuts.masks_from
             (64, 'border colours')
         """
-        wanted = _settled(nuisances)
+        chosen = _resolve(nuisances)
         _check_options(masks, every, threshold)
         pool = read_pool(donors, preprocess, masks)
         if receivers is None:
@@ -111,20 +117,20 @@ class Shortcuts:
         self.label_count = pool.label_count
         self.classes, self._missing = _enough(pool, given, watched)
         self.obstacle = self._missing
-        self.nuisances, self.not_tested = _testable(wanted, watched, given)
-        self.receivers = _pictures(watched, self.classes)
-        self.donors = _pictures(given, self.classes)
+        self.nuisances, self.not_tested = _testable(chosen, watched, given)
+        self.receivers = _example_set(watched, self.classes)
+        self.donors = _example_set(given, self.classes)
         _try_out(self.nuisances, self.receivers, self.donors)
         self._scaling, self._donor_images = pool.scaling, given.images
         if self.obstacle is not None:
             warn_user(
-                f"There will be no verdict on shortcuts: {self.obstacle}. About {PICTURES_NEEDED} "
+                f"There will be no verdict on shortcuts: {self.obstacle}. About {IMAGES_NEEDED} "
                 "pictures of each class give donors and receivers enough."
             )
 
     @classmethod
     def of(cls, value: Any) -> Shortcuts:
-        """Take `Shortcuts` as they are, and make them of anything else that `donors` may be.
+        """Return `Shortcuts` as they are, and make them from anything that `donors` may be.
 
         Args:
             value: `Shortcuts`, or their donors.
@@ -134,7 +140,7 @@ class Shortcuts:
 
         Raises:
             TypeError: If the value is of no known kind.
-            ValueError: If what it holds will not do.
+            ValueError: If its parts don't fit together, or there is nothing to compare.
 
         Example:
             >>> from keras_saliency.data.synthetic import scenes
@@ -145,14 +151,14 @@ class Shortcuts:
         return value if isinstance(value, cls) else cls(value)
 
     def to_input(self, pixels: Array) -> Array:
-        """Make the model's input of pixels.
+        """Convert pixels to the model's input.
 
         Args:
-            pixels: `(batch, height, width, channels)`, from 0 to 255.
+            pixels: Images or videos as displayed, from 0 to 255,
+                `(batch, [frames,] height, width, channels)`.
 
         Returns:
-            float32 `(batch, height, width, channels)`, in the range of the donors as given, and
-            after `preprocess`.
+            float32 of the same shape, in the range of the donors as given, after `preprocess`.
 
         Example:
             >>> from keras_saliency.data.synthetic import scenes
@@ -165,19 +171,20 @@ class Shortcuts:
 
     @property
     def chance(self) -> float:
-        """The probability of the right class that a model has which knows nothing."""
+        """The probability of the correct class of a model that has learnt nothing, in [0, 1]."""
         return 1 / len(self.classes) if self.label_count is None else 0.5
 
     def compared(self, receivers: Array, donors: Array) -> tuple[Array, Array]:
-        """Say which donors are of a receiver's class, and which are of others.
+        """Compare the labels of receivers and donors.
 
         Args:
             receivers: Labels of receivers, `(n,)`.
             donors: Labels of donors, `(m,)`.
 
         Returns:
-            Two bool `(n, m)`. Of several labels a picture, a donor of the same class has the label
-            that the receiver stands for, and one of the others is known to lack it.
+            Two bool `(n, m)`: which donors are of a receiver's class, and which are of another.
+            Where images have several labels, the former have the label that the receiver stands
+            for, and the latter lack it.
 
         Example:
             >>> rows = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 80)
@@ -193,7 +200,7 @@ class Shortcuts:
         return same, receivers[:, None] + self.label_count == donors
 
     def share_among(self, images: Array) -> float:
-        """Say how many of the donors are among some images, such as the pictured probes.
+        """Compute the share of donors that are among some images, such as the probes.
 
         Args:
             images: Model inputs, float32 `(batch, height, width, channels)`.
@@ -211,10 +218,10 @@ class Shortcuts:
         return float(are_among(self._donor_images, images).mean())
 
     def meet(self, probes: Array) -> None:
-        """Find out whether the donors are the pictured probes, which say nothing of the training.
+        """Check that the donors are not the probes, which are no sample of the training data.
 
-        Images picked by hand are balanced as the training data are not: such donors show less of
-        what a model relies on, or nothing (`docs/shortcuts.md`).
+        Images picked by hand are balanced, unlike the training data: such donors show less of
+        what a model relies on, or nothing (`docs/shortcuts.md`). The result is in `obstacle`.
 
         Args:
             probes: Model inputs, float32 `(batch, height, width, channels)`.
@@ -241,28 +248,27 @@ class Shortcuts:
             )
 
 
-def _settled(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
-    """Look up what goes by name."""
+def _resolve(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
+    """Look up the nuisances that are given by name."""
     listed = isinstance(nuisances, Iterable) and not isinstance(nuisances, str)
     given: list[Any] = list(nuisances) if listed else []
-    found = [NUISANCES.get(one) if isinstance(one, str) else one for one in given]
-    known = [one for one in found if isinstance(one, Nuisance)]
-    if not found or len(known) < len(found):
+    items = [NUISANCES.get(item) if isinstance(item, str) else item for item in given]
+    if not items or not all(isinstance(item, Nuisance) for item in items):
         raise ValueError(
             f"`nuisances` must be a list of some of {tuple(NUISANCES)}, or of `Nuisance`. "
             f"Received: nuisances={nuisances!r}"
         )
-    settled = {one.name: one for one in known}
-    if taken := [name for name, one in settled.items() if NUISANCES.get(name, one) is not one]:
+    resolved = {item.name: item for item in items if item is not None}
+    if taken := [name for name, item in resolved.items() if NUISANCES.get(name, item) is not item]:
         raise ValueError(
             "A `Nuisance` must have a name of its own, none of "
             f"{tuple(NUISANCES)}. Received: name={taken[0]!r}"
         )
-    return settled
+    return resolved
 
 
 def _check_options(masks: Any, every: int, threshold: float) -> None:
-    """Refuse options that mean nothing."""
+    """Refuse options that are out of range."""
     if masks is not None and not (isinstance(masks, str) and masks in get_args(Made)):
         given = repr(masks) if isinstance(masks, str) else type(masks).__name__
         raise ValueError(
@@ -285,24 +291,20 @@ def _check_options(masks: Any, every: int, threshold: float) -> None:
 
 
 def _check_fit(receivers: Pool, donors: Pool) -> None:
-    """Refuse receivers that nothing of the donors fits into."""
-    shapes = receivers.pixels.shape[1:], donors.pixels.shape[1:]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            "Receivers and donors must be of one size. "
-            f"Received: receivers of {shapes[0]}, donors of {shapes[1]}"
-        )
-    if receivers.label_count != donors.label_count:
-        raise ValueError(
-            "Receivers and donors must have labels of one kind: classes, or rows of 0 and 1 of one "
-            f"length. Received: rows of {receivers.label_count} for receivers, "
-            f"of {donors.label_count} for donors"
-        )
-    if receivers.scaling != donors.scaling:
-        raise ValueError(
-            "Receivers and donors must have one range of values and one `preprocess`. "
-            f"Received: receivers with {receivers.scaling}, donors with {donors.scaling}"
-        )
+    """Refuse receivers that do not fit the donors."""
+    rules: dict[str, Callable[[Pool], Any]] = {
+        "be of one size": lambda pool: pool.pixels.shape[1:],
+        "have labels of one kind: classes, or rows of 0 and 1 of one length": lambda pool: (
+            "classes" if pool.label_count is None else f"rows of {pool.label_count}"
+        ),
+        "have one range of values and one `preprocess`": lambda pool: pool.scaling,
+    }
+    for rule, value in rules.items():
+        if value(receivers) != value(donors):
+            raise ValueError(
+                f"Receivers and donors must {rule}. Received: {value(receivers)} for receivers, "
+                f"{value(donors)} for donors"
+            )
     if len(receivers.labels) < FEWEST_RECEIVERS:
         warn_user(
             f"{len(receivers.labels)} receivers are few: the verdict is reliable from "
@@ -311,10 +313,7 @@ def _check_fit(receivers: Pool, donors: Pool) -> None:
 
 
 def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | None]:
-    """The classes that there are enough donors of, and what is missing if these are too few.
-
-    Donors are what is left of the pool without the receivers.
-    """
+    """The classes with enough donors, and what is missing where these are too few."""
     least, kind = (2, "class") if pool.label_count is None else (1, "label")
     shared = np.intersect1d(pool.labels, receivers.labels)
     if len(shared) < least:
@@ -329,7 +328,7 @@ def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | Non
     if most := np.sort(counts)[-least]:
         return shared, f"{most} donors a {kind}, {DONORS_NEEDED} needed"
     pictures = np.sort([pool.count(label) for label in shared])[-least]
-    return shared, f"{pictures} pictures a {kind}, about {PICTURES_NEEDED} needed"
+    return shared, f"{pictures} pictures a {kind}, about {IMAGES_NEEDED} needed"
 
 
 def _testable(
@@ -348,32 +347,32 @@ def _testable(
         for name, nuisance in nuisances.items()
         for need in set(nuisance.needs) & set(missing)
     }
-    tested = {name: one for name, one in nuisances.items() if name not in reasons}
+    tested = {name: item for name, item in nuisances.items() if name not in reasons}
     if not tested:
         raise ValueError(f"Nothing can be tested: {reasons}. Pass `(images, labels, masks)`.")
     return tested, reasons
 
 
-def _try_out(nuisances: dict[str, Nuisance], receivers: Shots, donors: Shots) -> None:
-    """Make one twin with each nuisance of the user's own, so that its faults show now."""
-    own = [one for name, one in nuisances.items() if name not in NUISANCES]
+def _try_out(nuisances: dict[str, Nuisance], receivers: ExampleSet, donors: ExampleSet) -> None:
+    """Compose one image with each nuisance of the user, so that its errors show early."""
+    own = [item for name, item in nuisances.items() if name not in NUISANCES]
     for nuisance in own if len(receivers) and len(donors) else ():
-        if "spots" in nuisance.needs:  # They are found when there is a model.
+        if "spots" in nuisance.needs:  # They are located when there is a model.
             continue
         first = np.array([0])
-        twins = np.asarray(twins_of(nuisance.twins, receivers, donors, first, first))
+        images = np.asarray(receivers.counterfactuals(nuisance.twins, donors, first, first))
         expected = (1, *receivers.pixels.shape[1:])
-        if twins.shape != expected or not np.isfinite(twins).all():
+        if images.shape != expected or not np.isfinite(images).all():
             raise ValueError(
-                f"The function of nuisance {nuisance.name!r} must return finite twins of shape "
+                f"The function of nuisance {nuisance.name!r} must return finite images of shape "
                 f"(pairs, height, width, channels), for one pair {expected}. Received: shape "
-                f"{twins.shape}{'' if twins.shape != expected else ', not all finite'}"
+                f"{images.shape}{'' if images.shape != expected else ', not all finite'}"
             )
 
 
-def _pictures(pool: Pool, classes: Array) -> Shots:
+def _example_set(pool: Pool, classes: Array) -> ExampleSet:
     labels = pool.labels if pool.label_count is None else pool.labels % pool.label_count
     kept = pool.take(np.isin(labels, classes))
     if kept.pixels.ndim == 5:
-        return Clips(kept.pixels, kept.labels, kept.masks)
-    return Pictures(kept.pixels, kept.labels, kept.masks, kept.tight)
+        return VideoSet(kept.pixels, kept.labels, kept.masks)
+    return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight)

@@ -1,4 +1,4 @@
-"""The gap of a nuisance, its standard error, and the alarm over evaluations."""
+"""The gap of a nuisance with its standard error, and the alarm over evaluations."""
 
 from __future__ import annotations
 
@@ -9,29 +9,39 @@ import numpy as np
 
 from keras_saliency.common.types import Array
 
-_CLEARED = 0.5  # of the threshold: below it an alarm ends
-_CHANCE = 1 - NormalDist().cdf(2)  # of passing 2 standard errors by luck
+CLEARED = 0.5  # of the threshold, below which an alarm ends
+_CHANCE = 1 - NormalDist().cdf(2)  # of exceeding 2 standard errors by chance
+
+Gap = tuple[float, float]  # and its standard error
 
 
 class Alarm:
-    """An alarm that goes on after two evaluations running, and off well below its threshold."""
+    """An alarm, raised after two evaluations in succession above its threshold.
+
+    Attributes:
+        threshold: The gap above which it is raised.
+        end: The gap below which it ends.
+        is_on: Whether it is raised.
+        since: The evaluation at which a gap was first above the threshold, also before the alarm
+            is raised; or `None`.
+    """
 
     def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
+        self.threshold, self.end = threshold, CLEARED * threshold
         self.is_on = False
-        self.since: str | None = None  # When the gap was first above, also before it is certain.
+        self.since: str | None = None
 
-    def update(self, gaps: Sequence[tuple[float, float]], when: str) -> None:
+    def update(self, gaps: Sequence[Gap], when: str) -> None:
         """Take the gaps of one evaluation into account.
 
         Args:
             gaps: `(gap, standard error)` of each nuisance.
             when: The evaluation in words.
         """
-        # The largest of several gaps passes 2 standard errors by luck more often than one does.
+        # The largest of several gaps exceeds 2 standard errors by chance more often than one does.
         errors = NormalDist().inv_cdf(1 - _CHANCE / len(gaps))
         above = any(gap > self.threshold and gap > errors * error for gap, error in gaps)
-        below = max(gap for gap, _ in gaps) < _CLEARED * self.threshold
+        below = max(gap for gap, _ in gaps) < self.end
         if self.is_on and not below:
             return
         self.is_on = above and self.since is not None and not self.is_on
@@ -41,16 +51,17 @@ class Alarm:
             self.since = when
 
 
-def donor_gap(same: Array, other: Array, donors: Array) -> tuple[float, float]:
-    """Measure how much better receivers do with donors of their own class than of another.
+def donor_gap(same: Array, other: Array, donors: Array) -> Gap:
+    """Compute the probability that receivers lose with donors of another class.
 
-    The error counts that receivers share donors: clustered both ways (Cameron, Gelbach and Miller
-    2011), which is what a bootstrap over receivers and donors tends to, without its noise.
+    The error accounts for donors that receivers share: it is clustered both ways (Cameron, Gelbach
+    and Miller 2011), the limit of a bootstrap over receivers and donors, without its noise.
 
     Args:
-        same: Probabilities `(receivers, draws)` of the receivers' class with donors of that class.
-        other: Likewise, with donors of other classes.
-        donors: int `(receivers, 2, draws)`: which donor each of the two was drawn with.
+        same: Probabilities of the receivers' class with donors of that class,
+            `(receivers, draws)`.
+        other: The same with donors of other classes.
+        donors: The donor of each of these, int `(receivers, 2, draws)`.
 
     Returns:
         The gap, from -1 to 1, and its standard error.
@@ -60,11 +71,11 @@ def donor_gap(same: Array, other: Array, donors: Array) -> tuple[float, float]:
         >>> gap, error
         (1.0, 0.0)
     """
-    found = np.stack([same, other], axis=1)
+    pairs = np.stack([same, other], axis=1)
     gap = float(same.mean() - other.mean())
     sign = np.array([[1.0], [-1.0]])
     # What each pair adds to the gap beyond its expectation.
-    excess = sign * (found - found.mean((1, 2), keepdims=True)) - gap / 2
+    excess = sign * (pairs - pairs.mean((1, 2), keepdims=True)) - gap / 2
     excess /= same.size
     of_receivers = float((excess.sum((1, 2)) ** 2).sum())
     of_donors = float((np.bincount(donors.reshape(-1), excess.reshape(-1)) ** 2).sum())

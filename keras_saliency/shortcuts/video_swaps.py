@@ -1,13 +1,13 @@
-"""Twins of videos: made frame by frame, of one donor a clip.
+"""Counterfactual videos, composed frame by frame of a receiver and one donor.
 
-What a nuisance does to pictures it does to the frames of clips, all with the frames of the one
-donor: the object is what moves, and the background the scene behind it.
+A nuisance is swapped between the frames of the two: the object is what moves, and the background
+is the scene behind it.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,37 +17,56 @@ from keras_saliency.common.types import Array
 from keras_saliency.data.normalization import rgb
 from keras_saliency.data.video.camera_motion import camera
 from keras_saliency.data.video.optical_flow import flow, grey
-from keras_saliency.shortcuts.nuisances import Pictures, Twins, by_channels, inpainted
+from keras_saliency.shortcuts.images import ImageSet, Swap, by_channels, inpainted
 
-_CLEAR = 0.99  # the share of a pixel that must show scene to be taken from another frame
+_CLEAR = 0.99  # share of a pixel that must show the scene to be taken from another frame
 
 
-class Clips:
-    """Videos of one kind, receivers or donors.
+class VideoSet:
+    """Videos, either receivers or donors.
 
     Attributes:
         pixels: uint8 `(n, frames, height, width, channels)`, as displayed.
         labels: int64 `(n,)`, classes.
         masks: float32 `(n, frames, height, width)` in [0, 1], 1 on what moves; or `None`.
-        each: The `Pictures` of all frames, those of a clip one after the other.
+        frames: An `ImageSet` of all frames, those of a video one after the other.
+        spots: `None`: salient patches are not located in videos.
     """
 
     def __init__(self, pixels: Array, labels: Array, masks: Array | None) -> None:
         self.pixels, self.labels, self.masks = pixels, labels, masks
-        self.each = Frames(pixels, labels, masks)
+        self.frames = _Frames(pixels, labels, masks)
         self.spots: Array | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def rows(self, index: Array) -> Array:
-        """Which frames are those of some clips, int64 `(clips * frames,)`."""
+    def counterfactuals(self, swap: Swap, donors: Any, i: Array, j: Array) -> Array:
+        """Swap something between receivers, which these are, and donors.
+
+        Args:
+            swap: The function of a `Nuisance`.
+            donors: A `VideoSet`.
+            i: Indices of receivers, int `(pairs,)`.
+            j: Indices of their donors, int `(pairs,)`.
+
+        Returns:
+            Counterfactual videos `(pairs, frames, height, width, channels)` from 0 to 255.
+        """
+        images = swap(self.frames, donors.frames, self._frames_of(i), self._frames_of(j))
+        return images.reshape(len(i), -1, *images.shape[1:])
+
+    def _frames_of(self, index: Array) -> Array:
+        """The indices of the frames of some videos, int64 `(videos * frames,)`."""
         count = self.pixels.shape[1]
         return (index[:, None] * count + np.arange(count)).reshape(-1)
 
 
-class Frames(Pictures):
-    """The frames of clips, of which those of a clip have one cast, one texture and one place."""
+ExampleSet = ImageSet | VideoSet
+
+
+class _Frames(ImageSet):
+    """The frames of videos; those of one video share one cast, one texture and one position."""
 
     def __init__(self, pixels: Array, labels: Array, masks: Array | None, first: int = 0) -> None:
         self._count, self._first = pixels.shape[1], first
@@ -56,91 +75,65 @@ class Frames(Pictures):
 
     @cached_property
     def backgrounds(self) -> Array:
-        """The scene without what moves: as other frames show it, in-painted where none does."""
-        clips = zip(self._by_clip(self.pixels), self._by_clip(self.hidden), strict=True)
-        return np.concatenate([scene_of(*clip) for clip in clips])
+        """The scene without what moves: from other frames, or in-painted where none shows it."""
+        videos = zip(self._by_video(self.pixels), self._by_video(self.hidden), strict=True)
+        return np.concatenate([scene_of(*video) for video in videos])
 
     @cached_property
     def casts(self) -> Array:
-        """The mean of each clip's frames."""
-        return self._alike(self._clip_by_clip("casts"))
+        """The mean over each video's frames."""
+        return self._mean_by_video(self._one_by_one("casts"))
 
     @cached_property
     def residuals(self) -> Array:
-        """As of pictures; the phases are those of the clip."""
-        return self._clip_by_clip("residuals")
+        """As of images; the phases are those of the video."""
+        return self._one_by_one("residuals")
 
     @cached_property
     def areas(self) -> Array:
-        """The mean of each clip's frames."""
-        return self._alike(super().areas)
+        """The mean over each video's frames."""
+        return self._mean_by_video(super().areas)
 
     @cached_property
     def reaches(self) -> Array:
-        """All that the object of a clip passes, so that it is moved with its whole way."""
-        found = np.empty((len(self) // self._count, 4), int)
-        moves = self._by_clip(np.any(np.asarray(self.tight), axis=(1, 2)))
-        for k, (boxes, moving) in enumerate(zip(self._by_clip(self.boxes), moves, strict=True)):
-            met = boxes[moving] if moving.any() else boxes
-            top, _, left, _ = met.min(axis=0)
-            _, bottom, _, right = met.max(axis=0)
-            found[k] = top, bottom, left, right
-        return found.repeat(self._count, axis=0)
+        """The box around the object's whole path, so that it is moved with the path."""
+        reaches = np.empty((len(self) // self._count, 4), int)
+        moves = self._by_video(np.any(np.asarray(self.tight), axis=(1, 2)))
+        for k, (boxes, moving) in enumerate(zip(self._by_video(self.boxes), moves, strict=True)):
+            visible = boxes[moving] if moving.any() else boxes
+            low, high = visible.min(axis=0), visible.max(axis=0)
+            reaches[k] = low[0], high[1], low[2], high[3]
+        return reaches.repeat(self._count, axis=0)
 
     def _seed(self, index: int) -> int:
         return self._first
 
-    def _clip_by_clip(self, name: str) -> Array:
-        """Compute what pictures have: of all frames at once it would take too much memory."""
-        masks = repeat(None) if self.masks is None else self._by_clip(self.masks)
-        parts = zip(
-            self._by_clip(self.pixels), masks, self._by_clip(self.backgrounds), strict=False
-        )
-        found = []
-        for k, (pixels, mask, scenes) in enumerate(parts):
-            given = None if mask is None else mask[None]
-            clip = Frames(pixels[None], self.labels[:1], given, k)
-            clip.backgrounds = scenes
-            found.append(getattr(super(Frames, clip), name))
-        return np.concatenate(found)
+    def _one_by_one(self, name: str) -> Array:
+        """Compute a property of `ImageSet` by video: all frames at once take too much memory."""
+        parts = []
+        for k in range(len(self) // self._count):
+            rows = slice(k * self._count, (k + 1) * self._count)
+            mask = None if self.masks is None else self.masks[None, rows]
+            video = _Frames(self.pixels[None, rows], self.labels[:1], mask, k)
+            video.backgrounds = self.backgrounds[rows]
+            parts.append(getattr(super(_Frames, video), name))
+        return np.concatenate(parts)
 
-    def _by_clip(self, values: Array) -> Array:
+    def _by_video(self, values: Array) -> Array:
         return values.reshape(-1, self._count, *values.shape[1:])
 
-    def _alike(self, values: Array) -> Array:
-        return self._by_clip(values).mean(axis=1).repeat(self._count, axis=0)
-
-
-Shots = Pictures | Clips
-
-
-def twins_of(twins: Twins, receivers: Shots, donors: Shots, i: Array, j: Array) -> Array:
-    """Make twins of pictures, or of clips.
-
-    Args:
-        twins: What makes twins of pictures.
-        receivers: What something is put into.
-        donors: What it is taken from.
-        i: Which receivers, int `(pairs,)`.
-        j: Their donors, int `(pairs,)`.
-
-    Returns:
-        float32 `(pairs, [frames,] height, width, channels)`, 0 to 255.
-    """
-    if isinstance(receivers, Pictures) or isinstance(donors, Pictures):
-        return twins(receivers, donors, i, j)  # type: ignore[arg-type]
-    made = twins(receivers.each, donors.each, receivers.rows(i), donors.rows(j))
-    return made.reshape(len(i), -1, *made.shape[1:])
+    def _mean_by_video(self, values: Array) -> Array:
+        return self._by_video(values).mean(axis=1).repeat(self._count, axis=0)
 
 
 def stills(pixels: Array) -> Array:
-    """Show videos in print: two of their frames, the earlier one above.
+    """Show each video as a still: two of its frames, the earlier one above.
 
     Args:
-        pixels: `(n, frames, height, width, channels)`; pictures are returned as they are.
+        pixels: `(n, frames, height, width, channels)`; images are returned as they are.
 
     Returns:
-        `(n, 2 * height + 1, width, channels)`, a line between the frames.
+        `(n, 2 * height + 1, width, channels)`, with a line between the frames.
     """
     if pixels.ndim != 5:
         return pixels
@@ -150,49 +143,49 @@ def stills(pixels: Array) -> Array:
     return np.concatenate([first, line, last], axis=1)
 
 
-def scene_of(clip: Array, hidden: Array) -> Array:
-    """Take what moves out of a clip.
+def scene_of(video: Array, hidden: Array) -> Array:
+    """Remove what moves from a video.
 
-    What it hides in a frame is taken from the nearest frame that shows it, by the way in which the
-    camera moved (RANSAC on the flow of what is not hidden); what is hidden in all is in-painted.
+    What it hides in a frame is taken from the nearest frame that shows it, through the movement of
+    the camera (RANSAC on the flow of what is not hidden). What is hidden in all is in-painted.
 
     Args:
-        clip: uint8 `(frames, height, width, channels)`.
-        hidden: bool `(frames, height, width)`, what moves and what is close to it.
+        video: uint8 `(frames, height, width, channels)`.
+        hidden: bool `(frames, height, width)`, what moves, with a margin.
 
     Returns:
         uint8 `(frames, height, width, channels)`.
 
     Example:
-        >>> clip = np.full((3, 16, 24, 1), 90, np.uint8)
-        >>> clip[1, 4:9, 5:9] = 200
-        >>> bool((scene_of(clip, clip[..., 0] > 100) == 90).all())
+        >>> video = np.full((3, 16, 24, 1), 90, np.uint8)
+        >>> video[1, 4:9, 5:9] = 200
+        >>> bool((scene_of(video, video[..., 0] > 100) == 90).all())
         True
     """
     if not hidden.any():
-        return clip
-    ways = _ways(clip, hidden)
-    scene, clear = clip.copy(), (~hidden).astype(np.float32)
-    size = clip.shape[2:0:-1]
+        return video
+    to_first = _homographies(video, hidden)
+    scene, clear = video.copy(), (~hidden).astype(np.float32)
+    size = video.shape[2:0:-1]
     options: dict[str, Any] = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
-    for t in range(len(clip)):
-        left = hidden[t].copy()
-        for s in sorted(range(len(clip)), key=lambda s: abs(s - t))[1:]:
-            if not left.any():
+    for t in range(len(video)):
+        missing = hidden[t].copy()
+        for s in sorted(range(len(video)), key=lambda s: abs(s - t))[1:]:
+            if not missing.any():
                 break
-            way = np.linalg.inv(ways[s]) @ ways[t]
-            shown = left & (cv2.warpPerspective(clear[s], way, size, **options) > _CLEAR)
-            other = by_channels(cv2.warpPerspective, clip[s], way, size, **options)
-            scene[t][shown] = other[shown]
-            left &= ~shown
-        if left.any():
-            scene[t] = inpainted(scene[t], left)
+            warp = np.linalg.inv(to_first[s]) @ to_first[t]
+            seen = missing & (cv2.warpPerspective(clear[s], warp, size, **options) > _CLEAR)
+            other = by_channels(cv2.warpPerspective, video[s], warp, size, **options)
+            scene[t][seen] = other[seen]
+            missing &= ~seen
+        if missing.any():
+            scene[t] = inpainted(scene[t], missing)
     return scene
 
 
-def _ways(clip: Array, hidden: Array) -> list[Array]:
-    """Homographies from places in each frame to those in the first one."""
-    shades, ways = grey(rgb(clip)), [np.eye(3)]
+def _homographies(video: Array, hidden: Array) -> list[Array]:
+    """Homographies from positions in each frame to those in the first one."""
+    shades, to_first = grey(rgb(video)), [np.eye(3)]
     for t, (first, second) in enumerate(pairwise(shades)):
-        ways.append(ways[t] @ camera(flow(second, first), second, hidden[t + 1]))
-    return ways
+        to_first.append(to_first[t] @ camera(flow(second, first), second, hidden[t + 1]))
+    return to_first

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from keras_saliency.data.synthetic import scenes
+from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
-from keras_saliency.shortcuts.verdict import Assessor
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "verdict_accuracy"
 sys.path.insert(0, str(FOLDER))
@@ -570,7 +570,7 @@ def test_todays_rule_says_what_the_verdict_says(tmp_path, scenes_asked, place, c
         maps[:, *place] = 1
         return maps
 
-    assessor = Assessor(scenes_asked, probabilities, peaks)
+    assessor = Evaluator(scenes_asked, probabilities, peaks)
     verdicts = []
     for epoch, strength[0] in enumerate(strengths):
         verdicts.append(assessor.evaluate(epoch))

@@ -41,8 +41,8 @@ from keras import layers  # noqa: E402
 
 import keras_saliency as ks  # noqa: E402
 from keras_saliency.engine import backend  # noqa: E402
+from keras_saliency.shortcuts.evaluator import Evaluator  # noqa: E402
 from keras_saliency.shortcuts.experiment import Shortcuts  # noqa: E402
-from keras_saliency.shortcuts.verdict import Assessor  # noqa: E402
 
 if KIND == "processes":
     keras.distribution.initialize(PLACES[0], 2, INDEX)
@@ -237,7 +237,7 @@ def main():
         for name in METHODS:
             alone = ks.explain(single, probes.images, name, target=labels[:5])
             found[f"{way}/single/{name}"] = alone.maps
-        asked = Assessor(shortcuts, lambda x, single=single: single.predict(x, verbose=0))
+        asked = Evaluator(shortcuts, lambda x, single=single: single.predict(x, verbose=0))
         for side, verdict in (("seen", watch.verdict), ("single", asked.evaluate(EPOCHS - 1))):
             found[f"{way}/{side}/gaps"] = [gap for gap, _ in verdict.gaps.values()]
         for side, values in zip(("without", "with"), weights, strict=True):

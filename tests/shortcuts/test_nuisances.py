@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_saliency.shortcuts.nuisances import MARK_AREA, NUISANCES, Pictures, find_spots
+from keras_saliency.shortcuts.images import ImageSet
+from keras_saliency.shortcuts.nuisances import NUISANCES, PATCH_AREA, find_salient_patches
 
 SIZE = (40, 56)
 TELEA = 3  # What in-painting gets wrong by rounding even on flat ground.
@@ -17,7 +18,7 @@ def boxed(boxes, objects, grounds, size=SIZE):
         pixels[k] = grounds[k]
         pixels[k, top:bottom, left:right] = objects[k]
         masks[k, top:bottom, left:right] = 1
-    return Pictures(pixels, np.arange(len(boxes)), masks)
+    return ImageSet(pixels, np.arange(len(boxes)), masks)
 
 
 def noisy(count=3, size=SIZE, channels=3, seed=0, with_masks=True):
@@ -25,7 +26,7 @@ def noisy(count=3, size=SIZE, channels=3, seed=0, with_masks=True):
     masks = np.zeros((count, *size), np.float32)
     masks[:, 12:25, 20:31] = 1
     pixels = rng.integers(20, 150, (count, *size, channels), np.uint8)
-    pictures = Pictures(pixels, np.arange(count), masks if with_masks else None)
+    pictures = ImageSet(pixels, np.arange(count), masks if with_masks else None)
     pictures.spots = np.array([[10, 20], [30, 12], [20, 45]])[:count]
     return pictures
 
@@ -103,7 +104,7 @@ def test_scale_gives_the_donors_area_in_the_receivers_place(pair):
 def test_place_and_size_are_those_of_the_tight_masks(name, pair):
     exact = twin(name, *pair)
     loose = [
-        Pictures(
+        ImageSet(
             side.pixels,
             side.labels,
             np.stack([cv2.dilate(m, np.ones((7, 7))) for m in side.masks]),
@@ -112,7 +113,7 @@ def test_place_and_size_are_those_of_the_tight_masks(name, pair):
         for side in pair
     ]
     np.testing.assert_allclose(twin(name, *loose), exact, atol=TELEA)
-    loose[1] = Pictures(loose[1].pixels, loose[1].labels, loose[1].masks)
+    loose[1] = ImageSet(loose[1].pixels, loose[1].labels, loose[1].masks)
     assert np.abs(twin("scale", *loose) - twin("scale", *pair)).max() > 50
 
 
@@ -135,7 +136,7 @@ def test_cast_of_itself_is_itself_and_never_leaves_the_range():
 
 def test_cast_without_masks_takes_the_whole_picture():
     flat = boxed([(0, 20, 0, 56)], [(100, 50, 50)], [(50, 50, 100)])
-    whole = Pictures(flat.pixels, flat.labels, None)
+    whole = ImageSet(flat.pixels, flat.labels, None)
     logs = np.log(flat.pixels[0].astype(float)).mean((0, 1))
     np.testing.assert_allclose(whole.casts[0], logs - logs.mean(), rtol=1e-4)
     assert abs(flat.casts[0] - whole.casts[0]).max() > 0.1
@@ -162,9 +163,9 @@ def test_texture_is_as_strong_as_off_the_donors_object():
     plain = boxed([(12, 25, 20, 31)], [(0, 0, 0)], [(120, 120, 120)])
     checked = plain.pixels.copy()
     checked[:, 14:23:2, 22:29:2] = 255  # Fur, which is the object's own.
-    furry = Pictures(checked, plain.labels, plain.masks)
+    furry = ImageSet(checked, plain.labels, plain.masks)
     assert furry.residuals.astype(float).std() < 1
-    assert Pictures(checked, plain.labels, None).residuals.astype(float).std() > 10
+    assert ImageSet(checked, plain.labels, None).residuals.astype(float).std() > 10
 
 
 def test_frame_is_a_sixteenth_deep(pair):
@@ -183,11 +184,11 @@ def test_mark_is_a_round_spot_from_the_donors_to_the_receivers():
     changed = (made != receivers.pixels[0]).any(-1)
     rows, columns = np.nonzero(changed)
     assert np.hypot(rows - 10, columns - 20).max() < 4
-    black = Pictures(np.zeros((1, *SIZE, 3), np.uint8), receivers.labels[:1], None)
-    white = Pictures(np.full((1, *SIZE, 3), 255, np.uint8), receivers.labels[:1], None)
+    black = ImageSet(np.zeros((1, *SIZE, 3), np.uint8), receivers.labels[:1], None)
+    white = ImageSet(np.full((1, *SIZE, 3), 255, np.uint8), receivers.labels[:1], None)
     black.spots, white.spots = receivers.spots[:1], receivers.spots[1:2]
     share = twin("mark", black, white).mean() / 255
-    assert share == pytest.approx(MARK_AREA, rel=0.1)
+    assert share == pytest.approx(PATCH_AREA, rel=0.1)
 
 
 @pytest.mark.parametrize(("size", "reach"), [((64, 64), 3), ((33, 70), 2), ((9, 8), 0)])
@@ -196,7 +197,7 @@ def test_a_spot_is_found_where_a_map_has_its_peak_but_wholly_inside(size, reach)
     maps[0, size[0] // 2 + 1, size[1] // 2 - 1] = -3  # The magnitude counts.
     maps[1, -1, 0] = 1e-9
     maps[2] = np.nan
-    spots = find_spots(maps, size)
+    spots = find_salient_patches(maps, size)
     np.testing.assert_array_equal(spots[0], [size[0] // 2 + 1, size[1] // 2 - 1])
     np.testing.assert_array_equal(spots[2], np.array(size) // 2)
     np.testing.assert_array_equal(spots[1], [size[0] - 1 - reach, reach])
@@ -205,10 +206,10 @@ def test_a_spot_is_found_where_a_map_has_its_peak_but_wholly_inside(size, reach)
 def test_a_broad_bright_area_outweighs_a_lone_pixel_and_coarse_maps_are_stretched():
     maps = np.zeros((1, 64, 64))
     maps[0, 5, 5], maps[0, 38:43, 48:53] = 2, 1
-    np.testing.assert_array_equal(find_spots(maps, (64, 64)), [[40, 50]])
+    np.testing.assert_array_equal(find_salient_patches(maps, (64, 64)), [[40, 50]])
     coarse = np.zeros((1, 4, 7))
     coarse[0, 2, 5] = 1  # Its cell's middle is 2.5 / 4 and 5.5 / 7 of the way.
-    np.testing.assert_allclose(find_spots(coarse, (40, 56)), [[25, 44]], atol=1)
+    np.testing.assert_allclose(find_salient_patches(coarse, (40, 56)), [[25, 44]], atol=1)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
@@ -227,7 +228,7 @@ def test_any_number_of_channels_is_treated_channel_by_channel(name, channels):
     for channel in range(channels):
         parts = []
         for whole in (whole_a, whole_b):
-            one = Pictures(whole.pixels[..., [channel]], whole.labels, whole.masks)
+            one = ImageSet(whole.pixels[..., [channel]], whole.labels, whole.masks)
             one.spots = whole.spots
             parts.append(one)
         # OpenCV in-paints three channels at once with rounding of its own.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import keras_saliency as ks
-from keras_saliency.shortcuts.verdict import Assessor
+from keras_saliency.shortcuts.evaluator import Evaluator
 
 LOGO = (slice(2, 5), slice(30, 34))
 
@@ -31,7 +31,7 @@ def brightness_of_logo(images):
 
 
 def judged(nuisances):
-    assessor = Assessor(ks.Shortcuts(pictures(), nuisances=nuisances), brightness_of_logo)
+    assessor = Evaluator(ks.Shortcuts(pictures(), nuisances=nuisances), brightness_of_logo)
     assessor.evaluate(0)
     return assessor.evaluate(1)
 

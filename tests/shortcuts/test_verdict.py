@@ -3,9 +3,10 @@ import warnings
 import numpy as np
 import pytest
 
+from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.statistics import Alarm, donor_gap
-from keras_saliency.shortcuts.verdict import Assessor, Verdict
+from keras_saliency.shortcuts.verdict import Verdict
 
 SIZE = (24, 40)
 BOX = (slice(8, 16), slice(12, 22))  # The object of most pictures here.
@@ -30,7 +31,7 @@ def two_classes(second):
 
 
 def assess(data, model, nuisances=EVERYTHING, peaks=None, **options):
-    assessor = Assessor(Shortcuts(data, nuisances=nuisances, **options), model, peaks)
+    assessor = Evaluator(Shortcuts(data, nuisances=nuisances, **options), model, peaks)
     assessor.evaluate(0)
     return assessor.evaluate(1)
 
@@ -192,7 +193,7 @@ def test_gaps_below_zero_are_no_evidence():
     def model(x):
         return two_classes(0.5 + next(turns) * (x[:, 5, 20, 1] / 255 - 0.5))
 
-    assessor = Assessor(Shortcuts(data, nuisances=["background"]), model)
+    assessor = Evaluator(Shortcuts(data, nuisances=["background"]), model)
     verdict = assessor.evaluate(0)
     assert verdict.reliance == pytest.approx(-0.6, abs=1e-6)
     assert verdict.text == "no evidence of background"
@@ -275,7 +276,7 @@ def test_more_classes_name_the_one_that_follows_most():
         return np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]])[red]
 
     shortcuts = Shortcuts(data, nuisances=["background"])
-    assessor = Assessor(shortcuts, model, class_names=["cat", "dog", "emu"])
+    assessor = Evaluator(shortcuts, model, class_names=["cat", "dog", "emu"])
     assessor.evaluate(0)
     verdict = assessor.evaluate(1)
     assert verdict.per_class[2] == pytest.approx(1)
@@ -321,7 +322,7 @@ def test_the_first_evaluation_above_and_weak_signs_have_words_of_their_own():
     def model(x):
         return two_classes(0.5 + strength["of"] * (x[:, 5, 20, 1] / 255 - 0.5))
 
-    assessor = Assessor(Shortcuts(data, nuisances=["background"]), model)
+    assessor = Evaluator(Shortcuts(data, nuisances=["background"]), model)
     first = assessor.evaluate(0, "batch 200")
     assert first.text.startswith("may rely on the background (gap 0.60")
     assert (first.alarm, first.cause, first.since) == (False, None, None)
@@ -378,7 +379,7 @@ def test_each_evaluation_draws_anew_but_the_same_every_time():
     shortcuts = Shortcuts((images, labels, masks), nuisances=["background"])
 
     def gap(step):
-        assessor = Assessor(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+        assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
         return gaps_of(assessor.evaluate(step))["background"]
 
     assert gap(3) == gap(3)
@@ -388,16 +389,16 @@ def test_each_evaluation_draws_anew_but_the_same_every_time():
 def test_sheets_show_the_same_receivers_and_what_the_model_says_of_them():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
     shortcuts = Shortcuts(data, nuisances=["background", "object"])
-    assessor = Assessor(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+    assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
     first, second = assessor.evaluate(0).sheets, assessor.evaluate(1).sheets
     assert set(first) == {"background", "object"}
     sheet = first["background"]
-    assert sheet.pictures.dtype == np.uint8
-    assert sheet.pictures.shape == (4, 3, *SIZE, 3)
-    np.testing.assert_array_equal(sheet.pictures[:, 0], second["background"].pictures[:, 0])
+    assert sheet.images.dtype == np.uint8
+    assert sheet.images.shape == (4, 3, *SIZE, 3)
+    np.testing.assert_array_equal(sheet.images[:, 0], second["background"].images[:, 0])
     assert sheet.labels.tolist() == [0, 0, 1, 1]
     np.testing.assert_allclose(sheet.probabilities, [[0.8, 0.8, 0.2]] * 4, atol=1e-6)
-    shown = two_classes(sheet.pictures[:, :, 5, 20, 1].reshape(-1) / 255)
+    shown = two_classes(sheet.images[:, :, 5, 20, 1].reshape(-1) / 255)
     own = shown[np.arange(12), np.repeat(sheet.labels, 3)].reshape(4, 3)
     np.testing.assert_allclose(sheet.probabilities, own, atol=1e-6)
 
@@ -414,7 +415,7 @@ def test_grey_pictures_and_preprocess_reach_the_model_as_in_training():
     assert set(seen) == {(*SIZE, 1)}
     assert gaps_of(verdict)["background"] == pytest.approx(0.6, abs=1e-6)
     assert "not tested: cast (1 channels instead of three), mark (no maps)" in verdict.text
-    assert verdict.sheets["background"].pictures.shape[-1] == 3
+    assert verdict.sheets["background"].images.shape[-1] == 3
 
 
 def test_made_masks_are_said():
@@ -428,13 +429,13 @@ def test_without_enough_donors_or_anything_to_test_there_is_no_verdict():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         few = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)], per_class=25))
-    verdict = Assessor(few, lambda x: 1 / 0).evaluate(0)
+    verdict = Evaluator(few, lambda x: 1 / 0).evaluate(0)
     assert repr(verdict) == repr(
         Verdict("can't say: 9 donors a class, 64 needed", reliance=verdict.reliance)
     )
     assert np.isnan(verdict.reliance)
     enough = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)]), nuisances=["mark"])
-    assert Assessor(enough, lambda x: 1 / 0).evaluate(0).text == (
+    assert Evaluator(enough, lambda x: 1 / 0).evaluate(0).text == (
         "can't say: not tested: mark (no maps)"
     )
 

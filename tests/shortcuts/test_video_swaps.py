@@ -11,10 +11,11 @@ import keras_saliency as ks
 from keras_saliency.data.masks import dilate
 from keras_saliency.data.synthetic.videos import moving_discs
 from keras_saliency.data.video.motion_masks import bridged
+from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.example_pool import DONORS_NEEDED
-from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance, inpainted
-from keras_saliency.shortcuts.verdict import Assessor
-from keras_saliency.shortcuts.video_swaps import Clips, scene_of, stills, twins_of
+from keras_saliency.shortcuts.images import inpainted
+from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance
+from keras_saliency.shortcuts.video_swaps import VideoSet, scene_of, stills
 
 SIZE, FRAMES = (22, 31), 6
 
@@ -69,11 +70,11 @@ def test_of_channels_other_than_three_the_scene_is_found_too():
 
 def clips(count=4, **options):
     drawn = moving_discs(count, size=SIZE, frames=FRAMES, **options)
-    return Clips(drawn.videos, drawn.labels, drawn.masks)
+    return VideoSet(drawn.videos, drawn.labels, drawn.masks)
 
 
 def twin(name, receivers, donors, i=0, j=1):
-    return twins_of(NUISANCES[name].twins, receivers, donors, np.array([i]), np.array([j]))[0]
+    return receivers.counterfactuals(NUISANCES[name].twins, donors, np.array([i]), np.array([j]))[0]
 
 
 def test_the_mover_is_put_over_the_donor_s_scene_frame_by_frame():
@@ -98,8 +99,8 @@ def test_a_clip_has_one_cast_and_one_texture():
     np.testing.assert_allclose(gains, np.broadcast_to(gains[0], gains.shape), rtol=1e-5)
     assert np.abs(np.log(gains[0])).max() > 0.01
     others.pixels[:] = others.pixels[:, :1]  # a film that stands still
-    still = Clips(others.pixels, others.labels, np.zeros_like(others.masks))
-    grain = still.each.residuals.reshape(others.pixels.shape)
+    still = VideoSet(others.pixels, others.labels, np.zeros_like(others.masks))
+    grain = still.frames.residuals.reshape(others.pixels.shape)
     np.testing.assert_array_equal(grain[1], grain[1, :1].repeat(FRAMES, axis=0))
     assert (grain[0] != grain[1]).any()
 
@@ -119,7 +120,7 @@ def walker(top, left, side, step):
     for t in range(FRAMES):
         masks[0, t, top : top + side, left + step * t : left + step * t + side] = 1
     pixels[masks == 1] = 250
-    return Clips(pixels, np.zeros(1, int), masks)
+    return VideoSet(pixels, np.zeros(1, int), masks)
 
 
 def test_the_mover_is_moved_with_its_way():
@@ -145,8 +146,8 @@ def test_the_mover_has_one_size_all_the_way():
 def test_frames_without_a_mover_do_not_move_or_scale_the_others():
     whole, gap = walker(2, 3, 4, 1), walker(2, 3, 4, 1)
     gap.masks[0, 2] = 0
-    rested = Clips(gap.pixels, gap.labels, gap.masks)
-    np.testing.assert_array_equal(rested.each.reaches, whole.each.reaches)
+    rested = VideoSet(gap.pixels, gap.labels, gap.masks)
+    np.testing.assert_array_equal(rested.frames.reaches, whole.frames.reaches)
     assert np.isfinite(twin("scale", rested, walker(4, 5, 8, 1), j=0)).all()
 
 
@@ -225,7 +226,7 @@ MASKS = ["motion", pytest.param("given", marks=pytest.mark.slow)]
 
 
 def judged(model, shortcuts):
-    assessor = Assessor(shortcuts, model)
+    assessor = Evaluator(shortcuts, model)
     assessor.evaluate(0)
     return assessor.evaluate(1)
 
@@ -261,7 +262,7 @@ def test_a_model_that_looks_at_the_scene_gives_an_alarm(both, masks):
     assert verdict.cause == "background"
     assert verdict.gaps["background"][0] > 0.5
     assert abs(verdict.gaps["cast"][0]) < 0.1
-    (sheet,) = {sheet.pictures.shape for sheet in verdict.sheets.values()}
+    (sheet,) = {sheet.images.shape for sheet in verdict.sheets.values()}
     assert sheet == (4, 3, 2 * SIZE[0] + 1, SIZE[1], 3)
 
 

@@ -1,0 +1,153 @@
+"""Receivers or donors as a set of images, with what counterfactual images are composed of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keras_saliency.common.opencv import cv2
+from keras_saliency.common.types import Array
+from keras_saliency.data.masks import dilate
+
+_VISIBLE = 0.05  # share of a pixel from which it shows the object
+_INPAINT: dict[str, Any] = {"inpaintRadius": 3, "flags": cv2.INPAINT_TELEA}
+
+Swap = Callable[["ImageSet", "ImageSet", Array, Array], Array]
+
+
+class ImageSet:
+    """Images, either receivers or donors. What counterfactuals are composed of is computed once.
+
+    Attributes:
+        pixels: uint8 `(n, height, width, channels)`, as displayed.
+        labels: int64 `(n,)`, classes.
+        masks: float32 `(n, height, width)` in [0, 1], 1 on the object; or `None`.
+        tight: Like `masks`, with as little background as possible, from which the object's position
+            and size are measured.
+        spots: int64 `(n, 2)`, row and column of the centre of each image's salient patch, which is
+            located anew at each evaluation; or `None`.
+    """
+
+    def __init__(
+        self, pixels: Array, labels: Array, masks: Array | None, tight: Array | None = None
+    ) -> None:
+        self.pixels, self.labels, self.masks = pixels, labels, masks
+        self.tight = masks if tight is None else tight
+        self.spots: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def counterfactuals(self, swap: Swap, donors: Any, i: Array, j: Array) -> Array:
+        """Swap something between receivers, which these are, and donors.
+
+        Args:
+            swap: The function of a `Nuisance`.
+            donors: An `ImageSet`.
+            i: Indices of receivers, int `(pairs,)`.
+            j: Indices of their donors, int `(pairs,)`.
+
+        Returns:
+            Counterfactual images `(pairs, height, width, channels)` from 0 to 255.
+        """
+        return swap(self, donors, i, j)
+
+    @cached_property
+    def hidden(self) -> Array:
+        """Where the object is, with a margin: bool `(n, height, width)`."""
+        if self.masks is None:
+            return np.zeros(self.pixels.shape[:3], bool)
+        return dilate(self.masks) > _VISIBLE
+
+    @cached_property
+    def backgrounds(self) -> Array:
+        """The pixels with the object in-painted away (Telea 2004)."""
+        return np.stack(list(map(inpainted, self.pixels, self.hidden)))
+
+    @cached_property
+    def casts(self) -> Array:
+        """float64 `(n, channels)`: the mean log of each channel less their mean, off the object."""
+        weights = (~self.hidden[..., None]).astype(np.float32)
+        logs = np.log(np.maximum(self.pixels, 1).astype(np.float32))
+        means = (weights * logs).sum((1, 2), dtype=np.float64) / np.maximum(weights.sum((1, 2)), 1)
+        return means - means.mean(axis=1, keepdims=True)
+
+    @cached_property
+    def smooth(self) -> Array:
+        """uint8, like the pixels: without their fine texture (a median over 3 x 3)."""
+        return _medians(self.pixels)
+
+    @cached_property
+    def residuals(self) -> Array:
+        """float16, like the pixels: their fine texture with scrambled phases.
+
+        Only its frequencies and colours are kept. It is taken off the object and extended to the
+        whole image at the same strength.
+        """
+        source = self.backgrounds
+        fine = source.astype(np.float32) - _medians(source)
+        visible = 1 - self.hidden.mean((1, 2))
+        scrambled = np.empty(fine.shape, np.float16)  # Up to 255, in steps of 1/8 at the most.
+        for index, (residual, share) in enumerate(zip(fine, visible, strict=True)):
+            size = residual.shape[:2]
+            noise = np.random.default_rng(self._seed(index)).standard_normal(size)
+            phases = np.exp(1j * np.angle(np.fft.rfft2(noise)))[..., None]
+            spectrum = np.fft.rfft2(residual, axes=(0, 1)) * phases
+            strength = 1 / np.sqrt(max(share, 1e-3))
+            scrambled[index] = np.fft.irfft2(spectrum, s=size, axes=(0, 1)) * strength
+        return scrambled
+
+    @cached_property
+    def boxes(self) -> Array:
+        """int64 `(n, 4)`: the object's first and last row, first and last column."""
+        height, width = self.pixels.shape[1:3]
+        boxes = np.tile([0, height - 1, 0, width - 1], (len(self), 1))
+        for index, mask in enumerate(required(self.tight) > _VISIBLE):
+            if mask.any():
+                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+                boxes[index] = rows[0], rows[-1], columns[0], columns[-1]
+        return boxes
+
+    @cached_property
+    def reaches(self) -> Array:
+        """int64 `(n, 4)`, like `boxes`: of a video, where the object is in any of the frames."""
+        return self.boxes
+
+    @cached_property
+    def areas(self) -> Array:
+        """float64 `(n,)`: the number of pixels that the object covers."""
+        return required(self.tight).sum((1, 2), dtype=np.float64)
+
+    def _seed(self, index: int) -> int:
+        """The seed of the phases of an image's texture."""
+        return index
+
+
+def required(value: Array | None) -> Array:
+    """Return what a nuisance needs, or raise a ValueError where the images lack it."""
+    if value is None:
+        raise ValueError("This nuisance needs masks or spots, and these images have none.")
+    return value
+
+
+def inpainted(image: Array, hole: Array) -> Array:
+    """Fill the hole, bool `(height, width)`, in an image, uint8 `(height, width, channels)`."""
+    return by_channels(cv2.inpaint, image, hole.astype(np.uint8), **_INPAINT)
+
+
+def by_channels(
+    function: Callable[..., Array], image: Array, *arguments: Any, **options: Any
+) -> Array:
+    """Apply a function of OpenCV, which takes one channel or three, to any number of channels."""
+    channels = image.shape[-1]
+    if channels == 3:
+        return function(image, *arguments, **options)
+    planes = [np.ascontiguousarray(image[..., channel]) for channel in range(channels)]
+    return np.stack([function(plane, *arguments, **options) for plane in planes], axis=-1)
+
+
+def _medians(images: Array) -> Array:
+    return np.stack([by_channels(cv2.medianBlur, image, 3) for image in images])
