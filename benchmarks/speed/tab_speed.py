@@ -37,7 +37,7 @@ from selenium.webdriver.common.by import By
 import keras_saliency as ks
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.tensorboard.event_writer import EventWriter
-from keras_saliency.recording.tensorboard.plugin_data import Tab
+from keras_saliency.recording.tensorboard.plugin_data import PluginData
 
 PROBES, METHODS, EPOCHS = 64, ("grad_cam", "saliency"), 200
 SIDES = (7, 112)
@@ -121,7 +121,7 @@ def write(run: Path, side: int) -> None:
     probes = ks.Probes(np.stack(photos), labels, class_names=["elephant", "penguin"])
     run.mkdir(parents=True)
     writer = EventWriter(run)
-    tab = Tab(writer, probes, range(PROBES))
+    tab = PluginData(writer, probes, range(PROBES))
     y, x = np.mgrid[:side, :side] / side
     noise = rng.exponential(size=(PROBES, side, side)).astype(np.float32)
     for step in range(EPOCHS):

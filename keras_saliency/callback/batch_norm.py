@@ -22,7 +22,7 @@ class Settling:
         """Return what is to be said of the model as it is now, or nothing."""
         # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
         weight = self._momentum ** (iterations(model) - self._begun_at) if self._momentum else 0
-        return " (batch norm not settled)" if weight > 0.1 else ""
+        return "batch norm not settled" if weight > 0.1 else ""
 
 
 def iterations(model: keras.Model) -> int:

@@ -29,13 +29,13 @@ from keras_saliency.engine.predictions import read_predictions
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoice, check_choice
 from keras_saliency.engine.targets import Target, What
-from keras_saliency.recording.distribution import Unheard
+from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.recorder import Recorder
 from keras_saliency.recording.run_summary import about, settings
 from keras_saliency.recording.scalars import check_tags
 from keras_saliency.recording.snapshot import Snapshot
-from keras_saliency.recording.writers import Writer
+from keras_saliency.recording.writers import Writer, open_writer
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
@@ -154,7 +154,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _forget(self) -> None:
         """Be as before any training, but for the verdict."""
         self._faults: set[str] = set()
-        self._recorder: Recorder | Unheard | None = None
+        self._recorder: Recorder | None = None
         self._unsaid: list[str] = []
         self._last: Snapshot | None = None
         self._best: Snapshot | None = None
@@ -236,19 +236,19 @@ class SaliencyCallback(keras.callbacks.Callback):
         first = self._first_look()
         name = "saliency_batches" if self._counts_batches else "saliency"
         begun = iterations(self.model) + 1 if self._counts_batches else epoch
-        self._recorder, continued = Unheard(), False
+        writer = BaseWriter()
         if is_chief(self.model):
-            self._recorder, continued = Recorder.of_probes(
-                self._probes,
-                self._log_dir,
-                name,
-                resume_at=begun if epoch > 0 else None,
-                later=sum(map(self._shares_folder, self._siblings.after())),
-                of=self._explainer.of,
-                settings=settings(self.model, self._explainer, self._target, self._rhythm),
-                tile_maps=TileMaps.of(self._probes, self._explainer.head),
-                on_fault=self._warn,
-            )
+            later = sum(map(self._shares_folder, self._siblings.after()))
+            resume_at = begun if epoch > 0 else None
+            writer = open_writer(self._log_dir, name, resume_at=resume_at, later=later)
+        self._recorder = Recorder.of_probes(
+            writer,
+            self._probes,
+            of=self._explainer.of,
+            settings=settings(self.model, self._explainer, self._target, self._rhythm),
+            slides=TileMaps.of(self._probes, self._explainer.head),
+            on_fault=self._warn,
+        )
         self._last = self._best = None
         self._is_timed = False
         self._overhead = Overhead(
@@ -259,7 +259,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         )
         self._settling, self._batch = Settling(self.model), iterations(self.model)
         self._assessor = self._begin_assessing(epoch)
-        if not continued:
+        if not writer.is_continued:
             before = self._batch if self._counts_batches else epoch - 1
             when = "before training" if epoch == 0 else f"epoch {epoch}"
             self._record(before, when, first, {})
@@ -285,7 +285,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             title = f"masks of donors: {self._shortcuts.masks_from}"
             shown = rgb(stills(donors.pixels)), stills(donors.masks[..., None])[..., 0]
             sheet = mask_sheet(*shown, title=title)
-            self._recorder.record_pictures({"shortcut-masks/donors": sheet}, epoch - 1)
+            self._recorder.record_images({"shortcut-masks/donors": sheet}, epoch - 1)
         names = self._probes.class_names
         return Evaluator(
             self._shortcuts, self._asked.probabilities, self._asked.saliency_maps, names
@@ -366,8 +366,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         carried = self._siblings.carried(logs)
         probes, head = self._probes, self._explainer.head
         said = read_predictions(head, look.outputs, probes.labels, probes.class_names)
-        when += self._settling.note(self.model)
-        self._last = Snapshot.of(step, when, look, said, carried)
+        self._last = Snapshot.of(step, when, self._settling.note(self.model), look, said, carried)
         self._recorder.record(self._last)
 
     def _remember_the_best(self) -> None:
@@ -390,7 +389,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             if self._siblings.comes_before(restorer):
                 self._look(step, when, None)
             elif self._best is not None and self._recorder is not None:
-                self._last = replace(self._best, step=step, when=when, logs={})
+                self._last = replace(self._best, step=step, when=when, note="", logs={})
                 self._recorder.record(self._last)
 
     def _restorers(self) -> list[keras.callbacks.EarlyStopping]:

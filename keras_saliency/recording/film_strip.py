@@ -136,7 +136,7 @@ class FilmStrips:
             cards.cell(picture, map_, signed=signed, frames=self._volume)
             for picture, map_ in zip(self._pictures, each, strict=True)
         ]
-        label = when.split(" (")[0].removesuffix(" training")  # a column is narrow
+        label = when.removesuffix(" training")  # a column is narrow
         if method not in self._strips:
             self._strips[method] = self._restore(method)
         columns = self._strips[method]

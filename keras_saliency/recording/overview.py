@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -60,18 +60,17 @@ class Overview:
         self._of = of.replace("_", " ")
         self._frames = frames
 
-    def draw(self, snapshot: Snapshot, signed: Collection[str] = ()) -> np.ndarray:
+    def draw(self, snapshot: Snapshot) -> np.ndarray:
         """Draw the sheet of one set.
 
         Args:
             snapshot: What was seen.
-            signed: Methods of which earlier maps had a sign; it is drawn where a map has one now.
 
         Returns:
             uint8 `(any, 350, 3)`, or a multiple of that width.
         """
         methods = snapshot.methods
-        has_sign = {m for m, maps in snapshot.maps.items() if m in signed or (maps < 0).any()}
+        has_sign = set(filter(snapshot.is_signed, snapshot.maps))
         height, width = self._display.shape[1:3]
         grid = _Grid(len(methods), min(_PROBES, len(self._labels)), height / width)
         chosen = choose_evenly(self._labels, grid.probes)
@@ -100,8 +99,7 @@ class Overview:
     ) -> None:
         known = [snapshot.correct[i] for i in chosen if snapshot.correct[i] is not None]
         right = f"{sum(map(bool, known))} of {len(known)} right" if known else ""
-        when, _, note = snapshot.when.removesuffix(")").partition(" (")
-        sheet.header(when, right, room=90, note=note)
+        sheet.header(snapshot.when, right, room=90, note=snapshot.note)
         for k in range(grid.across):
             left, _ = grid.corner(k)
             for j, method in enumerate(snapshot.methods):

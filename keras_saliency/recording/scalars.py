@@ -1,4 +1,4 @@
-"""The numbers of a set, computed once for all that show them."""
+"""The numbers of a snapshot, computed once for all that show them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Readings:
-    """Where each map of a set lies, and how it changed.
+class MapMetrics:
+    """Where each map of a snapshot lies, and how it changed.
 
     Attributes:
-        focus: Method to float64 `(n,)`, the enrichment of each map on its mask, from 0; 1 is
+        localization: Method to float64 `(n,)`, the enrichment of each map on its mask, from 0; 1 is
             chance. NaN without masks.
-        similarity: Method to float64 `(n,)` in [-1, 1], how alike each map is to that of the set
-            before; NaN where there is none.
+        similarity: Method to float64 `(n,)` in [-1, 1], how alike each map is to that of the
+            snapshot before; NaN where there is none.
     """
 
-    focus: dict[str, Array] = field(default_factory=dict)
+    localization: dict[str, Array] = field(default_factory=dict)
     similarity: dict[str, Array] = field(default_factory=dict)
 
 
-class Reader:
-    """Reads set after set.
+class MapMeasure:
+    """Computes the metrics of the maps of snapshot after snapshot.
 
     Args:
         masks: float `(n, height, width)` in [0, 1] as the user gave them, of signals `(n, time)`,
@@ -39,30 +39,31 @@ class Reader:
 
     Example:
         ```python
-        reader = Reader(np.array([[[1, 0], [1, 0]]]))
-        reader.read({"cam": np.array([[[3.0, -1.0]]])}).focus["cam"].tolist()  # [1.5]
+        measure = MapMeasure(np.array([[[1, 0], [1, 0]]]))
+        measure({"cam": np.array([[[3.0, -1.0]]])}).localization["cam"].tolist()  # [1.5]
         ```
     """
 
     def __init__(self, masks: Array | None) -> None:
         self._masks = masks
-        self._before: dict[str, Array] = {}
+        self._previous: dict[str, Array] = {}
 
-    def read(self, maps: Mapping[str, Array]) -> Readings:
-        """Read a set, and hold it for the comparison with the next one.
+    def __call__(self, maps: Mapping[str, Array]) -> MapMetrics:
+        """Compute all metrics, and keep the maps for the comparison with the next ones.
 
         Args:
             maps: Method to raw maps `(n, h, w)`, `(n, time)` or `(n, frames, h, w)`.
-        """
-        before, self._before = self._before, dict(maps)
-        return Readings(
-            self.focus(maps),
-            {name: _similarity(found, before.get(name)) for name, found in maps.items()},
-        )
 
-    def focus(self, maps: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute the focus alone, which needs no set before."""
-        return {name: self._enrichment(found) for name, found in maps.items()}
+        Returns:
+            The metrics of each map.
+        """
+        previous, self._previous = self._previous, dict(maps)
+        similarity = {name: _similarity(own, previous.get(name)) for name, own in maps.items()}
+        return MapMetrics(self.localization(maps), similarity)
+
+    def localization(self, maps: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the localization alone, which needs no previous maps."""
+        return {name: self._enrichment(own) for name, own in maps.items()}
 
     def _enrichment(self, maps: Array) -> Array:
         if self._masks is None:
@@ -91,7 +92,7 @@ def check_tags(methods: Iterable[str]) -> None:
         group = safe_tag(name)
         made = {group: f"the method {name!r}"}
         made |= {f"{kind}-{group}": f"numbers of {name!r}" for kind in ("peak", "focus")}
-        for tag in (one for one in made if one in groups):
+        for tag in (tag for tag in made if tag in groups):
             raise ValueError(
                 "Methods need names of their own, under which TensorBoard files what is written. "
                 f"Received: {made[tag]} and {groups[tag]}, both filed under {tag!r}. Wrap one in a "
@@ -101,58 +102,56 @@ def check_tags(methods: Iterable[str]) -> None:
 
 
 def scalars(
-    snapshot: Snapshot, readings: Readings, names: Sequence[str], drawn: Sequence[int]
+    snapshot: Snapshot, metrics: MapMetrics, names: Sequence[str], drawn: Sequence[int]
 ) -> dict[str, float]:
-    """List every number of a set by its tag; what is unknown everywhere is left out.
+    """List every number of a snapshot by its tag; what is unknown everywhere is left out.
 
     Args:
-        snapshot: What was seen.
-        readings: The numbers of its maps.
+        snapshot: The maps and predictions.
+        metrics: The metrics of its maps.
         names: For each probe a unique name that is fit for a tag.
         drawn: The probes that get numbers of their own; means are over all.
 
     Returns:
         Tag to number.
     """
-    right = [float(correct) for correct in snapshot.correct if correct is not None]
-    found = {
+    correct = [float(correct) for correct in snapshot.correct if correct is not None]
+    numbers = {
         "probes/score": _mean(snapshot.scores),
         "probes/probability": _mean(snapshot.probability),
-        "probes/accuracy": _mean(np.array(right)),
+        "probes/accuracy": _mean(np.array(correct)),
     }
-    for i in drawn:
-        found[f"score/{names[i]}"] = float(snapshot.scores[i])
-        found[f"probability/{names[i]}"] = float(snapshot.probability[i])
+    per_probe = {"score": snapshot.scores, "probability": snapshot.probability}
     for method, maps in snapshot.maps.items():
         group = safe_tag(method)
         flat = maps.reshape(len(maps), -1)
         peaks = np.maximum(flat.max(axis=1), -flat.min(axis=1))
-        alive = np.isfinite(peaks) & (peaks > 0)
-        found[f"{group}/dead"] = 1 - _mean(alive)
         finite = peaks[np.isfinite(peaks)]
-        found[f"{group}/peak"] = float(np.median(finite)) if finite.size else np.nan
-        found |= {f"peak-{group}/{names[i]}": float(peaks[i]) for i in drawn}
-    for method, values in readings.focus.items():
-        group = safe_tag(method)
-        found[f"focus/{group}"] = _mean(values)
-        found |= {f"focus-{group}/{names[i]}": float(values[i]) for i in drawn}
-    for method, values in readings.similarity.items():
-        found[f"similarity/{safe_tag(method)}"] = _mean(values)
-    known = {tag: value for tag, value in found.items() if not np.isnan(value)}
+        numbers[f"{group}/dead"] = 1 - _mean(np.isfinite(peaks) & (peaks > 0))
+        numbers[f"{group}/peak"] = float(np.median(finite)) if finite.size else np.nan
+        per_probe[f"peak-{group}"] = peaks
+    for method, values in metrics.localization.items():
+        numbers[f"focus/{safe_tag(method)}"] = _mean(values)
+        per_probe[f"focus-{safe_tag(method)}"] = values
+    for method, values in metrics.similarity.items():
+        numbers[f"similarity/{safe_tag(method)}"] = _mean(values)
+    for group, values in per_probe.items():
+        numbers |= {f"{group}/{names[i]}": float(values[i]) for i in drawn}
+    known = {tag: value for tag, value in numbers.items() if not np.isnan(value)}
     # A loss that is NaN is shown, as Keras shows it.
     return known | {f"epoch_{key}": float(value) for key, value in snapshot.logs.items()}
 
 
-def _similarity(maps: Array, before: Array | None) -> Array:
-    if before is None or before.shape != maps.shape:
+def _similarity(maps: Array, previous: Array | None) -> Array:
+    if previous is None or previous.shape != maps.shape:
         return np.full(len(maps), np.nan)
-    return _in_parts(localization.similarity, _flat(maps), _flat(before))
+    return _in_parts(localization.similarity, _flat(maps), _flat(previous))
 
 
-def _in_parts(number: Callable[[Array, Array], Array], maps: Array, others: Array) -> Array:
-    """Compute a number of each map, of a few at a time: thousands fill memory many times over."""
+def _in_parts(metric: Callable[[Array, Array], Array], maps: Array, others: Array) -> Array:
+    """Compute a metric of a few maps at a time: thousands fill memory many times over."""
     parts = [slice(start, start + _AT_ONCE) for start in range(0, len(maps), _AT_ONCE)]
-    return np.concatenate([number(maps[few], others[few]) for few in parts])
+    return np.concatenate([metric(maps[few], others[few]) for few in parts])
 
 
 def _flat(maps: Array) -> Array:

@@ -1,9 +1,9 @@
-"""What was seen at one moment of a training, and the words that pictures say of it."""
+"""One evaluation of the probes while a model trains, and the words that images say of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from keras_saliency.attribution.explainer import Evaluation
     from keras_saliency.engine.predictions import Predictions
 
-_NAME = 24  # letters of a predicted class on a tile, so that its probability is never cut off
+_NAME = 24  # letters of a predicted class on a card, so that its probability is never cut off
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was seen at one moment of a training; `n` is the number of probes.
+    """The maps and predictions of all probes at one moment of a training run.
+
+    `n` is the number of probes.
 
     Args:
         step: The step on TensorBoard's slider, -1 before training.
@@ -32,6 +34,9 @@ class Snapshot:
         correct: For each probe whether the model is right, or None.
         logs: The epoch's Keras logs; empty where Keras's own TensorBoard callback writes them.
         tiles: Where the probes are tiles, `(all tiles, classes)`, their probabilities.
+        note: What a reader of the maps should know of the model at this moment, or nothing.
+        signed_methods: Methods of which the sign is drawn; by default those that have a negative
+            value in `maps`.
     """
 
     step: int
@@ -45,38 +50,61 @@ class Snapshot:
     correct: list[bool | None]
     logs: dict[str, float]
     tiles: np.ndarray | None = None
+    note: str = ""
+    signed_methods: frozenset[str] | None = None
 
     @classmethod
     def of(
-        cls, step: int, when: str, look: Evaluation, said: Predictions, logs: dict[str, float]
+        cls,
+        step: int,
+        when: str,
+        note: str,
+        evaluation: Evaluation,
+        predictions: Predictions,
+        logs: dict[str, float],
     ) -> Snapshot:
-        """Put together what was seen and what the model says."""
+        """Combine the maps of an evaluation with the model's predictions."""
         return cls(
             step=step,
             when=when,
-            maps=look.maps,
-            errors={name: str(error) for name, error in look.errors.items()},
-            scores=look.scores,
-            predicted=said.texts,
-            confidence=said.confidence,
-            probability=said.probability,
-            correct=said.correct,
+            note=note,
+            maps=evaluation.maps,
+            errors={name: str(error) for name, error in evaluation.errors.items()},
+            scores=evaluation.scores,
+            predicted=predictions.texts,
+            confidence=predictions.confidence,
+            probability=predictions.probability,
+            correct=predictions.correct,
             logs=logs,
-            tiles=look.tiles,
+            tiles=evaluation.tiles,
         )
 
     @property
     def methods(self) -> list[str]:
-        """The methods that were asked, those that failed last."""
+        """The methods that were evaluated, those that failed last."""
         return [*self.maps, *self.errors]
 
     @property
-    def moment(self) -> str:
-        """When it was, without what is noted besides: "epoch 4" of "epoch 4 (not settled)"."""
-        return self.when.partition(" (")[0]
+    def when_with_note(self) -> str:
+        """The moment in words, followed by the note in brackets."""
+        return f"{self.when} ({self.note})" if self.note else self.when
+
+    def is_signed(self, method: str) -> bool:
+        """Whether a method's maps are drawn with their sign."""
+        if self.signed_methods is not None:
+            return method in self.signed_methods
+        return method in self.maps and bool((self.maps[method] < 0).any())
+
+    def signed_after(self, previous: Snapshot | None) -> Snapshot:
+        """Return this snapshot, with methods that were signed in a previous one still signed.
+
+        Colours must not change between epochs.
+        """
+        before = (previous and previous.signed_methods) or frozenset()
+        return replace(self, signed_methods=before | set(filter(self.is_signed, self.maps)))
 
     def answer(self, i: int) -> str:
-        """Say what the model says of a probe, and how surely: "elephant 98 %"."""
+        """Describe the prediction for a probe, with its probability: "elephant 98 %"."""
         predicted = self.predicted[i]
         if len(predicted) > _NAME:
             predicted = predicted[: _NAME - 1] + "…"
@@ -85,7 +113,7 @@ class Snapshot:
 
 
 def title_of(name: str, label: str | None) -> str:
-    """Say what a probe is: its name, and its label where the name does not say it."""
+    """Describe a probe: its name, and its label where the name does not contain it."""
     title = words(name)
     return title if label is None or label in title else f"{title} · {label}"
 

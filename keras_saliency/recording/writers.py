@@ -1,106 +1,134 @@
-"""Where sets go in place of TensorBoard: a folder of pictures, or a writer of the user's own."""
+"""Writers of snapshots other than TensorBoard's: a folder of images, or the user's own."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.validation import local_folder
-from keras_saliency.drawing.animation import Animation
-from keras_saliency.recording.tensorboard.event_writer import new_run, safe_tag
+from keras_saliency.recording.base_writer import BaseWriter
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run, safe_tag
 
 
 @runtime_checkable
 class Writer(Protocol):
-    """What `SaliencyCallback(log_dir=...)` takes besides a folder.
+    """What `SaliencyCallback(log_dir=...)` takes besides a folder: any object with three methods.
 
-    All is called from one thread beside the training. What a writer raises is told once and never
-    reaches the training. With a method `text(texts, step)` a writer is also given pages by tag, in
-    Markdown, and with `animations(gifs, step)` the bytes of animated GIFs by tag.
+    All methods are called from one thread beside the training. An exception that a writer raises is
+    reported once, as a warning, and does not stop the training run.
+
+    A writer may have two methods more: `text(texts, step)` receives pages in Markdown by tag, and
+    `animations(gifs, step)` the bytes of animated GIFs by tag.
 
     Example:
-        >>> class Printed:
+        >>> class PrintingWriter:
         ...     def images(self, pictures, step):
         ...         print(step, sorted(pictures))
         ...     def scalars(self, numbers, step): ...
         ...     def close(self): ...
-        >>> isinstance(Printed(), Writer)
+        >>> isinstance(PrintingWriter(), Writer)
         True
     """
 
     def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
-        """Write pictures by tag, uint8 `(height, width, 3)`; step -1 is before training."""
+        """Write the images of one step.
+
+        Args:
+            pictures: Tag to uint8 `(height, width, 3)`, RGB.
+            step: The epoch, or the global batch, from 0; -1 is before training.
+        """
 
     def scalars(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write numbers by tag."""
+        """Write the numbers of one step.
+
+        Args:
+            numbers: Tag to number.
+            step: The epoch, or the global batch, from 0; -1 is before training.
+        """
 
     def close(self) -> None:
-        """Finish, as a training does at its end; another training may follow."""
+        """Finish a training run; another one may follow."""
 
 
-class PictureFolder:
-    """Write a training as files: pictures as `TAG/STEP.png`, numbers as rows of `scalars.csv`.
+class PictureFolder(BaseWriter):
+    """Write a training run as files: images as `TAG/STEP.png`, numbers as rows of `scalars.csv`.
 
-    A training is never mixed with an older one: where the folder is taken, `NAME_2`, `NAME_3` and
-    so on are used.
+    Animations are written as `TAG/STEP.gif` and pages as `TAG.md`. A training run is never mixed
+    with an older one: where the folder exists, `NAME_2`, `NAME_3` and so on are used.
+
+    Args:
+        folder: The folder. It is made when the training run begins, with its parents.
+
+    Raises:
+        TypeError: If `folder` is not a path.
+        ValueError: If `folder` is the address of remote storage.
 
     Example:
         >>> import tempfile
-        >>> writer = PictureFolder(tempfile.mkdtemp() + "/seen")
+        >>> writer = PictureFolder(tempfile.mkdtemp() + "/maps")
         >>> writer.images({"grad-cam/03_penguin": np.zeros((48, 64, 3), "uint8")}, 7)
         >>> sorted(str(p.relative_to(writer.folder)) for p in writer.folder.rglob("*.png"))
         ['grad-cam/03-penguin/000007.png']
     """
 
+    description = "what PictureFolder writes"
+
     def __init__(self, folder: str | Path = "pictures") -> None:
-        """Choose where.
-
-        Args:
-            folder: Is made when the training begins, with those that it lies in.
-
-        Raises:
-            TypeError: If it is no path.
-            ValueError: If it is the address of remote storage.
-        """
         self._wanted = self._folder = local_folder(folder)
         self._is_open = False
 
     @property
     def folder(self) -> Path:
-        """The folder of this training, or of the last one."""
+        """The folder of the training run under way, or of the last one.
+
+        Returns:
+            The path.
+        """
         return self._folder
 
     def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
-        """Write pictures, uint8 `(height, width, 3)`, by tag.
+        """Write images as PNG files.
+
+        Args:
+            pictures: Tag to uint8 `(height, width, 3)`, RGB.
+            step: The epoch, or the global batch, from 0; -1 is before training.
 
         Raises:
-            OSError: If the disk does not take them.
+            OSError: If a file cannot be written.
         """
-        for tag, picture in pictures.items():
-            _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-            self._place(tag, step, "png").write_bytes(data.tobytes())
+        for tag, image in pictures.items():
+            _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            self._path(tag, step, "png").write_bytes(data.tobytes())
 
     def animations(self, gifs: Mapping[str, bytes], step: int) -> None:
-        """Write animated pictures, the bytes of GIFs, by tag.
+        """Write animations as GIF files.
+
+        Args:
+            gifs: Tag to the bytes of a GIF.
+            step: The epoch, or the global batch, from 0; -1 is before training.
 
         Raises:
-            OSError: If the disk does not take them.
+            OSError: If a file cannot be written.
         """
         for tag, gif in gifs.items():
-            self._place(tag, step, "gif").write_bytes(gif)
+            self._path(tag, step, "gif").write_bytes(gif)
 
     def scalars(self, numbers: Mapping[str, float], step: int) -> None:
-        """Add a row of step, tag and value for each number.
+        """Append a row of step, tag and value to `scalars.csv` for each number.
+
+        Args:
+            numbers: Tag to number.
+            step: The epoch, or the global batch, from 0; -1 is before training.
 
         Raises:
-            OSError: If the disk does not take them.
+            OSError: If the file cannot be written.
         """
-        path = self._begun() / "scalars.csv"
+        path = self._open_folder() / "scalars.csv"
         is_new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
@@ -109,72 +137,67 @@ class PictureFolder:
             rows.writerows([step, tag, value] for tag, value in numbers.items())
 
     def text(self, texts: Mapping[str, str], step: int) -> None:
-        """Write pages in Markdown, by tag; a later one takes the place of the one before.
+        """Write pages as Markdown files; a later page replaces the one of the same tag.
+
+        Args:
+            texts: Tag to Markdown.
+            step: Not used.
 
         Raises:
-            OSError: If the disk does not take them.
+            OSError: If a file cannot be written.
         """
         for tag, page in texts.items():
-            path = self._begun() / f"{safe_tag(tag)}.md"
+            path = self._open_folder() / f"{safe_tag(tag)}.md"
             path.write_text(page, encoding="utf-8")
 
     def close(self) -> None:
-        """Finish: what comes next is another training, in a folder of its own."""
+        """Finish the training run; the next one gets a folder of its own."""
         self._is_open = False
 
-    def _begun(self) -> Path:
+    def _open_folder(self) -> Path:
         if not self._is_open:
             self._folder = new_run(self._wanted.parent, self._wanted.name)
             self._is_open = True
         return self._folder
 
-    def _place(self, tag: str, step: int, kind: str) -> Path:
+    def _path(self, tag: str, step: int, suffix: str) -> Path:
         parts = [safe_tag(part).strip(".") or "unnamed" for part in tag.split("/")]
-        place = self._begun().joinpath(*parts) / f"{step:06d}.{kind}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+        path = self._open_folder().joinpath(*parts) / f"{step:06d}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
 
-class Relay:
-    """A writer of the user's own in the place of a TensorBoard run.
-
-    Args:
-        writer: The user's.
-    """
-
-    folder = None  # where film strips could be kept for a training that is resumed
+class _CompleteWriter(BaseWriter):
+    """A writer of the user's, with the methods that it lacks."""
 
     def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self.place = f"what {type(writer).__name__} writes"
+        self.description = f"what {type(writer).__name__} writes"
+        for name in ("images", "scalars", "close", "text", "animations"):
+            if hasattr(writer, name):
+                setattr(self, name, getattr(writer, name))
 
-    def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
-        """Pass pictures on."""
-        self._writer.images(pictures, step)
 
-    def scalars(self, numbers: Mapping[str, float], step: int) -> None:
-        """Pass numbers on, as floats of Python."""
-        self._writer.scalars({tag: float(number) for tag, number in numbers.items()}, step)
+def open_writer(
+    log_dir: Path | Writer, run: str, *, resume_at: int | None, later: int
+) -> BaseWriter:
+    """Make what a training run is written with.
 
-    def text(self, texts: Mapping[str, str], step: int) -> None:
-        """Pass pages on to a writer that takes them."""
-        self._optional("text", texts, step)
+    Args:
+        log_dir: The folder that TensorBoard is pointed at, or the user's writer.
+        run: The name of the TensorBoard run, to which a number is added where it is taken.
+        resume_at: The first step that is written now, where the newest run of this name is
+            continued if there is one; None for a new run.
+        later: How many callbacks that come after this one have runs of this name.
 
-    def animations(self, animations: Mapping[str, Animation], step: int) -> None:
-        """Pass the bytes of GIFs on to a writer that takes them."""
-        self._optional("animations", {tag: one.gif for tag, one in animations.items()}, step)
+    Returns:
+        A writer with all methods, of which those that the user's writer lacks do nothing.
 
-    def charts(self, *, focus: bool, verdict: bool) -> None:
-        """Leave out what only TensorBoard has."""
-
-    def flush(self) -> None:
-        """Do nothing: a writer writes when it is given something."""
-
-    def close(self) -> None:
-        """Close the writer."""
-        self._writer.close()
-
-    def _optional(self, name: str, *arguments: Any) -> None:
-        method = getattr(self._writer, name, None)
-        if method is not None:
-            method(*arguments)
+    Raises:
+        OSError: If the run's folder or its event file cannot be made.
+    """
+    if isinstance(log_dir, Path):
+        folder = new_run(log_dir, run, resume_at is not None, later)
+        return EventWriter(folder, resume_at if any(folder.iterdir()) else None)
+    if isinstance(log_dir, BaseWriter):
+        return log_dir
+    return _CompleteWriter(log_dir)

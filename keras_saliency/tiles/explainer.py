@@ -62,7 +62,6 @@ class TileMaps:
     def __init__(self, tiles: Tiles, classes: Mapping[int, str]) -> None:
         self._tiles = tiles
         self._classes = dict(classes)
-        self._signed: set[str] = set()
         numbered = (f"{i:02d}_{safe_tag(name)}" for i, name in enumerate(tiles.slides))
         self._tags = list(numbered)
 
@@ -118,9 +117,7 @@ class TileMaps:
 
     def _mosaic(self, snapshot: Snapshot, slide: int, method: str, maps: Array, on: Array) -> Array:
         tiles, rows = self._tiles, self._tiles.chosen[on]
-        if (maps < 0).any():
-            self._signed.add(method)
-        signed = method in self._signed
+        signed = snapshot.is_signed(method)
         dead = without_map(maps, signed).sum()
         return tile_mosaic(
             tiles.x[rows],
@@ -156,4 +153,4 @@ def _tiles_of(snapshot: Snapshot) -> Array:
 
 
 def _when(snapshot: Snapshot) -> str:
-    return f"{snapshot.when.partition(' (')[0]} · step {snapshot.step}"
+    return f"{snapshot.when} · step {snapshot.step}"

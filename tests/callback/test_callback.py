@@ -289,7 +289,7 @@ def test_batch_norm_that_has_not_settled_is_named(tmp_path):
     watch = ks.SaliencyCallback(pictures(1), tmp_path)
     model = restless()
     fit(model, [watch], epochs=2)  # six steps at a momentum of 0.99
-    assert watch._last.when == "epoch 2 (batch norm not settled)"
+    assert (watch._last.when, watch._last.note) == ("epoch 2", "batch norm not settled")
     settled = keras.Sequential(
         [
             keras.Input(SIZE),
@@ -300,7 +300,7 @@ def test_batch_norm_that_has_not_settled_is_named(tmp_path):
         ]
     )
     fit(settled, [watch], epochs=2)
-    assert watch._last.when == "epoch 2"
+    assert (watch._last.when, watch._last.note) == ("epoch 2", "")
 
 
 def test_thirty_three_probes_in_chunks_are_as_one_by_one(tmp_path):

@@ -6,8 +6,7 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
 from keras_saliency.recording.recorder import Recorder, Snapshot
-from keras_saliency.recording.tensorboard.event_writer import new_run
-from keras_saliency.recording.tensorboard.run_writer import RunWriter
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
 
 NAMES = ["00_cat", "01_cat", "02_dog"]
 LABELS = ["cat", "cat", "dog"]
@@ -48,7 +47,7 @@ class Board:
         names, labels = (NAMES, LABELS) if n == 3 else ([f"{i:02d}_cat" for i in range(n)], None)
         options = {"on_fault": self.faults.append} | options
         self.recorder = Recorder(
-            options.pop("writer", None) or RunWriter(self.run),
+            options.pop("writer", None) or EventWriter(self.run),
             options.pop("names", names),
             options.pop("display", photos(n)),
             options.pop("labels", labels or ["cat"] * n),

@@ -17,8 +17,7 @@ import keras
 import pytest
 
 import keras_saliency as ks
-from keras_saliency.recording.tensorboard.event_writer import new_run
-from keras_saliency.recording.tensorboard.run_writer import RunWriter
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
 
 from helpers import observed
 from helpers.board import Board, snapshot
@@ -164,12 +163,12 @@ def test_an_event_file_that_is_cut_short(share, tmp_path):
 
 
 def test_a_disk_that_is_slow(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_saliency.recording.recorder._PATIENCE_S", 0.05)
+    monkeypatch.setattr("keras_saliency.recording.worker._PATIENCE_S", 0.05)
     watch = ks.SaliencyCallback(PROBES, tmp_path, ["grad_cam"])
     slow = []
 
     def slow_down():
-        slow.append(SlowFile(watch._recorder._writer))
+        slow.append(SlowFile(watch._recorder.writer))
 
     class LetsGo(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -188,7 +187,7 @@ DIES = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadException
 
 def end_worker(watch):
     """End the thread that draws as the interpreter ends one, wherever it is."""
-    thread = watch._recorder._thread
+    thread = watch._recorder.worker.thread
     exception = ctypes.py_object(SystemExit)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), exception) == 1
 
@@ -213,12 +212,12 @@ class EndsWorkerAtWork(keras.callbacks.Callback):
         recorder = self.watch._recorder
         if epoch == 1:
             assert recorder.flush(60)
-            self.slow = SlowFile(recorder._writer)
+            self.slow = SlowFile(recorder.writer)
         if epoch == 2:
             assert self.slow.reached.wait(60)
             end_worker(self.watch)
             self.slow.let.set()
-            recorder._thread.join(60)
+            recorder.worker.thread.join(60)
 
 
 @DIES
@@ -257,12 +256,12 @@ OFTEN = [pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.17, 0.
 @pytest.mark.parametrize("share", [0.4, 0.93, *OFTEN])
 def test_a_kill_within_a_write_costs_two_sets_at_most(share, tmp_path):
     whole = Board(tmp_path / "whole").write(*map(snapshot, range(8)))
-    length = whole.recorder._writer.path.stat().st_size
+    length = whole.recorder.writer.path.stat().st_size
     mine, theirs = os.pipe()
 
     def record():
         board = Board(tmp_path / "killed")
-        DeadlyFile(board.recorder._writer, int(share * length))
+        DeadlyFile(board.recorder.writer, int(share * length))
         for step in range(8):
             board.recorder.record(snapshot(step))
             os.write(theirs, bytes([step]))
@@ -285,14 +284,14 @@ def test_a_training_goes_on_behind_half_a_record(tmp_path):
         board = Board(tmp_path)
         board.recorder.record(snapshot(0))
         assert board.recorder.flush(60)
-        DeadlyFile(board.recorder._writer, 50)
+        DeadlyFile(board.recorder.writer, 50)
         board.recorder.record(snapshot(1))
         board.recorder.flush(60)
 
     assert forked(record) == signal.SIGKILL
     (path,) = (tmp_path / "saliency").glob("*tfevents*")
     assert records(path)[1] == 50
-    with_it = RunWriter(new_run(tmp_path, resume=True), continued_at=1)
+    with_it = EventWriter(new_run(tmp_path, resume=True), continued_at=1)
     Board(tmp_path / "unused", writer=with_it).write(snapshot(1), snapshot(2))
     assert readable(tmp_path, "grad-cam/00_cat") == [0, 1, 2]
     assert readable(tmp_path, "grad-cam/peak") == [0, 1, 2]

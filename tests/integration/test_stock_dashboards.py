@@ -135,4 +135,4 @@ def test_how_to_see_all_steps_is_said_when_training_begins(tmp_path, capsys, epo
 def test_only_batch_norms_that_have_seen_nothing_are_not_settled():
     assert Settling(network()).note(network()) == ""
     fresh = network(keras.layers.BatchNormalization())
-    assert Settling(fresh).note(fresh) == " (batch norm not settled)"
+    assert Settling(fresh).note(fresh) == "batch norm not settled"

@@ -19,7 +19,7 @@ from keras_saliency import methods
 from keras_saliency.drawing import heatmap
 from keras_saliency.drawing.video import played
 from keras_saliency.metrics.localization import enrichment
-from keras_saliency.recording.scalars import Reader
+from keras_saliency.recording.scalars import MapMeasure
 
 VIDEO = (6, 7, 9, 3)  # frames, height, width, channels
 QUICK = {
@@ -246,7 +246,9 @@ def test_a_layer_of_fewer_frames_lies_on_the_frames_it_saw():
     for lit, wanted in (((4, 5), 3 * 35), ((2, 3), 0)):
         masks = np.zeros((1, 6, 5, 7))
         masks[:, lit, 2, 3] = 1
-        assert Reader(masks).focus({"cam": found.maps})["cam"][0] == pytest.approx(wanted)
+        assert MapMeasure(masks).localization({"cam": found.maps})["cam"][0] == pytest.approx(
+            wanted
+        )
 
 
 @pytest.mark.slow

@@ -120,9 +120,12 @@ def test_what_can_not_be_drawn_is_in_grey_and_a_sign_has_a_bar_of_its_own():
     assert blue(sheet(2, ["cam"], maps=signed)) > 50
     assert blue(sheet(2, ["cam"])) == 0
     plain = Overview(["a", "b"], photos(2), [None, None], "logits")
-    each = seen(2, ["cam"])
-    assert blue(plain.draw(each, signed={"cam"})) > 50  # as it was signed before
-    assert blue(plain.draw(each, signed={"another"})) == 0
+    signed, other = (
+        dataclasses.replace(seen(2, ["cam"]), signed_methods=frozenset({name}))
+        for name in ("cam", "another")
+    )
+    assert blue(plain.draw(signed)) > 50  # as it was signed before
+    assert blue(plain.draw(other)) == 0
 
 
 @pytest.mark.parametrize(

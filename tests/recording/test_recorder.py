@@ -16,10 +16,9 @@ from PIL import Image
 from tensorboard.util import tensor_util
 
 from keras_saliency.drawing import cards
-from keras_saliency.recording import film_strip, recorder
+from keras_saliency.recording import film_strip, recorder, worker
 from keras_saliency.recording.overview import Overview
-from keras_saliency.recording.tensorboard.event_writer import new_run
-from keras_saliency.recording.tensorboard.run_writer import RunWriter
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
 
 from helpers.board import LABELS, NAMES, Board, maps, photos, snapshot
 
@@ -155,7 +154,7 @@ def test_a_method_once_negative_stays_signed(tmp_path):
         assert close(shown[step], expected)
 
 
-class CountingWriter(RunWriter):
+class CountingWriter(EventWriter):
     def __init__(self, run_dir):
         super().__init__(run_dir)
         self.counts = []
@@ -217,7 +216,7 @@ def test_the_film_strip_spans_the_training_and_is_thinned_evenly(tmp_path):
 
 def resumed(board, *snapshots, **options):
     """Go on in the run of a board with a recorder of its own."""
-    going_on = Board(board.run.parent / "unused", writer=RunWriter(board.run), **options)
+    going_on = Board(board.run.parent / "unused", writer=EventWriter(board.run), **options)
     going_on.run = board.run
     return going_on.write(*snapshots)
 
@@ -297,7 +296,7 @@ def test_the_cells_of_the_film_strip_are_the_maps(tmp_path):
     assert close(board.images("film-strip/grad-cam")[2], expected)
 
 
-class SlowWriter(RunWriter):
+class SlowWriter(EventWriter):
     """A disk that takes pictures only when it is let."""
 
     def __init__(self, run_dir):
@@ -324,7 +323,7 @@ def test_recording_returns_before_anything_is_written(tmp_path):
 
 
 def test_when_drawing_cannot_keep_up_pictures_are_dropped_and_numbers_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorder, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(worker, "_PATIENCE_S", 0.05)
     writer = SlowWriter(new_run(tmp_path))
     board = Board(tmp_path, writer=writer)
     board.run = writer.path.parent
@@ -391,8 +390,8 @@ def test_no_thread_before_the_first_snapshot_and_none_after_close(tmp_path):
     assert workers() == []
     assert board.recorder.flush(0)
     board.recorder.record(snapshot(0))
-    (worker,) = workers()
-    assert worker.daemon
+    (thread,) = workers()
+    assert thread.daemon
     board.recorder.close()
     board.recorder.close()
     assert workers() == []
@@ -476,7 +475,7 @@ def test_the_overview_is_that_of_each_set(tmp_path):
     shown = board.images("overview")
     assert list(shown) == [0, 1]
     assert close(shown[0], drawn.draw(seen[0]))
-    assert close(shown[1], drawn.draw(seen[1], signed={"m"}))
+    assert close(shown[1], drawn.draw(seen[1].signed_after(seen[0].signed_after(None))))
     assert not close(shown[1][-20:], drawn.draw(seen[1])[-20:])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_saliency.recording.scalars import Reader
+from keras_saliency.recording.scalars import MapMeasure
 
 
 def masked(n=2, height=6, width=10):
@@ -20,36 +20,36 @@ def left(n=2, height=3, width=4, inside=3.0, outside=1.0):
 
 
 def test_focus_is_how_much_denser_a_map_is_on_the_object():
-    focus = Reader(masked()).focus({"cam": left(), "saliency": left(2, 5, 6, 0.0)})
+    focus = MapMeasure(masked()).localization({"cam": left(), "saliency": left(2, 5, 6, 0.0)})
     np.testing.assert_allclose(focus["cam"], [1.5, 1.5])  # three quarters on half of the area
     np.testing.assert_allclose(focus["saliency"], 0)
 
 
 def test_without_masks_or_life_there_is_no_focus():
-    assert np.isnan(Reader(None).read({"cam": left()}).focus["cam"]).all()
-    assert np.isnan(Reader(masked()).focus({"cam": 0 * left()})["cam"]).all()
+    assert np.isnan(MapMeasure(None)({"cam": left()}).localization["cam"]).all()
+    assert np.isnan(MapMeasure(masked()).localization({"cam": 0 * left()})["cam"]).all()
 
 
 def test_similarity_is_to_the_set_before():
-    reader = Reader(None)
+    measure = MapMeasure(None)
     ramp = np.arange(12.0).reshape(1, 3, 4)
     other = ramp[:, ::-1, ::-1]
-    found = [reader.read({"cam": maps}).similarity["cam"] for maps in (ramp, 2 * ramp, other)]
+    found = [measure({"cam": maps}).similarity["cam"] for maps in (ramp, 2 * ramp, other)]
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1:], [[1], [-1]])
 
 
 def test_there_is_no_similarity_across_a_gap_or_a_change_of_size():
-    reader = Reader(None)
-    reader.read({"cam": left()})
-    reader.read({})
-    assert np.isnan(reader.read({"cam": left()}).similarity["cam"]).all()
-    assert np.isnan(reader.read({"cam": left(2, 5, 6)}).similarity["cam"]).all()
+    measure = MapMeasure(None)
+    measure({"cam": left()})
+    measure({})
+    assert np.isnan(measure({"cam": left()}).similarity["cam"]).all()
+    assert np.isnan(measure({"cam": left(2, 5, 6)}).similarity["cam"]).all()
 
 
 def test_signals_are_read_along_time():
     masks = np.array([[1, 1, 0, 0, 0, 0]], np.float32)
-    focus = Reader(masks).focus({"saliency": np.array([[2.0, 1.0, 1.0]])})
+    focus = MapMeasure(masks).localization({"saliency": np.array([[2.0, 1.0, 1.0]])})
     np.testing.assert_allclose(focus["saliency"], [1.5])  # half on a third
 
 
@@ -59,5 +59,5 @@ def test_volumes_are_read_frame_by_frame(frames):
     masks[:, :2] = 1  # the first half of the time
     maps = np.zeros((1, frames, 3, 5))
     maps[:, 0] = 1
-    focus = Reader(masks).focus({"cam": maps})["cam"]
+    focus = MapMeasure(masks).localization({"cam": maps})["cam"]
     np.testing.assert_allclose(focus, [2.0])  # all of it on half

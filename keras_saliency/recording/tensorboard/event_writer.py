@@ -10,23 +10,32 @@ import os
 import pathlib
 import re
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as charts_metadata
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 
 from keras_saliency.common.validation import local_folder
+from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.tensorboard import PLUGIN_NAME
 from keras_saliency.recording.tensorboard.file_lock import hold, is_held
 from keras_saliency.recording.tensorboard.tfrecord import frame
 
 JPEG_QUALITY = 90
 _LONGEST_SIDE = 65_500  # what OpenCV writes as a JPEG
+
+# Keras writes `epoch_loss` in the runs "train" and "validation"; in our run, where it writes none,
+# both have a tag of their own. With `update_freq=7` all it writes is `batch_loss`.
+_LOSS = r"(epoch_(val_)?|batch_|evaluation_)loss(_vs_iterations)?$"
+_ACCURACY = r"(epoch_(val_)?|batch_)\w*acc(uracy)?$"
 
 _file_numbers = itertools.count()
 
@@ -153,13 +162,16 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-class EventWriter:
-    """Write pictures, numbers and texts to one new event file of a run.
+class EventWriter(BaseWriter):
+    """Write images, numbers and texts to one new event file of a run.
 
     Every tracker that shows something in TensorBoard goes through this class. It may be used from
     several threads. Each event is handed to the operating system at once, whole or not at all: what
     was written stays readable, and writing goes on once a full disk has room again. Where something
     else cuts the file short, an `OSError` says so and writing goes on in a second file.
+
+    All methods that write raise an `OSError` if the disk does not take it, and a `ValueError` if
+    the writer is closed. Their `step` is the one on TensorBoard's slider; -1 is before training.
 
     Args:
         run_dir: The folder of the run, which exists; it stays known as `folder`.
@@ -180,101 +192,80 @@ class EventWriter:
     """
 
     def __init__(self, run_dir: str | os.PathLike[str], continued_at: int | None = None) -> None:
-        self.folder = pathlib.Path(run_dir)
-        self.place = f"the run {self.folder}"
+        self.folder = self.state_folder = pathlib.Path(run_dir)
+        self.description = f"the run {self.folder}"
+        self.is_continued = continued_at is not None
         self._lock = threading.Lock()
         self._begin_file()
         if continued_at is not None:
             self._restart_at(continued_at)
 
-    def images(self, images: Mapping[str, np.ndarray], step: int) -> None:
-        """Write pictures, all in one event.
+    def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
+        """Write images, uint8 `(height, width, 3)`, RGB, by tag."""
+        images = {tag: (encode_jpeg(image), image.shape[1::-1]) for tag, image in pictures.items()}
+        self._write_images(images, step)
 
-        Args:
-            images: Tag to uint8 `(height, width, 3)`, RGB.
-            step: The step on TensorBoard's slider; -1 is "before training".
+    def animations(self, gifs: Mapping[str, bytes], step: int) -> None:
+        """Write the bytes of GIFs by tag, which TensorBoard shows as they are."""
+        # The width and height stand behind the six letters that a GIF begins with.
+        images = {tag: (gif, struct.unpack_from("<HH", gif, 6)) for tag, gif in gifs.items()}
+        self._write_images(images, step)
 
-        Raises:
-            OSError: If the disk does not take it.
-            TypeError: If a picture is not uint8.
-            ValueError: If a picture's shape is not `(height, width, 3)`, or the writer is closed.
-        """
-        self._write_pictures(
-            {tag: (encode_jpeg(image), image.shape[1::-1]) for tag, image in images.items()}, step
-        )
-
-    def scalars(self, scalars: Mapping[str, float], step: int) -> None:
-        """Write numbers, all in one event.
-
-        Args:
-            scalars: Tag to number.
-            step: The step on TensorBoard's slider; -1 is "before training".
-
-        Raises:
-            OSError: If the disk does not take it.
-            ValueError: If the writer is closed.
-        """
+    def scalars(self, numbers: Mapping[str, float], step: int) -> None:
+        """Write numbers by tag."""
         metadata = scalar_metadata.create_summary_metadata(display_name=None, description=None)
-        metadata.data_class = summary_pb2.DATA_CLASS_SCALAR
-        self._write_values(
-            (
-                summary_pb2.Summary.Value(
-                    tag=tag,
-                    metadata=metadata,
-                    tensor=tensor_pb2.TensorProto(
-                        dtype=types_pb2.DT_FLOAT,
-                        tensor_shape=tensor_shape_pb2.TensorShapeProto(),
-                        float_val=[float(number)],
-                    ),
-                )
-                for tag, number in scalars.items()
-            ),
-            step,
-        )
+        tensors = {
+            tag: tensor_pb2.TensorProto(
+                dtype=types_pb2.DT_FLOAT,
+                tensor_shape=tensor_shape_pb2.TensorShapeProto(),
+                float_val=[float(number)],
+            )
+            for tag, number in numbers.items()
+        }
+        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_SCALAR, step)
 
-    def text(self, text: Mapping[str, str], step: int) -> None:
-        """Write texts, all in one event.
-
-        Args:
-            text: Tag to Markdown.
-            step: The step on TensorBoard's slider; -1 is "before training".
-
-        Raises:
-            OSError: If the disk does not take it.
-            ValueError: If the writer is closed.
-        """
+    def text(self, texts: Mapping[str, str], step: int) -> None:
+        """Write texts in Markdown by tag."""
         metadata = text_metadata.create_summary_metadata(display_name=None, description=None)
-        metadata.data_class = summary_pb2.DATA_CLASS_TENSOR
-        self._write_values(
-            (
-                summary_pb2.Summary.Value(
-                    tag=tag, metadata=metadata, tensor=_string_tensor([markdown.encode()], shape=[])
-                )
-                for tag, markdown in text.items()
-            ),
-            step,
-        )
+        tensors = {tag: _string_tensor([text.encode()], []) for tag, text in texts.items()}
+        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_TENSOR, step)
 
     def blobs(self, tag: str, blobs: Sequence[bytes], step: int) -> None:
-        """Write what the Saliency tab reads, all in one event.
+        """Write what the Saliency tab reads.
 
         Args:
             tag: Such as `"maps/grad-cam"`.
             blobs: Files, JSON first.
-            step: The step on TensorBoard's slider; -1 is "before training".
-
-        Raises:
-            OSError: If the disk does not take it.
-            ValueError: If the writer is closed.
+            step: The step on TensorBoard's slider; -1 is before training.
         """
         metadata = summary_pb2.SummaryMetadata(
-            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME),
-            data_class=summary_pb2.DATA_CLASS_BLOB_SEQUENCE,
+            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME)
         )
-        tensor = _string_tensor(list(blobs), [len(blobs)])
-        self._write_values(
-            [summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)], step
-        )
+        tensors = {tag: _string_tensor(list(blobs), [len(blobs)])}
+        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_BLOB_SEQUENCE, step)
+
+    def charts(self, *, focus: bool, verdict: bool) -> None:
+        """Place focus and verdict beside the loss curves, in the tab Custom Scalars.
+
+        Args:
+            focus: Whether the run has curves of the focus.
+            verdict: Whether the run has curves of the verdict.
+        """
+        tags = {"loss": [_LOSS], "accuracy": [_ACCURACY, "probes/accuracy$"]}
+        if verdict:
+            tags["verdict: relies on"] = ["shortcut/"]
+        if focus:
+            tags["focus: times more on the object than by chance"] = ["focus/"]
+        tags["similarity to the maps before"] = ["similarity/"]
+        charts = [
+            layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
+            for title, patterns in tags.items()
+        ]
+        category = layout_pb2.Category(title="What the model looks at", chart=charts)
+        layout = layout_pb2.Layout(category=[category]).SerializeToString()
+        metadata = charts_metadata.create_summary_metadata()
+        tensors = {charts_metadata.CONFIG_SUMMARY_TAG: _string_tensor([layout], [])}
+        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_TENSOR, 0)
 
     def flush(self) -> None:
         """Make sure that what was written so far is there.
@@ -319,25 +310,30 @@ class EventWriter:
         for _ in range(2):
             self._write(event_pb2.Event(wall_time=time.time(), step=step, session_log=log))
 
-    def _write_pictures(
-        self, pictures: Mapping[str, tuple[bytes, tuple[int, ...]]], step: int
-    ) -> None:
-        """Write encoded pictures, each with its (width, height), all in one event."""
+    def _write_images(self, images: Mapping[str, tuple[bytes, tuple[int, ...]]], step: int) -> None:
+        """Write encoded images, each with its (width, height)."""
         metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
-        metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE
-        self._write_values(
-            (
-                summary_pb2.Summary.Value(
-                    tag=tag, metadata=metadata, tensor=_picture_tensor(data, size)
-                )
-                for tag, (data, size) in pictures.items()
-            ),
-            step,
-        )
+        tensors = {
+            tag: _string_tensor([*(str(length).encode() for length in size), data], [3])
+            for tag, (data, size) in images.items()
+        }
+        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_BLOB_SEQUENCE, step)
 
-    def _write_values(self, values: Iterable[summary_pb2.Summary.Value], step: int) -> None:
-        summary = summary_pb2.Summary(value=values)
-        if summary.value:
+    def _write_tensors(
+        self,
+        tensors: Mapping[str, tensor_pb2.TensorProto],
+        metadata: summary_pb2.SummaryMetadata,
+        data_class: int,
+        step: int,
+    ) -> None:
+        """Write tensors by tag, all in one event."""
+        metadata.data_class = data_class
+        values = [
+            summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
+            for tag, tensor in tensors.items()
+        ]
+        if values:
+            summary = summary_pb2.Summary(value=values)
             self._write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
 
     def _write(self, event: event_pb2.Event) -> None:
@@ -367,11 +363,6 @@ class EventWriter:
                 self._file.truncate(self._size)
             raise
         self._size += done
-
-
-def _picture_tensor(data: bytes, size: tuple[int, ...]) -> tensor_pb2.TensorProto:
-    """Return what the Images dashboard reads: width, height and the encoded picture."""
-    return _string_tensor([*(str(length).encode() for length in size), data], [3])
 
 
 def _string_tensor(strings: list[bytes], shape: list[int]) -> tensor_pb2.TensorProto:

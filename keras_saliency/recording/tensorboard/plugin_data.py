@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PICTURE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
 
 
-class Tab:
+class PluginData:
     """Write a training for the Saliency tab: its probes once, then maps and verdicts.
 
     Args:
@@ -42,8 +42,8 @@ class Tab:
 
     Example:
         ```python
-        tab = Tab(EventWriter(new_run("logs")), probes, range(len(probes)))
-        tab.add(snapshot, focus={"grad_cam": enrichment(maps, probes.masks)}, similarity={})
+        data = PluginData(EventWriter(new_run("logs")), probes, range(len(probes)))
+        data.add(snapshot, localization={"grad_cam": enrichment(maps, probes.masks)}, similarity={})
         ```
     """
 
@@ -60,20 +60,19 @@ class Tab:
         self._probes = probes
         self._shown = list(shown)
         self._of, self._settings = of, dict(settings or {})
-        self._signed: set[str] = set()
         self._probes_are_in: Path | None = None
 
     def add(
-        self, snapshot: Snapshot, focus: Mapping[str, Array], similarity: Mapping[str, Array]
+        self, snapshot: Snapshot, localization: Mapping[str, Array], similarity: Mapping[str, Array]
     ) -> None:
-        """Write what was seen at one moment.
+        """Write the maps of one snapshot.
 
         Args:
-            snapshot: What was seen, of all probes.
-            focus: Method name to `(n,)`, how many times more of each map lies on the object than
-                chance would have there (`metrics.localization.enrichment`); NaN where unknown.
+            snapshot: The snapshot, of all probes.
+            localization: Method name to `(n,)`, how many times more of each map lies on the object
+                than chance would have there (`metrics.localization.enrichment`); NaN where unknown.
                 Methods may be absent.
-            similarity: Likewise, how alike each map is to that of the set before, from -1 to 1.
+            similarity: Likewise, how alike each map is to the previous one, from -1 to 1.
 
         Raises:
             OSError: If the disk does not take it.
@@ -85,7 +84,7 @@ class Tab:
         unknown = np.full(len(self._probes), np.nan)
         for method in [*snapshot.maps, *snapshot.errors]:
             numbers = {
-                "focus": focus.get(method, unknown),
+                "focus": localization.get(method, unknown),
                 "similarity": similarity.get(method, unknown),
             }
             blobs = self._map_blobs(method, snapshot, numbers)
@@ -148,12 +147,10 @@ class Tab:
         self, method: str, snapshot: Snapshot, numbers: Mapping[str, Array]
     ) -> list[bytes]:
         maps, count = snapshot.maps.get(method), len(self._shown)
-        if maps is not None and (maps < 0).any():
-            self._signed.add(method)  # and stays so: colours must not change between epochs
-        signed = method in self._signed
+        signed = snapshot.is_signed(method)
         said: dict[str, Any] = {
             "method": method,
-            "when": snapshot.when,
+            "when": snapshot.when_with_note,
             "step": snapshot.step,
             "signed": signed,
             "peak": [None] * count,

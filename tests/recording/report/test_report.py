@@ -22,7 +22,7 @@ from keras_saliency.recording.report.page import page
 from keras_saliency.recording.report.script import bundled
 from keras_saliency.recording.tensorboard.event_reader import newest
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, new_run
-from keras_saliency.recording.tensorboard.plugin_data import Tab
+from keras_saliency.recording.tensorboard.plugin_data import PluginData
 from keras_saliency.recording.tensorboard.tfrecord import frame, records
 from keras_saliency.shortcuts.verdict import Verdict
 
@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
 def written(folder, *verdicts, name="saliency"):
     """A log folder with verdicts and nothing else."""
     writer = EventWriter(new_run(folder, name))
-    tab = Tab(writer, Probes(np.zeros((1, 5, 7, 3), np.uint8)), [0])
+    tab = PluginData(writer, Probes(np.zeros((1, 5, 7, 3), np.uint8)), [0])
     for step, verdict in enumerate(verdicts):
         tab.add_verdict(verdict, {}, f"epoch {step + 1}", step)
         writer.scalars({"focus/a": 1.5 + step, "focus/b": 0.5, "probes/score": np.nan}, step)
@@ -116,7 +116,7 @@ def test_what_was_continued_counts_from_there_on(tmp_path):
     written(tmp_path, verdict(0.1), verdict(0.2), verdict(0.3))
     folder = tmp_path / "saliency"
     writer = EventWriter(folder, continued_at=1)
-    tab = Tab(writer, Probes(np.zeros((1, 5, 7, 3), np.uint8)), [0])
+    tab = PluginData(writer, Probes(np.zeros((1, 5, 7, 3), np.uint8)), [0])
     tab.add_verdict(verdict(0.7), {}, "epoch 2", 1)
     writer.close()
     training, _ = newest(tmp_path)

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import pathlib
+import re
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_file_loader, plugin_event_accumulator
 from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.util import tensor_util
 
 from keras_saliency.recording.tensorboard import event_writer
@@ -284,3 +287,60 @@ def test_a_program_may_go_to_another_folder_meanwhile(tmp_path, monkeypatch):
     writer.close()
     assert tensors(tmp_path / "here" / "logs" / "saliency", "a/0") == [(0, 1.0)]
     assert list((tmp_path / "there").iterdir()) == []
+
+
+def charts(folder, **options):
+    """Each chart's title, and a function that says which tags are on it."""
+    run = event_writer.new_run(folder)
+    writer = event_writer.EventWriter(run)
+    writer.charts(**options)
+    writer.close()
+    ((_, config),) = tensors(run, "custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(config.item())
+    (category,) = layout.category
+    return {
+        chart.title.partition(":")[0]: [re.compile(tag) for tag in chart.multiline.tag]
+        for chart in category.chart
+    }
+
+
+ON = {
+    "loss": ["epoch_loss", "epoch_val_loss", "batch_loss", "evaluation_loss_vs_iterations"],
+    "accuracy": [
+        "epoch_accuracy",
+        "epoch_val_accuracy",
+        "epoch_sparse_categorical_accuracy",
+        "epoch_val_binary_accuracy",
+        "epoch_acc",
+        "probes/accuracy",
+    ],
+    "verdict": ["shortcut/reliance", "shortcut/background"],
+    "focus": ["focus/grad-cam"],
+    "similarity to the maps before": ["similarity/grad-cam"],
+}
+OFF = ["epoch_learning_rate", "focus-grad-cam/00_cat", "probes/score", "grad-cam/peak"]
+
+
+def test_each_curve_is_on_its_chart(tmp_path):
+    found = charts(tmp_path, focus=True, verdict=True)
+    assert list(found) == list(ON)
+    tags = [*OFF, *(tag for tags in ON.values() for tag in tags)]
+    for title, patterns in found.items():  # the plugin uses `match`, too
+        assert [tag for tag in tags if any(p.match(tag) for p in patterns)] == ON[title]
+
+
+@pytest.mark.parametrize("focus", [True, False])
+@pytest.mark.parametrize("verdict", [True, False])
+def test_there_is_no_chart_without_curves(tmp_path, focus, verdict):
+    found = charts(tmp_path, focus=focus, verdict=verdict)
+    assert ("focus" in found, "verdict" in found) == (focus, verdict)
+
+
+def test_the_bytes_of_an_animation_are_not_touched(tmp_path):
+    run = event_writer.new_run(tmp_path)
+    writer = event_writer.EventWriter(run)
+    gif = b"GIF89a" + struct.pack("<HH", 350, 91) + b"..."
+    writer.animations({"animation/cam": gif}, 7)
+    writer.close()
+    ((step, found),) = tensors(run, "animation/cam")
+    assert (step, found.tolist()) == (7, [b"350", b"91", gif])

@@ -13,7 +13,7 @@ from tensorboard.util import tensor_util
 from keras_saliency.data.probes import Probes
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
-from keras_saliency.recording.tensorboard.plugin_data import Tab
+from keras_saliency.recording.tensorboard.plugin_data import PluginData
 from keras_saliency.shortcuts.verdict import Verdict
 
 
@@ -52,7 +52,7 @@ def masks(n=3, height=30, width=40):
 class Board:
     def __init__(self, folder, probes_, shown=None, **options):
         self.writer = EventWriter(new_run(folder))
-        self.tab = Tab(self.writer, probes_, shown or range(len(probes_)), **options)
+        self.tab = PluginData(self.writer, probes_, shown or range(len(probes_)), **options)
 
     def read(self):
         """Return `(tag, step, json, other blobs, metadata)` of each value."""
@@ -166,10 +166,11 @@ def test_signs_come_back_and_zero_is_128(tmp_path):
 
 
 def test_a_method_that_was_signed_once_stays_signed(tmp_path):
-    board = Board(tmp_path, probes(1))
+    board, moment = Board(tmp_path, probes(1)), None
     for step, low in enumerate((0.0, -1.0, 0.0)):
         maps = {"a": np.array([[[low, 1.0]]]), "b": np.array([[[0.0, 1.0]]])}
-        board.tab.add(snapshot(maps, step), {}, {})
+        moment = snapshot(maps, step).signed_after(moment)
+        board.tab.add(moment, {}, {})
     found = [(tag, said["signed"]) for tag, _, said, *_ in board.read()[1:]]
     assert [signed for tag, signed in found if tag == "maps/a"] == [False, True, True]
     assert [signed for tag, signed in found if tag == "maps/b"] == [False] * 3
@@ -190,7 +191,7 @@ def test_what_the_model_says_is_there_in_json(tmp_path):
     board = Board(tmp_path, probes())
     numbers = np.array([1.5, np.nan, np.inf])
     moment = snapshot({"a": np.ones((3, 2, 3)), "b": np.ones((3, 2, 3))}, step=-1)
-    board.tab.add(moment, focus={"a": numbers}, similarity={"b": numbers / 3})
+    board.tab.add(moment, localization={"a": numbers}, similarity={"b": numbers / 3})
     _, (_, step, a, _, _), (_, _, b, _, _) = board.read()
     assert (step, a["step"], a["when"], a["method"], a["error"]) == (-1, -1, "epoch 0", "a", None)
     assert a["score"] == [0, 1, 2]

@@ -1,0 +1,43 @@
+"""What our own writers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+class BaseWriter:
+    """A writer that writes nothing: subclasses override what they write.
+
+    Attributes:
+        description: What is written, in words, as messages about faults name it.
+        state_folder: Where a training run that is resumed finds what it goes on with, or None.
+        is_continued: Whether an older run is continued.
+    """
+
+    description = "the run"
+    state_folder: Path | None = None
+    is_continued = False
+
+    def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
+        """Write images by tag, uint8 `(height, width, 3)`."""
+
+    def scalars(self, numbers: Mapping[str, float], step: int) -> None:
+        """Write numbers by tag."""
+
+    def text(self, texts: Mapping[str, str], step: int) -> None:
+        """Write pages in Markdown by tag."""
+
+    def animations(self, gifs: Mapping[str, bytes], step: int) -> None:
+        """Write the bytes of animated GIFs by tag."""
+
+    def charts(self, *, focus: bool, verdict: bool) -> None:
+        """Write which curves TensorBoard shows beside each other."""
+
+    def flush(self) -> None:
+        """Make sure that what was written so far is there."""
+
+    def close(self) -> None:
+        """Finish."""

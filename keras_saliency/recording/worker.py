@@ -1,0 +1,191 @@
+"""A thread of its own for jobs that must neither hold nor stop the thread that hands them over."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+Job = Callable[[], None]
+
+_WAITING = 2  # large jobs that wait or run: what a kill can cost
+_PATIENCE_S = 2.0  # how long the caller waits for room among them, until there is room again
+_CLOSING_S = 120.0
+
+
+class Worker:
+    """Run jobs in order on a daemon thread; whatever goes wrong is reported once and never raised.
+
+    The thread starts with the first job and is started again if something has ended it.
+
+    Args:
+        output: What the jobs write, in words, as faults of the disk name it.
+        on_fault: Called with one clause, such as "could not draw the overview (...)", once for each
+            kind of fault.
+        at_exit: Called when the interpreter exits, if the thread has been started: a daemon thread
+            is cut off then, and would lose what still waits.
+        is_idle: Whether jobs are dropped, as in a process that does not write.
+
+    Attributes:
+        thread: The thread, or None before the first job.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        on_fault: Callable[[str], None],
+        at_exit: Callable[[], None],
+        is_idle: bool = False,
+    ) -> None:
+        self.thread: threading.Thread | None = None
+        self._output, self._on_fault, self._at_exit = output, on_fault, at_exit
+        self._is_idle = is_idle
+        self._reported: set[str] = set()
+        self._moment = "the beginning"  # of what runs now
+        self._room = threading.Semaphore(_WAITING)
+        self._is_behind = False
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._process = os.getpid()
+        self._is_closed = False
+
+    def submit(self, job: Job, task: str) -> None:
+        """Hand over a job.
+
+        Args:
+            job: Called in the thread.
+            task: What it does, in words: "write the verdict".
+        """
+        if not self._is_idle:
+            with self.guard(task):
+                self._put(partial(self._run, job, task))
+
+    def submit_large(self, job: Job, task: str, moment: str) -> bool:
+        """Hand over a job of which two at most may wait or run at a time.
+
+        Args:
+            job: Called in the thread.
+            task: What it does, in words.
+            moment: To which moment of the training run it belongs, in words: "epoch 3".
+
+        Returns:
+            False where there was no room for it within 2 s. The next ones are then refused without
+            waiting, until there is room again.
+        """
+        if self._is_idle:
+            return True
+        with self.guard(task):
+            self._ensure_thread()
+            room = self._room
+            self._is_behind = not room.acquire(timeout=0 if self._is_behind else _PATIENCE_S)
+            if self._is_behind:
+                return False
+
+            def run() -> None:
+                self._moment = moment
+                try:
+                    self._run(job, task)
+                finally:
+                    room.release()
+
+            self._put(run)
+        return True
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all jobs handed over so far are done.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether all of them are done.
+        """
+        if self.thread is None or self._is_closed:
+            return True
+        done = threading.Event()
+        self._put(done.set)
+        return done.wait(timeout)
+
+    def close(self, *last: tuple[Job, str]) -> bool:
+        """Finish all jobs and end the thread.
+
+        Args:
+            *last: Jobs to run at the end, with their tasks, if there ever was a job.
+
+        Returns:
+            Whether what the jobs write may be closed: not in time, in a forked child, or a second
+            time it may not.
+        """
+        # The thread does not live on in a forked child, which must not wait for it.
+        if self._is_closed or os.getpid() != self._process:
+            return False
+        if self.thread is not None:
+            atexit.unregister(self._at_exit)
+            with self.guard("finish the run"):
+                self._ensure_thread()
+            for job, task in last:
+                self._queue.put(partial(self._run, job, task))
+            self._queue.put(None)
+            self.thread.join(_CLOSING_S)
+        self._is_closed = True
+        if self.thread is not None and self.thread.is_alive():
+            self.report("closing", "some of the pictures were not written in time")
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def guard(self, task: str) -> Iterator[None]:
+        """Turn any exception into one line for the user, so that training goes on."""
+        try:
+            yield
+        except OSError as error:  # which all that is written meets alike
+            self.report(
+                f"disk {type(error).__name__} {error.errno}",
+                f"{self._output} is incomplete since {self._moment} ({error})",
+            )
+        except Exception as error:
+            kind = type(error).__name__
+            self.report(f"{task} {kind}", f"could not {task} ({kind}: {error})")
+
+    def report(self, kind: str, message: str) -> None:
+        """Report a fault, unless one of its kind has been reported."""
+        if kind in self._reported:
+            return
+        self._reported.add(kind)
+        try:
+            self._on_fault(message)
+        except Exception:  # such as a warning that the user's filters turn into an error
+            logging.getLogger(__name__).exception(message)
+
+    def _put(self, job: Job) -> None:
+        self._ensure_thread()
+        self._queue.put(job)
+
+    def _ensure_thread(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("the recorder is closed")
+        if self.thread is not None and self.thread.is_alive():
+            return
+        if self.thread is None:
+            atexit.register(self._at_exit)
+        else:
+            self.report(
+                "worker",
+                f"something has ended the thread that draws, at {self._moment} or at what came "
+                "next, of which all or a part is missing; another one goes on with what follows",
+            )
+            self._room = threading.Semaphore(_WAITING)  # what was lost gives none back
+        self.thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            job()
+
+    def _run(self, job: Job, task: str) -> None:
+        with self.guard(task):
+            job()
