@@ -1,4 +1,4 @@
-"""What `explain` returns: maps of some images, drawn and saved on request."""
+"""What `explain` returns: maps of some images, to be drawn and saved."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _PER_IMAGE = ("maps", "scores", "targets", "outputs", "display")
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps of some images, and what they are maps of.
+    """Attribution maps of some images, with the scores that they explain.
 
     Attributes:
-        maps: float32 (batch, h, w), raw, and signed where the method is signed. Saliency has the
-            size of the images, a CAM that of its layer's grid. Of signals (batch, time), of
-            volumes (batch, frames, h, w).
-        scores: float32 (batch,), the explained quantity.
-        targets: int (batch,), the class explained in each image; -1 where the target is no class.
-        outputs: The model's own output, (batch, ...); of several, the one that is explained.
+        maps: `(batch, h, w)` float32, raw, in the unit of the method, and signed where the method
+            is. Saliency has the size of the images, a CAM that of its layer's grid. Maps of signals
+            are `(batch, time)`, of videos `(batch, frames, h, w)`.
+        scores: `(batch,)` float32, the quantity explained, in the unit that `of` names.
+        targets: `(batch,)` int, the class explained in each image; -1 where the target is no class.
+        outputs: `(batch, ...)`, the model's own output; of several, the one that is explained.
         method: Name of the method.
         of: What the scores are: `"logits"`, `"probability"`, `"log_probability"`, or `"value"`.
-        layer: Path of the layer that was looked at, or None.
-        display: uint8 (batch, height, width, 3), the images as a person sees them.
-        frames: How many frames each volume has, some of which `display` shows; 1 for others.
-        clips: Of volumes all frames, uint8 (batch, frames, height, width, 3); else None.
+        layer: Path of the layer whose output the method read, or None.
+        display: `(batch, height, width, 3)` uint8, the images as a person sees them.
+        frames: How many frames each video has, some of which `display` shows; 1 for images.
+        clips: Of videos all frames, `(batch, frames, height, width, 3)` uint8; else None.
 
     Example:
         >>> import keras, numpy as np, keras_saliency as ks
         >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
         ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
-        >>> found = ks.explain(net, np.ones((1, 8, 12, 3)), "grad_cam")
-        >>> found.overlay().shape
+        >>> explanation = ks.explain(net, np.ones((1, 8, 12, 3)), "grad_cam")
+        >>> explanation.overlay().shape
         (1, 8, 12, 3)
     """
 
@@ -61,25 +61,28 @@ class Explanation:
 
     @property
     def signed(self) -> bool:
-        """Whether a map holds negative values, evidence against the score."""
+        """Whether a map has negative values: evidence against the score."""
         return bool((self.maps < 0).any())
 
     def overlay(self, *, cmap: str | None = None, opacity: float | None = None) -> np.ndarray:
-        """Lay each map over its image.
+        """Blend each map, coloured and resized, with its image.
 
         Args:
             cmap: A matplotlib colour map; None takes one for magnitude, or for sign.
-            opacity: The map's share in the blend, 0 to 1; None lets it follow the magnitude, so
-                that the picture stays clean where there is no evidence.
+            opacity: The map's share in the blend, from 0 to 1; None lets it follow the magnitude,
+                so that the image stays visible where there is no evidence.
 
         Returns:
-            uint8 (batch, height, width, 3).
+            Images `(batch, height, width, 3)` uint8.
+
+        Raises:
+            ValueError: An unknown colour map, or an opacity out of its range.
         """
         options: dict[str, Any] = {"cmap": cmap, "opacity": opacity, "frames": self.frames}
         return np.stack(
             [
-                heatmap.overlay(picture, map_, signed=self.signed, **options)
-                for picture, map_ in zip(self.display, self.maps, strict=True)
+                heatmap.overlay(image, map_, signed=self.signed, **options)
+                for image, map_ in zip(self.display, self.maps, strict=True)
             ]
         )
 
@@ -99,6 +102,10 @@ class Explanation:
 
         Returns:
             A matplotlib figure, one row per image.
+
+        Raises:
+            TypeError: `titles` is no list.
+            ValueError: Not one title per image, or an option out of its range.
         """
         if titles is None:
             titles = [
@@ -128,33 +135,33 @@ class Explanation:
         cmap: str | None = None,
         opacity: float | None = None,
     ) -> None:
-        """Write a video with its map over it as an animated GIF.
+        """Save a video with its map over it as an animated GIF.
 
         Args:
-            path: Where to, ending in `.gif`.
-            row: Which video of the batch.
-            fps: Frames a second, up to 50.
+            path: The file, which ends in `.gif`.
+            row: Index of the video in the batch.
+            fps: Frames per second, up to 50.
             cmap: A matplotlib colour map, as in `overlay`.
             opacity: The map's share in the blend, as in `overlay`.
 
         Raises:
-            ValueError: If these are no videos, or the path does not end in `.gif`.
-            OSError: If the disk does not take it.
+            ValueError: The images are no videos, or the path does not end in `.gif`.
+            OSError: The file cannot be written.
         """
         if self.clips is None:
             raise ValueError(
-                "Only videos play; of a picture, write `overlay()` or `plot()`. Received: maps of "
+                "Only videos play; of an image, save `overlay()` or `plot()`. Received: maps of "
                 f"shape {self.maps.shape}"
             )
         options: dict[str, Any] = {"fps": fps, "cmap": cmap, "opacity": opacity}
         save_gif(path, self.clips[row], self.maps[row], signed=self.signed, **options)
 
     def _repr_html_(self) -> str:
-        """Show a notebook the first images, and what they are maps of."""
-        where = f" at {self.layer}" if self.layer else ""
+        """Show the first images in a notebook, with a caption."""
+        layer = f" at {self.layer}" if self.layer else ""
         count = f"; {_SHOWN} of {len(self.maps)}" if len(self.maps) > _SHOWN else ""
-        return figure_html(self._repr_png_(), f"{self.method} of {self.of}{where}{count}")
+        return figure_html(self._repr_png_(), f"{self.method} of {self.of}{layer}{count}")
 
     def _repr_png_(self) -> bytes:
-        few = {name: getattr(self, name)[:_SHOWN] for name in _PER_IMAGE}
-        return png(replace(self, **few, clips=None).plot())
+        first = {name: getattr(self, name)[:_SHOWN] for name in _PER_IMAGE}
+        return png(replace(self, **first, clips=None).plot())

@@ -1,4 +1,4 @@
-"""A progress bar for what lasts."""
+"""A progress bar for evaluations that take long."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 
 import keras
 
-PATIENCE = 2.0  # seconds without a bar, since most explanations are there by then
+PATIENCE = 2.0  # seconds without a bar, in which most evaluations end
 
 
 class Progress:
-    """Show a bar once something lasts longer than `PATIENCE`.
+    """Shows a bar once an evaluation has taken longer than `PATIENCE`.
 
     Args:
-        batches: How often the passes are gone through: once for each batch of images.
+        batches: The number of batches of images.
     """
 
     def __init__(self, batches: int) -> None:
@@ -23,7 +23,7 @@ class Progress:
         self._bar: keras.utils.Progbar | None = None
 
     def __call__(self, done: int, passes: int) -> None:
-        """Take note that `done` of the `passes` of the current batch are done."""
+        """Report that `done` of the `passes` of the current batch are done."""
         if self._bar is None and time.monotonic() - self._began > PATIENCE:
             self._bar = keras.utils.Progbar(passes * self._batches, unit_name="pass")
         if self._bar is not None:
