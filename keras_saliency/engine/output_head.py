@@ -27,12 +27,12 @@ class Head:
         kind: `"softmax"` (classes exclude each other), `"sigmoid"` (they don't, or there is one
             unit for two classes) or `"values"` (no classes: regression).
         logits: Where logits come from: `"hooked"` behind a fused activation, `"outputs"` where
-            the model gives them itself, or None where they can't be had.
+            the model returns them itself, or None where they can't be had.
         shape: Shape of the output without the batch.
     """
 
     kind: Literal["softmax", "sigmoid", "values"]
-    logits: Literal["reached", "outputs"] | None
+    logits: Literal["hooked", "outputs"] | None
     shape: tuple[int, ...]
 
     @property
@@ -42,17 +42,17 @@ class Head:
 
     @property
     def classes(self) -> int:
-        """How many classes the output tells apart; for a regression, how many values it has."""
+        """How many classes the output distinguishes; for a regression, how many values it has."""
         return 2 if self.is_binary else self.shape[-1]
 
     def effective(self, of: Of) -> Of:
-        """Return what can be computed when `of` is asked for."""
+        """Return what can be computed when `of` is requested."""
         if self.kind == "values":
             return "value"
         return "log_probability" if of == "logits" and self.logits is None else of
 
     def quantity(self, outputs: Any, logits: Any, of: Of) -> Any:
-        """Compute what is explained, (batch, *shape) float32, from outputs and reached logits."""
+        """Compute what is explained, `(batch, *shape)` float32, from outputs and hooked logits."""
         outputs = ops.cast(outputs, "float32")
         if self.kind == "values":
             return outputs
@@ -67,26 +67,26 @@ class Head:
         if not self.is_binary:
             return self.quantity(outputs, logits, of)
         if self.logits is None:
-            one = self.quantity(outputs, logits, "probability")
-            both = ops.concatenate([1.0 - one, one], axis=-1)
+            second = self.quantity(outputs, logits, "probability")
+            both = ops.concatenate([1.0 - second, second], axis=-1)
             return both if of == "probability" else ops.log(both + _SMALLEST)
-        one = self.quantity(outputs, logits, "logits")
-        both = ops.concatenate([-one, one], axis=-1)
+        logit = self.quantity(outputs, logits, "logits")
+        both = ops.concatenate([-logit, logit], axis=-1)
         return self._from_logits(both, of)
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
-        """Return the probability of each class, (batch, classes), or None for a regression.
+        """Return the probability of each class, `(batch, classes)`, or None for a regression.
 
-        Outputs with positions, (batch, height, width, classes), are averaged over them.
+        Outputs with positions, `(batch, height, width, classes)`, are averaged over them.
         """
         if self.kind == "values":
             return None
-        found = outputs.astype(np.float64)
+        values = outputs.astype(np.float64)
         if self.logits == "outputs":
-            found = _softmax(found) if self.kind == "softmax" else 1 / (1 + np.exp(-found))
+            values = _softmax(values) if self.kind == "softmax" else 1 / (1 + np.exp(-values))
         if self.is_binary:
-            found = np.concatenate([1 - found, found], axis=-1)
-        return found.reshape(len(found), -1, found.shape[-1]).mean(axis=1)
+            values = np.concatenate([1 - values, values], axis=-1)
+        return values.reshape(len(values), -1, values.shape[-1]).mean(axis=1)
 
     def _from_logits(self, logits: Any, of: Of) -> Any:
         if of == "logits":
@@ -105,13 +105,13 @@ def read_head(
 ) -> Head:
     """Find how a model's outputs are to be read.
 
-    What decides, in this order: the activation that was reached; the loss that the model was
+    What decides, in this order: the activation that was hooked; the loss that the model was
     compiled with; the labels and the outputs themselves.
 
     Args:
         compiled_loss: The loss that the model was compiled with for this output, or None.
-        output_shape: (batch, ..., classes) of the scored output.
-        activation: `"softmax"`, `"sigmoid"` or None, as reached.
+        output_shape: `(batch, ..., classes)` of the scored output.
+        activation: `"softmax"`, `"sigmoid"` or None, as hooked.
         labels: The probes' labels, or None.
         sums_to_one: Called only if nothing else decides; computes some outputs and tells whether
             they are probabilities over the classes.
@@ -121,7 +121,7 @@ def read_head(
     """
     shape = tuple(output_shape[1:])
     if activation is not None:
-        return Head(activation, "reached", shape)
+        return Head(activation, "hooked", shape)
     loss, from_logits = _described(compiled_loss, shape)
     if "binary" in loss and "crossentropy" in loss:
         return Head("sigmoid", "outputs" if from_logits else None, shape)
@@ -138,7 +138,7 @@ def _described(loss: Any, shape: tuple[int, ...]) -> tuple[str, bool]:
     if loss is None:
         return "", False
     if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
-        # Keras settles which by the outputs when it first sees some.
+        # Keras resolves which by the outputs when it first sees some.
         return ("binary" if shape[-1] == 1 else "categorical") + "crossentropy", False
     loss = keras.losses.get(loss)  # the function of a short name, such as "bce"
     options: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What the model says of each probe, in words and numbers for its tile."""
+"""The model's prediction for each probe, in words and numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keras_saliency.engine.output_head import Head
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model says of n probes.
+    """A model's predictions for n probes.
 
     Attributes:
         texts: The predicted class's name, "class 2" where it has none, or a regression's value.
-        confidence: (n,) probability of the predicted class, NaN for a regression.
-        probability: (n,) probability of the probe's own class, NaN where it is not known.
+        confidence: `(n,)` probability of the predicted class, NaN for a regression.
+        probability: `(n,)` probability of the probe's own class, NaN where it is not known.
         correct: Whether it is the probe's own class; None where that is not known.
     """
 
@@ -32,7 +32,17 @@ def read_predictions(
     labels: np.ndarray | None,
     class_names: tuple[str, ...] | None,
 ) -> Predictions:
-    """Read a model's outputs, (n, ...), as predictions."""
+    """Read a model's outputs, `(n, ...)`, as predictions.
+
+    Args:
+        head: How the outputs are read.
+        outputs: `(n, ...)`.
+        labels: The probes' labels, or None.
+        class_names: Names of the classes, or None.
+
+    Returns:
+        The predictions.
+    """
     unknown = np.full(len(outputs), np.nan)
     chances = head.probabilities(outputs)
     if chances is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Target:
             or `(batch, *output shape)`, or a callable `(outputs (batch, ...), labels) -> scores
             (batch,)` in `keras.ops`.
         of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
-            reached, the log probability takes their place and is named in the results.
+            hooked, the log probability takes their place and is named in the results.
         region: For models that give classes at each position: where the class is explained.
             `"predicted"` is where the model sees that class, an array of the output's positions,
             `(height, width)` or `(batch, height, width)`, weighs each of them; None takes all of
@@ -82,7 +83,20 @@ class Target:
 
     @classmethod
     def of_any(cls, target: Target | What, of: Of | None = None, default: Of = "logits") -> Target:
-        """Settle what a caller gave into a target; a `Target` says itself of what it is."""
+        """Return what a caller gave as a `Target`, whose own `of` counts.
+
+        Args:
+            target: A `Target`, or what its `what` takes.
+            of: What is explained, or None where the caller said nothing.
+            default: What is explained then.
+
+        Returns:
+            A `Target`.
+
+        Raises:
+            ValueError: `of` contradicts the `Target`.
+            TypeError: `target` is of a wrong kind.
+        """
         if not isinstance(target, Target):
             return cls(target, default if of is None else of)
         if of not in (None, target.of):
@@ -96,13 +110,13 @@ class Target:
 
 @dataclass(frozen=True)
 class ResolvedTarget:
-    """A target settled for one model and one set of images.
+    """A target resolved for one model and one set of images.
 
     Attributes:
-        of: What the scores are computed of, after what the model can give.
-        detail: What the score needs to know about each image, (n, ...): classes or weights;
-            negative where the model's outputs for the image are to settle it.
-        classes: Whether the score is that of one class an image, found at index 1 of `score`, and
+        of: What the scores are, as far as the model gives it.
+        detail: What the score needs to know about each image, `(n, ...)`: classes or weights;
+            negative where the model's outputs for the image decide.
+        classes: Whether the score is that of one class an image, returned second by `score`, and
             of no other: a contrast is not.
     """
 
@@ -113,31 +127,33 @@ class ResolvedTarget:
     _resolve: Callable[..., Any] | None = None
 
     def resolved(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
-        """Return `detail` with what the outputs were to settle.
+        """Return `detail` with what the outputs decide.
 
-        What was predicted for an image is what its perturbed copies are then scored for.
+        What was predicted for an image is what its perturbed images are then scored for.
         """
-        return detail if self._resolve is None else self._resolve(head, outputs, logits, detail)
+        if self._resolve is None:
+            return detail
+        return self._resolve(head, outputs, logits, self.of, detail)
 
     def score(self, head: Head, outputs: Any, logits: Any, detail: Any) -> tuple[Any, Any]:
-        """Compute scores (batch,) float32 and the classes explained (batch,), -1 where none."""
-        scores, classes = self._score(head, outputs, logits, detail)
+        """Compute scores `(batch,)` float32 and the classes explained `(batch,)`, or -1."""
+        scores, classes = self._score(head, outputs, logits, self.of, detail)
         return ops.cast(scores, "float32"), ops.cast(classes, "int32")
 
 
 def resolve_target(
     target: Target, head: Head, labels: np.ndarray | None, count: int
 ) -> ResolvedTarget:
-    """Settle a target for a head and the probes.
+    """Resolve a target for a head and the probes.
 
     Args:
-        target: What was asked for.
+        target: What is explained.
         head: How the model's outputs are read.
-        labels: Classes (n,), several classes (n, classes), values (n,) or None.
+        labels: Classes `(n,)`, several classes `(n, classes)`, values `(n,)` or None.
         count: n, the number of probes.
 
     Returns:
-        The aim.
+        The resolved target.
 
     Raises:
         ValueError: Labels, classes or weights that do not fit the head.
@@ -153,29 +169,27 @@ def resolve_target(
         return _in_region(target, head, labels, count, of)
     if callable(what):
         known = np.zeros(count, "int32") if labels is None else labels
-        return ResolvedTarget(of, known, False, _calling(what, of))
+        return ResolvedTarget(of, known, False, partial(_called, what))
     if isinstance(what, str):
         return _named(what, head, labels, count, of)
     array = np.asarray(what)
     if array.dtype.kind in "iu" and array.ndim <= 1:
-        return ResolvedTarget(of, _one_each(array, head, count), True, _class(of))
-    return ResolvedTarget(of, _weights(array, head, count), False, _weighing(of))
+        return ResolvedTarget(of, _class_indices(array, head, count), True, _of_class)
+    return ResolvedTarget(of, _weights(array, head, count), False, _weighted)
 
 
 def against_similar(
     target: ResolvedTarget, head: Head, count: int, strength: float
 ) -> ResolvedTarget:
-    """Take off the score of a class that of the `count` classes that score most alike."""
+    """Subtract from the score of a class that of the `count` classes with the nearest scores."""
     if not target.classes or head.classes < 2:
         raise ValueError(
             "'finer_cam' compares classes by itself: target 'label', 'predicted' or class indices. "
             f"Received: another target, such as 'contrast', or a model whose output has shape "
             f"{head.shape}. Use 'grad_cam'."
         )
-    return replace(
-        target,
-        _score=_less_similar(target.of, min(count, head.classes - 1), strength),
-    )
+    rivals = min(count, head.classes - 1)
+    return replace(target, _score=partial(_less_similar, count=rivals, strength=strength))
 
 
 def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
@@ -190,17 +204,6 @@ def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
     return labels if head.kind == "values" else _classes(labels, head, "labels")
 
 
-def _less_similar(of: Of, count: int, strength: float) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
-        quantity, chosen = _rivals(head, head.by_class(outputs, logits, of), classes, of)
-        own = ops.sum(quantity * chosen, axis=-1)
-        _, similar = ops.top_k(-ops.abs(quantity - own[:, None]) - 1e9 * chosen, count)
-        others = ops.mean(ops.take_along_axis(quantity, similar, axis=-1), axis=-1)
-        return own - strength * others, classes
-
-    return score
-
-
 def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of) -> ResolvedTarget:
     nothing = np.full(count, -1, "int32")
     if labels is not None:
@@ -212,47 +215,30 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
                 f"Received: an output of shape {head.shape}. Use 'predicted', the index of an "
                 "output, or an array of output weights."
             )
-        return ResolvedTarget(of, nothing, False, _mean_of_values(of))
+        return ResolvedTarget(of, nothing, False, _mean_of_values)
     contrast = what == "contrast"
+    score = _contrast if contrast else _of_class
     if contrast and head.classes < 2:
         raise ValueError(
             "target='contrast' compares classes, and the model has only one. Received: an output "
             f"of shape {head.shape}. Use 'predicted' or an array of output weights."
         )
     if what == "predicted" or labels is None:
-        return ResolvedTarget(of, nothing, not contrast, _class(of, contrast), _predicted(of))
+        return ResolvedTarget(of, nothing, not contrast, score, _predicted)
     if labels.ndim == 2:
         if contrast:
             raise ValueError(
                 "target='contrast' needs one class a probe. Received: "
                 f"labels.shape={labels.shape}, several classes each. Use 'label' or 'predicted'."
             )
-        return ResolvedTarget(of, labels.astype("float32"), False, _weighing(of))
-    return ResolvedTarget(of, labels, not contrast, _class(of, contrast))
-
-
-def _class(of: Of, contrast: bool = False) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, classes: Any) -> tuple[Any, Any]:
-        quantity, chosen = _rivals(head, head.by_class(outputs, logits, of), classes, of)
-        own = ops.sum(quantity * chosen, axis=-1)
-        return own - ops.max(quantity - 1e9 * chosen, axis=-1) if contrast else own, classes
-
-    return score
-
-
-def _predicted(of: Of) -> Callable[..., Any]:
-    def resolve(head: Head, outputs: Any, logits: Any, known: Any) -> Any:
-        quantity = _over_positions(head.by_class(outputs, logits, of))
-        found, known = ops.cast(ops.argmax(quantity, axis=-1), "int32"), ops.cast(known, "int32")
-        return ops.where(known < 0, found, known)
-
-    return resolve
+        return ResolvedTarget(of, labels.astype("float32"), False, _weighted)
+    return ResolvedTarget(of, labels, not contrast, score)
 
 
 def _in_region(
     target: Target, head: Head, labels: np.ndarray | None, count: int, of: Of
 ) -> ResolvedTarget:
-    """Settle one class an image, explained in a region of the output's positions."""
+    """Resolve one class an image, explained in a region of the output's positions."""
     positions = head.shape[:-1]
     if not positions or head.kind == "values":
         raise ValueError(
@@ -266,64 +252,87 @@ def _in_region(
             "region= explains one class an image: a class index, one per image, or 'label' with "
             f"such labels. Received: target={target.what!r}. Leave `region` out."
         )
-    chosen = np.eye(head.classes)[_one_each(array, head, count)]
+    chosen = np.eye(head.classes)[_class_indices(array, head, count)]
     chosen = chosen.reshape(count, *[1] * len(positions), -1)
     region = _region(target.region, positions, count)[..., None]
-    return ResolvedTarget(
-        of, (region * chosen).astype("float32"), False, _averaging(of), _where_predicted
-    )
+    weights = (region * chosen).astype("float32")
+    return ResolvedTarget(of, weights, False, _averaged, _where_predicted)
 
 
-def _where_predicted(head: Head, outputs: Any, logits: Any, weights: Any) -> Any:
-    """Settle negative weights (batch, *positions, classes): 1 where the model sees the class."""
-    chances = head.by_class(outputs, logits, "probability")
+# How a resolved target scores: `(head, outputs, logits, of, detail) -> scores, classes`.
+
+
+def _of_class(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
+    quantity, chosen = _rivals(head, outputs, logits, of, classes)
+    return ops.sum(quantity * chosen, axis=-1), classes
+
+
+def _contrast(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
+    quantity, chosen = _rivals(head, outputs, logits, of, classes)
+    own = ops.sum(quantity * chosen, axis=-1)
+    return own - ops.max(quantity - 1e9 * chosen, axis=-1), classes
+
+
+def _less_similar(
+    head: Head, outputs: Any, logits: Any, of: Of, classes: Any, *, count: int, strength: float
+) -> tuple[Any, Any]:
+    quantity, chosen = _rivals(head, outputs, logits, of, classes)
+    own = ops.sum(quantity * chosen, axis=-1)
+    _, similar = ops.top_k(-ops.abs(quantity - own[:, None]) - 1e9 * chosen, count)
+    others = ops.mean(ops.take_along_axis(quantity, similar, axis=-1), axis=-1)
+    return own - strength * others, classes
+
+
+def _called(
+    function: Callable[..., Any], head: Head, outputs: Any, logits: Any, of: Of, labels: Any
+) -> tuple[Any, Any]:
+    scores = function(head.quantity(outputs, logits, of), labels)
+    shape = getattr(scores, "shape", None)
+    if shape is None or tuple(shape) != (outputs.shape[0],):
+        received = type(scores).__name__ if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(
+            "A target function must return one score per image, shape "
+            f"({outputs.shape[0]},). Received: {received}"
+        )
+    return scores, _no_class(outputs)
+
+
+def _weighted(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> tuple[Any, Any]:
+    products = head.quantity(outputs, logits, of) * ops.cast(weights, "float32")
+    return ops.sum(products, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+
+def _averaged(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> tuple[Any, Any]:
+    products = head.by_class(outputs, logits, of) * weights
+    everywhere = tuple(range(1, len(products.shape)))
+    area = ops.sum(weights, axis=everywhere)
+    scores = ops.sum(products, axis=everywhere) / ops.where(area > 0, area, 1.0)
+    return scores, ops.argmax(ops.sum(weights, axis=everywhere[:-1]), axis=-1)
+
+
+def _mean_of_values(head: Head, outputs: Any, logits: Any, of: Of, _: Any) -> tuple[Any, Any]:
+    values = head.quantity(outputs, logits, of)
+    return ops.mean(values, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+
+
+# How outputs decide what a target leaves open: `(head, outputs, logits, of, detail) -> detail`.
+
+
+def _predicted(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> Any:
+    """Replace negative classes by those with the highest quantity."""
+    quantity = _over_positions(head.by_class(outputs, logits, of))
+    best, classes = ops.cast(ops.argmax(quantity, axis=-1), "int32"), ops.cast(classes, "int32")
+    return ops.where(classes < 0, best, classes)
+
+
+def _where_predicted(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> Any:
+    """Replace negative weights `(batch, *positions, classes)`: 1 where the class is predicted."""
+    probability = head.by_class(outputs, logits, "probability")
     if head.kind == "sigmoid":
-        seen = chances > 0.5
+        predicted = probability > 0.5
     else:
-        seen = ops.one_hot(ops.argmax(chances, axis=-1), head.classes)
-    return ops.where(weights < 0, ops.cast(seen, "float32"), weights)
-
-
-def _calling(what: Callable[..., Any], of: Of) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
-        scores = what(head.quantity(outputs, logits, of), labels)
-        shape = getattr(scores, "shape", None)
-        if shape is None or tuple(shape) != (outputs.shape[0],):
-            found = type(scores).__name__ if shape is None else f"shape {tuple(shape)}"
-            raise ValueError(
-                "A target function must return one score per image, shape "
-                f"({outputs.shape[0]},). Received: {found}"
-            )
-        return scores, _no_class(outputs)
-
-    return score
-
-
-def _weighing(of: Of) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
-        products = head.quantity(outputs, logits, of) * ops.cast(weights, "float32")
-        return ops.sum(products, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
-
-    return score
-
-
-def _averaging(of: Of) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, weights: Any) -> tuple[Any, Any]:
-        products = head.by_class(outputs, logits, of) * weights
-        everywhere = tuple(range(1, len(products.shape)))
-        area = ops.sum(weights, axis=everywhere)
-        scores = ops.sum(products, axis=everywhere) / ops.where(area > 0, area, 1.0)
-        return scores, ops.argmax(ops.sum(weights, axis=everywhere[:-1]), axis=-1)
-
-    return score
-
-
-def _mean_of_values(of: Of) -> Callable[..., Any]:
-    def score(head: Head, outputs: Any, logits: Any, _: Any) -> tuple[Any, Any]:
-        values = head.quantity(outputs, logits, of)
-        return ops.mean(values, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
-
-    return score
+        predicted = ops.one_hot(ops.argmax(probability, axis=-1), head.classes)
+    return ops.where(weights < 0, ops.cast(predicted, "float32"), weights)
 
 
 def _no_class(outputs: Any) -> Any:
@@ -331,22 +340,22 @@ def _no_class(outputs: Any) -> Any:
 
 
 def _over_positions(quantity: Any) -> Any:
-    """Average (batch, *positions, classes) over the positions."""
+    """Average `(batch, *positions, classes)` over the positions."""
     return ops.mean(quantity, axis=tuple(range(1, len(quantity.shape) - 1)))
 
 
-def _rivals(head: Head, quantity: Any, classes: Any, of: Of) -> tuple[Any, Any]:
-    """Return what each class scores, averaged over positions, and which is chosen, one-hot.
+def _rivals(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
+    """Return the score of each class, averaged over positions, and which is chosen, one-hot.
 
     The logit of one sigmoid unit is the lead of its class over the other, whose own is then 0.
     """
-    quantity = _over_positions(quantity)
+    quantity = _over_positions(head.by_class(outputs, logits, of))
     chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
     return (quantity * chosen if head.is_binary and of == "logits" else quantity), chosen
 
 
-def _one_each(array: np.ndarray, head: Head, count: int) -> np.ndarray:
-    """Settle a class index for each image out of one for all, or one each."""
+def _class_indices(array: np.ndarray, head: Head, count: int) -> np.ndarray:
+    """Return a class index for each image out of one for all, or one each."""
     if array.ndim == 1 and len(array) != count:
         raise ValueError(
             f"target must hold one class index per image, {count} in all. "
@@ -357,7 +366,7 @@ def _one_each(array: np.ndarray, head: Head, count: int) -> np.ndarray:
 
 
 def _region(region: Any, positions: tuple[int, ...], count: int) -> np.ndarray:
-    """Settle the weight of each position, (n, *positions); -1 where the prediction tells."""
+    """Return the weight of each position, `(n, *positions)`; -1 where the prediction decides."""
     if isinstance(region, str):
         return np.full((count, *positions), -1.0)
     array = np.asarray(region)

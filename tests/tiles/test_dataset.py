@@ -236,7 +236,7 @@ def test_of_three_classes_each_has_a_map(tmp_path):
     tags = {tag for tag in read(tmp_path / "saliency") if tag.startswith("tile-map/01")}
     assert tags == {f"tile-map/01_b_{name}" for name in ("sea", "land", "cloud")}
     only = Tiles(pictures, kinds, slide, x, y, maps=9, classes=[2])
-    assert only.mapped(Head("softmax", "reached", (3,))) == {2: "class 2"}
+    assert only.mapped(Head("softmax", "hooked", (3,))) == {2: "class 2"}
 
 
 @pytest.mark.parametrize(
