@@ -24,8 +24,7 @@ def main(model: str = SMALL, rounds: str = "101") -> None:
         rows = slice(0, len(given.images))
 
         def one_pass() -> None:
-            explainer._set_batch(rows, len(given.images))
-            explainer._scored.fetch()
+            explainer._start(rows, len(given.images)).fetch()
 
         actions = {
             "the least: one compiled pass written by hand": limit(given),

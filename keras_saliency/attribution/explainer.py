@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -17,30 +18,31 @@ from keras_saliency.attribution.explanation import Explanation
 from keras_saliency.attribution.progress import Progress
 from keras_saliency.common.validation import check_call, check_count
 from keras_saliency.data.probes import Probes
-from keras_saliency.engine.backend import check_backend, runs_compiled
-from keras_saliency.engine.batching import may_do_with_fewer, with_fewer
+from keras_saliency.engine.backend import check_backend
+from keras_saliency.engine.batching import BatchRunner, Rows, batches, can_halve
+from keras_saliency.engine.context import resolve
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Head, Of
-from keras_saliency.engine.passes import ModelContext
-from keras_saliency.engine.scored_model import Method, ScoredModel, is_built_in, resolve
+from keras_saliency.engine.pass_runner import PassRunner
+from keras_saliency.engine.passes import Batch
+from keras_saliency.engine.planner import is_built_in, plan_passes
+from keras_saliency.engine.scored_model import Method, ScoredModel
 from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.target_layer import LayerChoice, TargetLayer
 from keras_saliency.engine.targets import Target, What
 
-Rows = slice | np.ndarray  # of images: a slice where they need no copy
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one look at the probes gave.
+    """What one evaluation of the probes gave.
 
     Attributes:
-        maps: Method name to raw maps (n, h, w) float32; a method that failed is missing.
+        maps: Method name to raw maps `(n, h, w)` float32; a method that failed is missing.
         errors: Method name to what went wrong.
-        scores: (n,) float32.
-        classes: (n,) int, the class explained, -1 where there is none.
-        outputs: (n, ...) the model's own output.
-        tiles: Of tiles, (all tiles, classes) float32, the probabilities; else None.
+        scores: `(n,)` float32.
+        classes: `(n,)` int, the class explained, -1 where there is none.
+        outputs: `(n, ...)` the model's own output.
+        tiles: Of tiles, `(all tiles, classes)` float32, the probabilities; else None.
         seconds: What methods took that are no part of the one pass, by name.
     """
 
@@ -54,15 +56,21 @@ class Evaluation:
 
 
 class Explainer:
-    """A model, probes and methods, settled once and looked at as often as needed.
+    """A model, probes and methods, resolved once and evaluated as often as needed.
 
     Args:
         model: The model; it is built if it is not yet.
         probes: The probes.
         chosen: Names of methods, or callables.
         target: What is explained.
-        layer: Which layer is looked at.
+        layer: The layer whose output CAM methods read.
         batch_size: At most so many images in one pass.
+
+    Attributes:
+        context: What was resolved for the model and the probes.
+        head: How the model's outputs are read.
+        of: What the scores are.
+        perturbed: How many perturbed images of each image a method evaluates, by name.
 
     Raises:
         ValueError: Probes, methods, target or layer that do not fit the model.
@@ -79,152 +87,141 @@ class Explainer:
     ) -> None:
         check_backend()
         check_count(batch_size, "batch_size")
+        self._model = model
         self._methods = name_methods(chosen)
         self._images = np.asarray(probes.images, "float32")
         self._extras = list(probes.extras.values())
-        self._batch_size = batch_size
-        self._held: tuple[Any, ...] | None = None
-        self._traced = 0  # how many at once went through the model in the last look
-        self._model = model
+        self._on_device: tuple[Any, ...] | None = None
         call = fitting(model, probes.model_inputs, self._images, target.output)
         call.build(self._images, *self._extras)
         with preserve_state(model):
-            self._context = resolve(call, self._images, probes.labels, target, layer, self._extras)
-            _check_names(probes, self._context.head)
-            self._scored = ScoredModel(self._context, batch_size)
-            one = [extra[:1] for extra in self._extras]
-            self._plan = self._scored.plan(self._methods, self._images[:1], one)
+            self.context = resolve(call, self._images, probes.labels, target, layer, self._extras)
+            _check_names(probes, self.context.head)
+            first = [extra[:1] for extra in self._extras]
+            self._plan = plan_passes(self.context, self._methods, self._images[:1], first)
+        self.head: Head = self.context.head
+        self.of: Of = self.context.target.of
+        self.perturbed: dict[str, int] = self._plan.perturbed
+        self._passes = PassRunner(self.context, batch_size)
+        self._run = BatchRunner(self._in_batches, batch_size, model)
 
     @property
-    def context(self) -> ModelContext:
-        """What was settled for the model and the probes."""
-        return self._context
-
-    @property
-    def head(self) -> Head:
-        """How the model's outputs are read."""
-        return self._context.head
-
-    @property
-    def of(self) -> Of:
-        """What the scores are computed of."""
-        return self._context.target.of
-
-    @property
-    def place(self) -> TargetLayer | None:
-        """The layer that methods ask about, or None if none of them does."""
-        asks = self._plan.asked & {"activations", "layer_gradients"}
-        return self._context.place if asks else None
-
-    @property
-    def copies(self) -> dict[str, int]:
-        """How many changed copies of each image a method sends through the model, by name."""
-        return self._plan.copies
+    def target_layer(self) -> TargetLayer | None:
+        """The layer whose output methods read, or None if none of them does."""
+        return self.context.target_layer if self._plan.reads_layer else None
 
     @property
     def batch_size(self) -> int:
         """At most so many images go through the model at once, as far as memory allows."""
-        return self._batch_size
+        return self._run.batch_size
 
     def evaluate(
         self, *, left_out: frozenset[str] = frozenset(), show_progress: bool = False
     ) -> Evaluation:
-        """Explain all images with the model's weights of now, and leave no trace in the model.
+        """Explain all images with the model's current weights, and leave the model as it was.
 
-        Where memory runs out, half as many go through the model at once, now and later. A method
-        that has not enough of it for a single one is given up, as any that fails.
+        Where memory runs out, half as many images go through the model at once, now and later. A
+        method for which it is too little even for a single one is given up, as any that fails.
 
-        Methods may be left out by name. With `show_progress`, a bar appears on the screen if this
-        lasts.
+        Args:
+            left_out: Names of methods that are left out.
+            show_progress: Whether a bar appears on the screen if the evaluation takes long.
+
+        Returns:
+            The evaluation.
         """
-        most = self._batch_size if any(self.copies.values()) else len(self._images)
-        most = min(most, self._batch_size)
-        look, found = with_fewer(lambda n: self._evaluate(n, left_out, show_progress), most)
-        if found < most:
-            self._batch_size = found
-        return look
+        at_most = None if any(self.perturbed.values()) else len(self._images)
+        return self._run(self._images, left_out, show_progress, at_most=at_most)
 
-    def _evaluate(self, at_once: int, left_out: frozenset[str], show_progress: bool) -> Evaluation:
-        size = _balanced(len(self._images), at_once)
-        self._scored.batch_size = at_once
-        batches = -(-len(self._images) // size)
-        self._scored.progress = Progress(batches) if show_progress else None
-        chosen = [name for name in self._methods if name not in left_out]
-        seconds = dict.fromkeys(set(chosen) - dict(self._plan.inside).keys(), 0.0)
-        facts: dict[str, np.ndarray] = {}
-        maps: dict[str, np.ndarray] = {}
-        errors: dict[str, Exception] = {}
-        with preserve_state(self._model, is_traced=self._is_traced(at_once)):
-            for rows, at in self._chunks(size):
-                batch = self._set_batch(rows, at_once)
-                told, made = self._scored.fetch()
-                for fact, found in told.items():
-                    self._keep(facts, fact, found, at)
-                for name in (n for n in chosen if n not in errors):
-                    began = time.perf_counter()
-                    try:
-                        if name not in made:
-                            map_ = self._methods[name](self._scored, batch)
-                            made[name] = _as_maps(map_, name, batch)
-                        self._keep(maps, name, made[name], at)
-                    except Exception as error:
-                        if may_do_with_fewer(error, at_once):
-                            raise
-                        errors[name] = error
-                        maps.pop(name, None)
-                    if name in seconds:
-                        seconds[name] += time.perf_counter() - began
-                self._scored.clear_batch()
-        self._traced = at_once
-        return Evaluation(maps, errors, **facts, seconds=seconds)
+    def _in_batches(
+        self, size: int, images: np.ndarray, left_out: frozenset[str], show_progress: bool
+    ) -> Evaluation:
+        """Explain the images with at most `size` of them, or of perturbed ones, in a pass."""
+        count = len(images)
+        steps = list(batches(count, _balanced(count, size)))
+        self._passes.batch_size = size
+        self._passes.progress = Progress(len(steps)) if show_progress else None
+        names = [name for name in self._methods if name not in left_out]
+        result = _Partial(names, dict(self._plan.inside), count)
+        # Methods of the user's may do anything to the model, passes that were traced nothing.
+        is_ours = all(map(is_built_in, self._methods.values()))
+        with nullcontext() if is_ours else preserve_state(self._model):
+            for rows, real in steps:
+                self._explain(self._start(rows, size), real, size, result)
+        return result.evaluation()
 
-    def _keep(self, kept: dict[str, np.ndarray], name: str, found: np.ndarray, at: slice) -> None:
-        """Put what was found of some images where it belongs among that of all."""
-        count, real = len(self._images), at.stop - at.start
-        if real == count:
-            kept[name] = found
-            return
-        if name not in kept:
-            kept[name] = np.empty((count, *found.shape[1:]), found.dtype)
-        kept[name][at] = found[:real]
+    def _explain(self, batch: Batch, real: slice, size: int, result: _Partial) -> None:
+        """Add facts and maps of a batch to the result."""
+        facts, maps = batch.fetch()
+        for fact, values in facts.items():
+            result.put(result.facts, fact, values, real)
+        model = ScoredModel(self._passes, batch)
+        for name in result.remaining():
+            began = time.perf_counter()
+            try:
+                if name not in maps:
+                    output = self._methods[name](model, batch.images)
+                    maps[name] = _as_maps(output, name, batch.images)
+                result.put(result.maps, name, maps[name], real)
+            except Exception as error:
+                if can_halve(error, size):
+                    raise
+                result.errors[name] = error
+            if name in result.seconds:
+                result.seconds[name] += time.perf_counter() - began
 
-    def _set_batch(self, rows: Rows, at_once: int) -> Any:
-        """Turn to some of the images, and return their tensor."""
-        given = self._given(rows)
+    def _start(self, rows: Rows, size: int) -> Batch:
+        """Run the pass over some of the images."""
+        arrays = self._arrays(rows)
         try:
-            return self._scored.set_batch(self._plan, *given)
+            return self._passes.start(self._plan, *arrays)
         except Exception as error:
-            if not self._plan.inside or may_do_with_fewer(error, at_once):
+            if not self._plan.inside or can_halve(error, size):
                 raise
         # A method within the pass may be what fails, and must not take the others with it.
         with preserve_state(self._model):
-            return self._scored.set_batch(self._plan.apart, *given)
+            return self._passes.start(self._plan.apart, *arrays)
 
-    def _given(self, rows: Rows) -> tuple[Any, ...]:
-        """Return what a pass gets of some images; where these are all, it stays on the device."""
+    def _arrays(self, rows: Rows) -> tuple[Any, ...]:
+        """Return what a pass takes of some images; where these are all, it stays on the device."""
         are_all = isinstance(rows, slice) and rows == slice(0, len(self._images))
-        if are_all and self._held is not None:
-            return self._held
-        parts = (self._images, self._context.target.detail, *self._extras)
-        given = tuple(part[rows] for part in parts)
-        self._held = tuple(map(ops.convert_to_tensor, given)) if are_all else None
-        return self._held or given
+        if are_all and self._on_device is not None:
+            return self._on_device
+        arrays = (self._images, self.context.target.detail, *self._extras)
+        some = tuple(values[rows] for values in arrays)
+        self._on_device = tuple(map(ops.convert_to_tensor, some)) if are_all else None
+        return self._on_device or some
 
-    def _is_traced(self, at_once: int) -> bool:
-        """Tell whether a look runs nothing but compiled passes that were traced before."""
-        ours = all(map(is_built_in, self._methods.values()))
-        return ours and at_once == self._traced and runs_compiled(self._model)
 
-    def _chunks(self, size: int) -> Iterator[tuple[Rows, slice]]:
-        """Yield rows of batches of one size, and which images these are.
+class _Partial:
+    """An evaluation in the making, to which one batch after the other is added."""
 
-        The last batch is filled up, so that one trace serves.
-        """
-        count = len(self._images)
-        for start in range(0, count, size):
-            at = slice(start, min(start + size, count))
-            filled = np.minimum(np.arange(start, start + size), count - 1)
-            yield (at if at.stop == start + size else filled), at
+    def __init__(self, names: Sequence[str], inside: Container[str], count: int) -> None:
+        self.facts: dict[str, np.ndarray] = {}
+        self.maps: dict[str, np.ndarray] = {}
+        self.errors: dict[str, Exception] = {}
+        self.seconds = {name: 0.0 for name in names if name not in inside}
+        self._names = names
+        self._count = count
+
+    def remaining(self) -> list[str]:
+        """List the methods that have not failed."""
+        return [name for name in self._names if name not in self.errors]
+
+    def put(self, arrays: dict[str, np.ndarray], name: str, values: np.ndarray, at: slice) -> None:
+        """Put the values of some images where they belong among those of all."""
+        real = at.stop - at.start
+        if real == self._count:
+            arrays[name] = values
+            return
+        if name not in arrays:
+            arrays[name] = np.empty((self._count, *values.shape[1:]), values.dtype)
+        arrays[name][at] = values[:real]
+
+    def evaluation(self) -> Evaluation:
+        """Return the evaluation, without the maps of methods that failed in some batch."""
+        maps = {name: values for name, values in self.maps.items() if name not in self.errors}
+        return Evaluation(maps, self.errors, **self.facts, seconds=self.seconds)
 
 
 def explain(
@@ -237,27 +234,27 @@ def explain(
     layer: LayerChoice = None,
     batch_size: int = 32,
 ) -> Explanation:
-    """Explain what a model's score of some images rests on.
+    """Compute maps that show what a model's score of some images rests on.
 
     Args:
         model: Any Keras model with an image input; it is not changed. Of several outputs, name the
             one that is explained: `target=ks.Target("predicted", output="species")`.
-        images: (batch, height, width, channels), or `Probes`, which know display and labels too,
+        images: `(batch, height, width, channels)`, or `Probes`, which know display and labels too,
             or what these can be made of: `(images, labels)`, a dataset, a folder;
-            (batch, frames, height, width, channels) of volumes. For a model of several inputs, a
-            dict of them. Signals (batch, time, channels) are given as `Probes(..., kind="signal")`.
-        method: A name out of `methods.available()`, or a callable `(model, images) -> maps`.
+            `(batch, frames, height, width, channels)` of videos. For a model of several inputs, a
+            dict of them. Signals `(batch, time, channels)` come as `Probes(..., kind="signal")`.
+        method: A name from `methods.available()`, or a callable `(model, images) -> maps`.
         target: What is explained: `"predicted"`, `"label"` (with `Probes` that have labels),
             `"contrast"`, a class index, one index per image, an array of output weights, a
             callable, or a `Target`.
-        of: `"logits"` (the default), `"probability"` or `"log_probability"`. A `Target` says it
-            itself, and is refused if `of` says otherwise.
-        layer: Name, path (`"mobilenetv2/out_relu"`), `Layer` or `Tokens` that CAM methods look at;
-            None takes the last feature map before the head.
+        of: `"logits"` (the default), `"probability"` or `"log_probability"`. A `Target` has its
+            own, which this must not contradict.
+        layer: Name, path (`"mobilenetv2/out_relu"`), `Layer` or `Tokens` whose output CAM methods
+            read; None takes the last feature map before the head.
         batch_size: At most so many images in one pass.
 
     Returns:
-        An `Explanation` with raw maps (batch, h, w).
+        An `Explanation` with raw maps `(batch, h, w)` float32, in the unit of the method.
 
     Raises:
         ValueError: Images, method, target or layer that do not fit the model, or each other.
@@ -267,8 +264,8 @@ def explain(
         >>> import keras, numpy as np, keras_saliency as ks
         >>> net = keras.Sequential([keras.Input((8, 12, 3)), keras.layers.Conv2D(4, 3),
         ...                         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
-        >>> found = ks.explain(net, np.ones((1, 8, 12, 3)), "saliency", target=1)
-        >>> found.maps.shape, found.targets.tolist()
+        >>> explanation = ks.explain(net, np.ones((1, 8, 12, 3)), "saliency", target=1)
+        >>> explanation.maps.shape, explanation.targets.tolist()
         ((1, 8, 12), [1])
     """
     if not isinstance(model, keras.Model):
@@ -277,26 +274,26 @@ def explain(
             f"Received: model of type {type(model).__name__}"
         )
     probes = Probes.of(images, model)
-    settled = Target.of_any(target, of)
-    if probes.labels is None and isinstance(settled.what, str) and settled.what == "label":
+    resolved = Target.of_any(target, of)
+    if probes.labels is None and isinstance(resolved.what, str) and resolved.what == "label":
         raise ValueError(
             "target='label' needs labels. Received: images without labels. Give "
             "ks.Probes(images, labels), a class index, or target='predicted'."
         )
-    explainer = Explainer(model, probes, [method], settled, layer, batch_size)
-    look = explainer.evaluate(show_progress=keras.config.is_interactive_logging_enabled())
-    for error in look.errors.values():
+    explainer = Explainer(model, probes, [method], resolved, layer, batch_size)
+    evaluation = explainer.evaluate(show_progress=keras.config.is_interactive_logging_enabled())
+    for error in evaluation.errors.values():
         raise error
-    (name, maps), *_ = look.maps.items()
-    place = explainer.place
+    (name, maps), *_ = evaluation.maps.items()
+    target_layer = explainer.target_layer
     return Explanation(
         maps=maps,
-        scores=look.scores,
-        targets=look.classes,
-        outputs=look.outputs,
+        scores=evaluation.scores,
+        targets=evaluation.classes,
+        outputs=evaluation.outputs,
         method=name,
         of=explainer.of,
-        layer=place.name if place else None,
+        layer=target_layer.name if target_layer else None,
         display=probes.display,
         frames=probes.frames,
         clips=probes.clips,
@@ -304,7 +301,13 @@ def explain(
 
 
 def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
-    """Settle methods under names of their own.
+    """Resolve methods under names of their own.
+
+    Args:
+        chosen: Names of methods, or callables.
+
+    Returns:
+        The methods by name.
 
     Raises:
         ValueError: No method, an unknown one, or two under one name.
@@ -330,16 +333,16 @@ def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
     names = [all_methods.name_of(method) for method in chosen]
     if not names:
         raise ValueError("methods must name at least one method. Received: methods=()")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise ValueError(
             f"Methods need names of their own, under which their maps are filed. Received: "
-            f"{', '.join(twice)} more than once. Wrap one in a function of another name."
+            f"{', '.join(repeated)} more than once. Wrap one in a function of another name."
         )
-    found = {name: all_methods.get(method) for name, method in zip(names, chosen, strict=True)}
-    for name, method in found.items():
+    resolved = {name: all_methods.get(method) for name, method in zip(names, chosen, strict=True)}
+    for name, method in resolved.items():
         check_call(method, ("model", "images"), f"The method {name!r}")
-    return found
+    return resolved
 
 
 def _balanced(count: int, batch_size: int) -> int:
@@ -356,18 +359,18 @@ def _check_names(probes: Probes, head: Head) -> None:
         )
 
 
-def _as_maps(found: Any, name: str, batch: Any) -> np.ndarray:
+def _as_maps(output: Any, name: str, images: Any) -> np.ndarray:
     try:
         # A copy, since a method may go on to write into its array.
-        maps = np.array(ops.convert_to_numpy(found), "float32")
+        maps = np.array(ops.convert_to_numpy(output), "float32")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"A method must return maps of numbers. Received: {type(found).__name__} from {name!r}"
+            f"A method must return maps of numbers. Received: {type(output).__name__} from {name!r}"
         ) from error
-    if maps.ndim != len(batch.shape) - 1 or len(maps) != batch.shape[0]:
-        grid = {1: "time", 2: "h, w"}.get(len(batch.shape) - 2, "frames, h, w")
+    if maps.ndim != len(images.shape) - 1 or len(maps) != images.shape[0]:
+        grid = {1: "time", 2: "h, w"}.get(len(images.shape) - 2, "frames, h, w")
         raise ValueError(
-            f"A method must return one map per image, ({batch.shape[0]}, {grid}). "
+            f"A method must return one map per image, ({images.shape[0]}, {grid}). "
             f"Received: shape {maps.shape} from {name!r}"
         )
     return maps

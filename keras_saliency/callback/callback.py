@@ -338,7 +338,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     ) -> None:
         """Look, if it is time after so many epochs or batches, with the methods that are due."""
         left_out = self._overhead.left_out(count)
-        if self._overhead.looks(count, last) and self._explainer.copies.keys() - left_out:
+        if self._overhead.looks(count, last) and self._explainer.perturbed.keys() - left_out:
             self._look(step, when, logs, left_out)
 
     def _look(
@@ -431,13 +431,13 @@ class SaliencyCallback(keras.callbacks.Callback):
         return asked
 
     def _say_what_is_looked_at(self) -> None:
-        place = self._explainer.place
+        place = self._explainer.target_layer
         if place is not None:
             grid = " x ".join(map(str, place.shape[1:-1]))
             self._say(f"looks at layer {place.name!r}, a grid of {grid}")
         if self._explainer.of != self._target.of:
             self._say(f"explains the {self._explainer.of}, since the model's logits can't be had")
-        dear = dear_methods(self._explainer.copies, len(self._probes))
+        dear = dear_methods(self._explainer.perturbed, len(self._probes))
         if dear is not None:
             self._say(dear)
 

@@ -97,7 +97,7 @@ def _explain(args: argparse.Namespace) -> None:
             what = _explained(args.method, explainer.of, look, row)
             map_ = look.maps[args.method][row]
             _draw(args, image, map_, f"{what}\n{told[row]}", places[image])
-            at = f" at {explainer.place.name}" if explainer.place else ""
+            at = f" at {explainer.target_layer.name}" if explainer.target_layer else ""
             print(f"{image}: {told[row]}; {what}{at}, {_peak(map_)} -> {places[image]}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Attention scores, met in place while a forward pass runs."""
+"""Attention scores, collected in place while a forward pass runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import ops
 from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.tracing import patched_call
 
-_ATTENTION = (
+ATTENTION = (
     keras.layers.MultiHeadAttention,
     keras.layers.GroupQueryAttention,
     keras.layers.Attention,
@@ -21,44 +21,49 @@ _ATTENTION = (
 
 @contextmanager
 def met_attention(model: keras.Model) -> Iterator[list[Any]]:
-    """Collect the attention scores of every run of an attention layer within the context.
+    """Collect the attention scores of every call of an attention layer within the context.
 
     Yields:
-        Tensors (batch, heads, queries, keys), in the order of execution.
+        Tensors `(batch, heads, queries, keys)`, in the order of execution.
     """
-    found: list[Any] = []
+    collected: list[Any] = []
 
     def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            asked = kwargs.pop("return_attention_scores", False)
+            with_scores = kwargs.pop("return_attention_scores", False)
             output, scores = original(*args, **kwargs, return_attention_scores=True)
-            found.append(scores)
-            return (output, scores) if asked else output
+            collected.append(scores)
+            return (output, scores) if with_scores else output
 
         return call
 
-    with ExitStack() as stands:
+    with ExitStack() as patches:
         for layer in flatten_layers(model):
-            if isinstance(layer, _ATTENTION):
-                stands.enter_context(patched_call(layer, noting))
-        yield found
+            if isinstance(layer, ATTENTION):
+                patches.enter_context(patched_call(layer, noting))
+        yield collected
 
 
-def self_attention(found: list[Any], batch: int, name: str) -> Any:
-    """Stack the self-attention of a model named `name`, averaged over heads.
+def self_attention(collected: list[Any], batch: int, name: str) -> Any:
+    """Stack the self-attention of a model, averaged over heads.
+
+    Args:
+        collected: What `met_attention` collected.
+        batch: How many images went through the model.
+        name: The model's name, for the message.
 
     Returns:
-        (batch, layers, tokens, tokens) float32; each row sums to 1.
+        `(batch, layers, tokens, tokens)` float32; each row sums to 1.
 
     Raises:
         ValueError: No self-attention over all tokens of an image.
     """
-    square = [scores for scores in found if scores.shape[-1] == scores.shape[-2]]
+    square = [scores for scores in collected if scores.shape[-1] == scores.shape[-2]]
     if not square:
+        reason = "attention only runs between two sequences" if collected else "no such layer runs"
         raise ValueError(
             "Attention rollout needs self-attention in keras.layers.MultiHeadAttention, "
-            f"GroupQueryAttention or Attention. Received: model={name!r}, in which "
-            f"{'no such layer runs' if not found else 'attention only runs between two sequences'}."
+            f"GroupQueryAttention or Attention. Received: model={name!r}, in which {reason}."
             " Use 'grad_cam' or 'saliency', which need none."
         )
     shapes = {(scores.shape[0], scores.shape[-1]) for scores in square}

@@ -1,43 +1,100 @@
-"""Out of memory: what is asked of many images at once is asked of half as many, and again."""
+"""Batches of one size, which is halved whenever memory runs out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import keras
+import numpy as np
 
 from keras_saliency.engine import backend
+from keras_saliency.engine.state_guard import preserve_state
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+
+Rows: TypeAlias = slice | np.ndarray  # of images: a slice where they need no copy
 
 
-def with_fewer(attempt: Callable[[int], Answer], count: int) -> tuple[Answer, int]:
-    """Call `attempt(count)`, of half as many whenever memory is short.
+class BatchRunner(Generic[Result]):
+    """Calls a function of images with the batch size that memory allows.
+
+    The model is left as it was. Once the function has run on a shape, nothing but passes that are
+    compiled for it runs any more, so that less of the model needs to be guarded. Where memory runs
+    out, the batch size is halved, for this call and those to come.
 
     Args:
-        attempt: What is tried, with at most so many images in one pass.
-        count: How many it begins with.
-
-    Returns:
-        What came out, and with how many.
-
-    Raises:
-        Exception: What `attempt` raises for other reasons, or with one image at a time.
+        function: `(size, images, *arguments) -> result`, which runs at most `size` images through
+            the model at once, as `batches` and `gathered` do.
+        batch_size: The size to begin with.
+        model: The model that the function runs.
 
     Example:
-        >>> def attempt(count):
-        ...     return [0] * count if count < 10 else [0] * 10**17
-        >>> with_fewer(attempt, 32)
+        >>> import keras
+        >>> def function(size, images):
+        ...     return [0] * size if size < 10 else [0] * 10**17
+        >>> runner = BatchRunner(function, 32, keras.Sequential())
+        >>> runner(np.zeros((40, 8))), runner.batch_size
         ([0, 0, 0, 0, 0, 0, 0, 0], 8)
     """
-    while True:
-        try:
-            return attempt(count), count
-        except Exception as error:
-            if not may_do_with_fewer(error, count):
-                raise
-        count //= 2  # once the error is gone, and with it the tensors that its frames held
+
+    def __init__(
+        self, function: Callable[..., Result], batch_size: int, model: keras.Model
+    ) -> None:
+        self.batch_size = batch_size
+        self._function = function
+        self._model = model
+        self._traced: set[tuple[int, ...]] = set()
+
+    def __call__(self, images: np.ndarray, *arguments: Any, at_most: int | None = None) -> Result:
+        """Call the function.
+
+        Args:
+            images: `(n, ...)`.
+            *arguments: Handed on to the function.
+            at_most: A lower batch size for this call.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            Exception: What the function raises for other reasons, or with one image at a time.
+        """
+        size = self.batch_size if at_most is None else min(at_most, self.batch_size)
+        while True:
+            try:
+                return self._guarded(size, images, *arguments)
+            except Exception as error:
+                if not can_halve(error, size):
+                    raise
+            # Once the error is gone, and with it the tensors that its frames held.
+            size = self.batch_size = size // 2
+
+    def _guarded(self, size: int, images: np.ndarray, *arguments: Any) -> Result:
+        shape = (size, *images.shape[1:])
+        is_traced = shape in self._traced and backend.runs_compiled(self._model)
+        with preserve_state(self._model, is_traced=is_traced):
+            result = self._function(size, images, *arguments)
+        self._traced.add(shape)
+        return result
 
 
-def may_do_with_fewer(error: Exception, count: int) -> bool:
-    """Tell whether what failed with `count` images at once may not fail with fewer."""
-    return count > 1 and backend.is_out_of_memory(error)
+def batches(count: int, size: int) -> Iterator[tuple[Rows, slice]]:
+    """Yield the rows of each batch, and which of the `count` images these are.
+
+    The last batch is filled up with the last image, so that one trace serves all.
+    """
+    for start in range(0, count, size):
+        real = slice(start, min(start + size, count))
+        is_full = real.stop == start + size
+        yield real if is_full else np.minimum(np.arange(start, start + size), count - 1), real
+
+
+def gathered(function: Callable[[Rows], np.ndarray], count: int, size: int) -> np.ndarray:
+    """Call `function(rows) -> (size, ...)` batch by batch, and return its `(count, ...)`."""
+    return np.concatenate([function(rows) for rows, _ in batches(count, size)])[:count]
+
+
+def can_halve(error: Exception, size: int) -> bool:
+    """Tell whether what failed with `size` images at once may succeed with fewer."""
+    return size > 1 and backend.is_out_of_memory(error)

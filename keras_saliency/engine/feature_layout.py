@@ -1,4 +1,4 @@
-"""How what a layer gives is laid out as a map: channels last, tokens in a grid, frames stacked."""
+"""How a layer's output is laid out as a map: channels last, tokens in a grid, frames stacked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_saliency.engine.attention import ATTENTION
 from keras_saliency.engine.model_inputs import is_convolution, order_of_axes, reorders_axes
 from keras_saliency.engine.tracing import LayerCall, Trace
 
@@ -57,13 +58,13 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the output of a layer becomes a map, (batch, *grid, channels).
+    """How the output of a layer becomes a map, `(batch, *grid, channels)`.
 
     Attributes:
         channels_first: Whether its channels are on axis 1.
         tokens: The grid that its tokens form, those before them left out; None for no tokens.
-        frames: How many runs of the layer, one a frame, are stacked; 1 where a layer of a video's
-            model gives one grid for all frames; None for a single run.
+        frames: How many calls of the layer, one a frame, are stacked; 1 where a layer of a video's
+            model gives one grid for all frames; None for a single call.
     """
 
     channels_first: bool = False
@@ -79,16 +80,16 @@ class Layout:
         return (batch, *([] if self.frames is None else [self.frames]), *grid, channels)
 
     def cells(self, shape: tuple[int, ...]) -> int:
-        """Return how many places the output of one run has."""
+        """Return how many cells the output of one call has."""
         return math.prod(self.map_shape(shape)[1 if self.frames is None else 2 : -1])
 
     def to_map(self, outputs: Sequence[Any]) -> Any:
-        """Lay out the outputs of the layer's runs, one a frame."""
+        """Lay out the outputs of the layer's calls, one a frame."""
         maps = [self._one_map(output) for output in outputs]
         return maps[0] if self.frames is None else ops.stack(maps, axis=1)
 
     def from_map(self, values: Any, frame: int, shape: tuple[int, ...]) -> Any:
-        """Return what a map says of the output of one run, of that output's shape."""
+        """Return a map's values in the shape of the output of one call."""
         if self.frames is not None:
             values = values[:, frame]
         if self.tokens is not None:
@@ -98,7 +99,7 @@ class Layout:
         return ops.moveaxis(values, -1, 1) if self.channels_first else values
 
     def gated(self, output: Any, gates: Any) -> Any:
-        """Multiply the channels of one run's output by gates (batch, channels)."""
+        """Multiply the channels of one call's output by gates `(batch, channels)`."""
         ones = [1] * (len(output.shape) - 2)
         shape = (*gates.shape, *ones) if self.channels_first else (-1, *ones, gates.shape[1])
         return output * ops.reshape(ops.cast(gates, output.dtype), shape)
@@ -112,118 +113,117 @@ class Layout:
         return output
 
 
-def layout_of(
-    recording: Trace, run: LayerCall, grid: tuple[int, ...] | None = None
-) -> Layout | None:
-    """Find how a run's output makes a map, if it does.
+def layout_of(trace: Trace, call: LayerCall, grid: tuple[int, ...] | None = None) -> Layout | None:
+    """Find how the output of a layer call makes a map.
 
     Args:
-        recording: The forward pass.
-        run: A run of a layer in it.
-        grid: The grid of the run's tokens, where it was given.
+        trace: The forward pass.
+        call: A call of a layer in it.
+        grid: The grid of the tokens, where it was given.
+
+    Returns:
+        The layout, or None where the output makes no map.
     """
-    wrapper = over_frames(run)
-    frames = None if wrapper is None else recording.runs_of(wrapper)[-1].shape[1]
+    wrapper = over_frames(call)
+    frames = None if wrapper is None else trace.calls_of(wrapper)[-1].shape[1]
     # An image or, within a wrapper, a frame.
-    size = recording.input_shape[1 if wrapper is None else 2 : -1]
-    if grid is None and len(run.shape) == len(size) + 2:
-        first = _channels_first(recording, run)
+    size = trace.input_shape[1 if wrapper is None else 2 : -1]
+    if grid is None and len(call.shape) == len(size) + 2:
+        first = _channels_first(trace, call)
         return None if first is None else Layout(first, frames=frames)
-    if grid is None and len(size) == 3 and len(run.shape) == 4:
-        return _of_one_picture(recording, run, size[1:])
-    if len(run.shape) != 3:
+    if grid is None and len(size) == 3 and len(call.shape) == 4:
+        return _of_whole_video(trace, call, size[1:])
+    if len(call.shape) != 3:
         return None
-    grid = grid or _grid_of_tokens(recording, run, size)
-    fits = grid is not None and math.prod(grid) <= run.shape[1]
+    grid = grid or _grid_of_tokens(trace, call, size)
+    fits = grid is not None and math.prod(grid) <= call.shape[1]
     return Layout(tokens=grid, frames=frames) if fits else None
 
 
-def attended_grid(recording: Trace, count: int) -> tuple[int, ...] | None:
+def attended_grid(trace: Trace, count: int) -> tuple[int, ...] | None:
     """Find the grid of tokens that attention attends over.
 
     Args:
-        recording: The forward pass.
+        trace: The forward pass.
         count: How many tokens there are, those of the class and registers among them.
 
     Returns:
-        The grid of the patches that were met, or else of square patches of the image; it holds the
+        The grid of the patches in the trace, or else of square patches of the image; it holds the
         last of the tokens. None where neither fits.
     """
-    size = recording.input_shape[1:-1]
-    return _nearest(count, _grids_met(recording, recording.runs, size)) or _of_squares(count, size)
+    size = trace.input_shape[1:-1]
+    return _nearest(count, _grids_of(trace, trace.calls, size)) or _of_squares(count, size)
 
 
-def over_frames(run: LayerCall) -> keras.layers.Layer | None:
-    """Return the layer that makes a run once for each frame, if one does."""
-    within = reversed(run.within)
+def over_frames(call: LayerCall) -> keras.layers.Layer | None:
+    """Return the layer that makes a call once for each frame, if one does."""
+    within = reversed(call.within)
     return next((o for o in within if isinstance(o, keras.layers.TimeDistributed)), None)
 
 
 def attends(layer: keras.layers.Layer) -> bool:
-    """Tell whether a layer is one of attention."""
-    return "Attention" in type(layer).__name__
+    """Tell whether a layer is one of Keras's attention layers, or a subclass of one."""
+    return isinstance(layer, ATTENTION)
 
 
-def _of_one_picture(recording: Trace, run: LayerCall, size: tuple[int, ...]) -> Layout | None:
-    """Find the layout of a run that gives one grid for a whole video, as a ConvLSTM2D does.
+def _of_whole_video(trace: Trace, call: LayerCall, size: tuple[int, ...]) -> Layout | None:
+    """Find the layout of a call that gives one grid for a whole video, as a ConvLSTM2D does.
 
     There must have been a convolution of such a rank. Frames that were put into the batch, which is
-    of one video in a recording, are not one picture.
+    of one video in a trace, are not one grid.
     """
-    met = (r.layer for r in recording.until(run) if len(r.shape) == 4 and over_frames(r) is None)
-    if not any(map(is_convolution, met)) or run.shape[0] != recording.input_shape[0]:
+    before = (c.layer for c in trace.until(call) if len(c.shape) == 4 and over_frames(c) is None)
+    if not any(map(is_convolution, before)) or call.shape[0] != trace.input_shape[0]:
         return None
-    first = _channels_first(recording, run)
+    first = _channels_first(trace, call)
     if first is None:
         return None
     layout = Layout(first, frames=1)
-    grid = layout.map_shape(run.shape)[2:-1]
+    grid = layout.map_shape(call.shape)[2:-1]
     return layout if all(own <= whole for own, whole in zip(grid, size, strict=True)) else None
 
 
-def _channels_first(recording: Trace, run: LayerCall) -> bool | None:
-    """Tell the order of a run's axes; None where its channels are neither first nor last.
+def _channels_first(trace: Trace, call: LayerCall) -> bool | None:
+    """Tell the order of an output's axes; None where its channels are neither first nor last.
 
-    It is that of the last convolution up to the run, after what has moved the axes since.
+    It is that of the last convolution up to the call, after what has moved the axes since.
     """
-    rank = len(run.shape)
+    rank = len(call.shape)
     channels, moves = rank - 1, []
-    for r in reversed(recording.until(run)):
-        if len(r.shape) != rank:
+    for earlier in reversed(trace.until(call)):
+        if len(earlier.shape) != rank:
             continue
-        if is_convolution(r.layer):
-            channels = 1 if r.layer.data_format == "channels_first" else rank - 1
+        if is_convolution(earlier.layer):
+            channels = 1 if earlier.layer.data_format == "channels_first" else rank - 1
             break
-        if reorders_axes(r.layer):
-            moves.append(order_of_axes(r.layer, rank))
+        if reorders_axes(earlier.layer):
+            moves.append(order_of_axes(earlier.layer, rank))
     for order in reversed(moves):
         channels = order.index(channels)
     return {1: True, rank - 1: False}.get(channels)
 
 
-def _grid_of_tokens(
-    recording: Trace, run: LayerCall, size: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """Find the grid of tokens: that of the patches that were met, or of square ones."""
-    count = run.shape[1]
-    grids = _grids_met(recording, recording.until(run), size)
-    if any(attends(r.layer) and r.shape[1:2] == (count,) for r in recording.runs):
+def _grid_of_tokens(trace: Trace, call: LayerCall, size: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Find the grid of tokens: that of the patches in the trace, or of square ones."""
+    count = call.shape[1]
+    grids = _grids_of(trace, trace.until(call), size)
+    if any(attends(c.layer) and c.shape[1:2] == (count,) for c in trace.calls):
         return _nearest(count, grids) or _of_squares(count, size)
     # Without attention over them, only patches of just that number tell tokens from other things.
     return _nearest(count, [grid for grid in grids if math.prod(grid) == count])
 
 
-def _grids_met(
-    recording: Trace, runs: Sequence[LayerCall], size: tuple[int, ...]
+def _grids_of(
+    trace: Trace, calls: Sequence[LayerCall], size: tuple[int, ...]
 ) -> list[tuple[int, ...]]:
-    """List the grids that runs gave, of as many axes as an image of this size."""
+    """List the grids of calls, of as many axes as an image of this size."""
     return [
-        Layout(first).map_shape(r.shape)[1:-1]
-        for r in runs
-        # Inside attention there are tokens by heads, which are no places.
-        if len(r.shape) == len(size) + 2
-        and not any(attends(outer) for outer in r.within)
-        and (first := _channels_first(recording, r)) is not None
+        Layout(first).map_shape(call.shape)[1:-1]
+        for call in calls
+        # Inside attention there are tokens by heads, which are no cells.
+        if len(call.shape) == len(size) + 2
+        and not any(attends(outer) for outer in call.within)
+        and (first := _channels_first(trace, call)) is not None
     ]
 
 
@@ -236,14 +236,14 @@ def _nearest(count: int, grids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | 
 
 def _of_squares(count: int, size: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return the grid of square patches of an image that make so many tokens, if it is one."""
-    found: dict[tuple[bool, int], set[tuple[int, ...]]] = {}
+    grids: dict[tuple[bool, int], set[tuple[int, ...]]] = {}
     for patch in range(1, min(size) + 1):
         grid = tuple(length // patch for length in size)
         extra = count - math.prod(grid)
         if 0 <= extra <= _MOST_EXTRA:
             cut = any(length % patch for length in size)
-            found.setdefault((cut, extra), set()).add(grid)
-    best = found[min(found)] if found else set()
+            grids.setdefault((cut, extra), set()).add(grid)
+    best = grids[min(grids)] if grids else set()
     return best.pop() if len(best) == 1 else None
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-from keras import ops
+from keras import layers, ops
 
-from keras_saliency.engine.passes import ModelContext
-from keras_saliency.engine.tracing import LayerCall, Trace, patched_call
+from keras_saliency.engine.context import ModelContext
+from keras_saliency.engine.tracing import LayerCall, Trace, computes_as, patched_call
+
+_POOLING = (
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+)
 
 
 def pooled_kernel(context: ModelContext) -> Any:
-    """Return the weights of the dense layer behind global average pooling, (channels, outputs).
+    """Return the weights of the dense layer behind global average pooling, `(channels, outputs)`.
 
     Raises:
         ValueError: Another head, a layer that is not the pooled one, or a target that is no class
             of the logits.
     """
-    head, place = _pooled_head(context.recording), context.place
+    head, layer = _pooled_head(context.trace), context.target_layer
     if head is None:
         raise ValueError(
             "'cam' needs a head of global average pooling and one dense layer. Received: "
@@ -26,11 +31,11 @@ def pooled_kernel(context: ModelContext) -> Any:
             "which need no such head and give the same map where there is one."
         )
     dense, pooled = head
-    if place is None or pooled is None or place.layer is not pooled.layer:
+    if layer is None or pooled is None or layer.layer is not pooled.layer:
         wanted = pooled.name if pooled else "what is pooled"
         raise ValueError(
             f"'cam' reads the layer that is pooled: layer={wanted!r}. "
-            f"Received: layer={place.name if place else None!r}"
+            f"Received: layer={layer.name if layer else None!r}"
         )
     if not context.target.classes or context.target.of != "logits":
         raise ValueError(
@@ -40,25 +45,25 @@ def pooled_kernel(context: ModelContext) -> Any:
     return _kernel(dense)
 
 
-def _pooled_head(recording: Trace) -> tuple[keras.layers.Layer, LayerCall | None] | None:
-    """Find the dense layer behind global average pooling, and the run whose output is pooled."""
-    output = recording.producer(recording.output)
-    if output is not None and type(output.layer).__name__ in ("Softmax", "Activation"):
-        output = recording.producer(output.takes)
-    if output is None or type(output.layer).__name__ != "Dense":
+def _pooled_head(trace: Trace) -> tuple[layers.Layer, LayerCall | None] | None:
+    """Find the dense layer behind global average pooling, and the call whose output is pooled."""
+    output = trace.producer(trace.output)
+    if output is not None and isinstance(output.layer, (layers.Softmax, layers.Activation)):
+        output = trace.producer(output.input)
+    if output is None or not computes_as(output.layer, layers.Dense):
         return None
-    pool = recording.producer(output.takes)
-    if pool is None or not type(pool.layer).__name__.startswith("GlobalAveragePooling"):
+    pool = trace.producer(output.input)
+    if pool is None or not computes_as(pool.layer, *_POOLING):
         return None
-    return output.layer, recording.producer(pool.takes)
+    return output.layer, trace.producer(pool.input)
 
 
-def _kernel(dense: keras.layers.Layer) -> Any:
-    """Return the weights of a dense layer as it applies them, (inputs, outputs) float32."""
+def _kernel(dense: layers.Layer) -> Any:
+    """Return the weights of a dense layer as it applies them, `(inputs, outputs)` float32."""
     if dense.quantization_mode is None:
         return ops.cast(dense.kernel, "float32")
     # What is stored is packed and scaled; what a unit input adds to the output is neither.
     units = ops.eye(dense.input_spec.axes[-1])
     with patched_call(dense, lambda layer, original: lambda inputs: inputs, "activation"):
-        answers = ops.cast(dense(ops.concatenate([units, 0.0 * units[:1]])), "float32")
-    return answers[:-1] - answers[-1:]
+        outputs = ops.cast(dense(ops.concatenate([units, 0.0 * units[:1]])), "float32")
+    return outputs[:-1] - outputs[-1:]

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras.src.ops import nn, numpy  # 3.13, 3.15: operations have no public classes
+from keras.src.ops.nn import Gelu, Relu, Relu6, Silu  # 3.13, 3.15, as the next
+from keras.src.ops.numpy import Add, Maximum, Moveaxis, Multiply, Swapaxes, Transpose
 
-# Operations between layers that only move axes; and those that make a map of maps, cell by cell.
-REORDERING = (numpy.Transpose, numpy.Moveaxis, numpy.Swapaxes)
-ELEMENTWISE = (numpy.Add, numpy.Multiply, numpy.Maximum, nn.Relu, nn.Relu6, nn.Gelu, nn.Silu)
+# Operations between layers, which have no public classes: those that make a map of maps, cell by
+# cell, and those that only move axes.
+ELEMENTWISE = (Add, Multiply, Maximum, Relu, Relu6, Gelu, Silu)
+REORDERING = (Transpose, Moveaxis, Swapaxes)
 
 # Name of the method of a graph that casts its inputs to the declared types; 3.13, 3.15.
 CONVERT_INPUTS = "_convert_inputs_to_tensors"

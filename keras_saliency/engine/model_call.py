@@ -17,82 +17,84 @@ from keras_saliency.engine.tracing import Trace
 
 @dataclass(frozen=True)
 class ModelCall:
-    """A call of a model as it is used, not trained: images in, one output out.
+    """A call of a model for inference: images in, one output out.
 
     Attributes:
         model: The model.
-        form: In which form it gets its inputs; `form.bare` is whether without channels.
-        output: The name or place of the output that is taken; None where there is only one.
+        inputs: In which form it gets its inputs; `inputs.bare` is whether without channels.
+        output: The name or index of the output that is taken; None where there is only one.
     """
 
     model: keras.Model
-    form: ModelInputs = ALONE
+    inputs: ModelInputs = ALONE
     output: str | int | None = None
 
     def __call__(self, images: Any, *extras: Any) -> Any:
-        """Call the model and return the chosen output, (batch, ...)."""
+        """Call the model and return the chosen output, `(batch, ...)`."""
         with floats_kept(self.model):
             outputs = self.model(self._together(images, extras), training=False)
-        found = keras.tree.flatten(outputs)
-        return found[self._place(_names_of(self.model, outputs))]
+        names = _names_of(self.model, outputs)
+        return keras.tree.flatten(outputs)[self._output_index(names)]
 
     def build(self, images: Any, *extras: Any) -> None:
         """Build the model as its first batch would, without computing anything."""
         if self.model.built:
             return
-        given = [keras.KerasTensor((None, *one.shape[1:]), one.dtype) for one in (images, *extras)]
+        image, *others = (
+            keras.KerasTensor((None, *x.shape[1:]), x.dtype) for x in (images, *extras)
+        )
         with nodes_kept(self.model):
-            self.model(self._together(given[0], tuple(given[1:])), training=False)
+            self.model(self._together(image, tuple(others)), training=False)
 
     @property
     def loss(self) -> Any:
         """The loss that the model was compiled with for the chosen output, or None."""
-        given = getattr(self.model, "loss", None)
-        if isinstance(given, dict | list | tuple) and self.output is not None:
+        compiled = getattr(self.model, "loss", None)
+        if isinstance(compiled, dict | list | tuple) and self.output is not None:
             names = list(getattr(self.model, "output_names", None) or ())
-            place = names.index(self.output) if self.output in names else self.output
-            if isinstance(given, dict):
-                known = isinstance(place, int) and -len(names) <= place < len(names)
-                return given.get(names[int(place)] if known else self.output)
-            return given[place] if isinstance(place, int) else None
-        losses = [loss for loss in keras.tree.flatten(given) if loss is not None]
+            index = names.index(self.output) if self.output in names else self.output
+            if isinstance(compiled, dict):
+                known = isinstance(index, int) and -len(names) <= index < len(names)
+                return compiled.get(names[int(index)] if known else self.output)
+            return compiled[index] if isinstance(index, int) else None
+        losses = [loss for loss in keras.tree.flatten(compiled) if loss is not None]
         return losses[0] if len(losses) == 1 else None
 
     @property
-    def hides_ways(self) -> bool:
+    def hides_paths(self) -> bool:
         """Whether, of several inputs or outputs, no graph tells which layers lie between which."""
-        several = bool(self.form.names) or self.output is not None
+        several = bool(self.inputs.names) or self.output is not None
         return several and not getattr(self.model, "outputs", None)
 
-    def matters(self, recording: Trace) -> Trace:
-        """Keep the runs that lie between the images and the chosen output, as far as is known.
+    def relevant(self, trace: Trace) -> Trace:
+        """Keep the layer calls between the images and the chosen output, as far as is known.
 
-        What a subclassed model does between its layers is not known: there all runs are kept, and
-        `hides_ways` says so.
+        What a subclassed model does between its layers is not known: there all calls are kept, and
+        `hides_paths` tells so.
         """
         outputs, inputs = getattr(self.model, "outputs", None) or (), _inputs_of(self.model)
         if len(outputs) * len(inputs) <= 1:
-            return recording
-        output = outputs[self._place(_names_of(self.model, self.model.output))]
-        names = self.form.names
-        image = inputs[self.form.image] if names else next(iter(inputs.values()))
+            return trace
+        output = outputs[self._output_index(_names_of(self.model, self.model.output))]
+        names = self.inputs.names
+        image = inputs[self.inputs.image] if names else next(iter(inputs.values()))
         after = _walk(node_of(image), followers)
         before = _walk(node_of(output), lambda node: node.parent_nodes)
         between = {id(node.operation) for node in after} & {id(node.operation) for node in before}
-        kept = [run for run in recording.runs if id((*run.within, run.layer)[1]) in between]
-        return replace(recording, runs=tuple(kept))
+        kept = [call for call in trace.calls if id((*call.within, call.layer)[1]) in between]
+        return replace(trace, calls=tuple(kept))
 
     def _together(self, images: Any, extras: tuple[Any, ...]) -> Any:
         """Put the images among the other inputs, as the model takes them."""
-        images = images[..., 0] if self.form.bare else entering(self.model, images)
-        names = self.form.names
+        images = images[..., 0] if self.inputs.bare else entering(self.model, images)
+        names = self.inputs.names
         if not names:
             return images
-        at = names.index(self.form.image)
+        at = names.index(self.inputs.image)
         parts = dict(zip(names, (*extras[:at], images, *extras[at:]), strict=True))
         return parts if isinstance(names[0], str) else tuple(parts.values())
 
-    def _place(self, names: list[str]) -> int:
+    def _output_index(self, names: list[str]) -> int:
         if self.output is None and len(names) == 1:
             return 0
         listed = ", ".join(map(repr, names))
@@ -112,15 +114,15 @@ class ModelCall:
 
 
 def fitting(
-    model: keras.Model, form: ModelInputs, images: np.ndarray, output: str | int | None
+    model: keras.Model, inputs: ModelInputs, images: np.ndarray, output: str | int | None
 ) -> ModelCall:
-    """Settle how a model is called with such inputs.
+    """Resolve how a model is called with such inputs.
 
     Args:
         model: The model, built or not.
-        form: In which form the inputs are given.
-        images: The images, (batch, ..., channels).
-        output: The name or place of the output that is taken, or None.
+        inputs: In which form the inputs are given.
+        images: The images, `(batch, ..., channels)`.
+        output: The name or index of the output that is taken, or None.
 
     Returns:
         The call.
@@ -130,27 +132,25 @@ def fitting(
     """
     wanted = _inputs_of(model)
     if not wanted:
-        return ModelCall(
-            model, form, output
-        )  # a subclassed model learns from what it is called with
-    if not form.names and len(wanted) > 1:
+        return ModelCall(model, inputs, output)  # a subclassed model takes what it is called with
+    if not inputs.names and len(wanted) > 1:
         each = ", ".join(f"{name!r}: ..." for name in wanted)
         raise ValueError(
             f"The model {model.name!r} has several inputs. Give them all, a row for each image: "
             f"images={{{each}}}. Received: images alone."
         )
-    if form.names:
-        form = _known_names(model, form, wanted)
-    tensor = wanted[form.image] if form.names else next(iter(wanted.values()))
+    if inputs.names:
+        inputs = _known_names(model, inputs, wanted)
+    tensor = wanted[inputs.image] if inputs.names else next(iter(wanted.values()))
     bare = len(tensor.shape) == images.ndim - 1 and images.shape[-1] == 1
     _check_size(model, tensor.shape, images[..., 0] if bare else images)
     if not keras.backend.is_float_dtype(tensor.dtype) and (images != np.floor(images)).any():
         raise ValueError(
             "The model takes images of whole numbers, as its input is declared. Received: images "
-            f"with values such as {images[images != np.floor(images)][0]:g}. Give raw pictures, "
+            f"with values such as {images[images != np.floor(images)][0]:g}. Give raw images, "
             "uint8 of 0 to 255."
         )
-    return ModelCall(model, replace(form, bare=bare), output)
+    return ModelCall(model, replace(inputs, bare=bare), output)
 
 
 def _inputs_of(model: keras.Model) -> dict[str | int, Any]:
@@ -164,7 +164,7 @@ def _inputs_of(model: keras.Model) -> dict[str | int, Any]:
 
 
 def _names_of(model: keras.Model, outputs: Any) -> list[str]:
-    """The names of what a model gives: its output layers', or where each stands."""
+    """The names of a model's outputs: its output layers', or the path to each."""
     known = getattr(model, "output_names", None)
     if isinstance(outputs, list | tuple) and known and len(known) == len(outputs):
         return list(known)
@@ -175,23 +175,23 @@ def _names_of(model: keras.Model, outputs: Any) -> list[str]:
 
 
 def _known_names(
-    model: keras.Model, form: ModelInputs, wanted: dict[str | int, Any]
+    model: keras.Model, inputs: ModelInputs, wanted: dict[str | int, Any]
 ) -> ModelInputs:
-    """Check the names of the inputs, or name those that were given by their places."""
-    if isinstance(form.names[0], int):
-        if len(form.names) != len(wanted) or inputs_by_name(model) is not None:
+    """Check the names of the inputs, or name those that were given by their order."""
+    if isinstance(inputs.names[0], int):
+        if len(inputs.names) != len(wanted) or inputs_by_name(model) is not None:
             raise ValueError(
                 f"The model {model.name!r} has the inputs {', '.join(map(repr, wanted))}; give "
-                f"them by name. Received: a tuple of {len(form.names)} inputs."
+                f"them by name. Received: a tuple of {len(inputs.names)} inputs."
             )
         names = tuple(wanted)
-        return replace(form, names=names, image=names[int(form.image)])
-    if set(form.names) != set(wanted):
+        return replace(inputs, names=names, image=names[int(inputs.image)])
+    if set(inputs.names) != set(wanted):
         raise ValueError(
             f"The model {model.name!r} has the inputs {', '.join(map(repr, wanted))}. "
-            f"Received: inputs {', '.join(map(repr, form.names))}."
+            f"Received: inputs {', '.join(map(repr, inputs.names))}."
         )
-    return form
+    return inputs
 
 
 def _check_size(model: keras.Model, wanted: tuple[int | None, ...], images: np.ndarray) -> None:

@@ -12,6 +12,9 @@ from keras import ops
 
 from keras_saliency.engine.keras_private import (
     CONVERT_INPUTS,
+    REORDERING,
+    Moveaxis,
+    Swapaxes,
     flatten_layers,
     graph_of,
     sublayers,
@@ -21,10 +24,10 @@ from keras_saliency.engine.tracing import patched_call
 
 def takes_channels_first(model: keras.Model) -> bool:
     """Tell whether a model's images have their channels before height and width."""
-    telling = [one for one in _parts(model) if is_convolution(one) or reorders_axes(one)]
-    formats = {one.data_format for one in telling if is_convolution(one)}
+    relevant = [part for part in _parts(model) if is_convolution(part) or reorders_axes(part)]
+    formats = {part.data_format for part in relevant if is_convolution(part)}
     # Where the axes are moved first, the convolutions don't tell how images enter.
-    return formats == {"channels_first"} and is_convolution(telling[0])
+    return formats == {"channels_first"} and is_convolution(relevant[0])
 
 
 def is_convolution(operation: Any) -> bool:
@@ -34,24 +37,24 @@ def is_convolution(operation: Any) -> bool:
 
 def reorders_axes(operation: Any) -> bool:
     """Tell whether an operation, a layer or one between layers, only moves axes."""
-    return type(operation).__name__ in ("Permute", "Transpose", "Moveaxis", "Swapaxes")
+    return isinstance(operation, (keras.layers.Permute, *REORDERING))
 
 
 def order_of_axes(operation: Any, rank: int) -> tuple[int, ...]:
     """Return, for an operation that reorders axes, which axis each one was before."""
     axes = np.empty(tuple(range(rank)))  # its shape names the axes, and it holds nothing
-    match type(operation).__name__:
-        case "Permute":
+    match operation:
+        case keras.layers.Permute():
             return axes.transpose(0, *operation.dims).shape
-        case "Moveaxis":
+        case Moveaxis():
             return np.moveaxis(axes, operation.source, operation.destination).shape
-        case "Swapaxes":
+        case Swapaxes():
             return axes.swapaxes(operation.axis1, operation.axis2).shape
     return axes.transpose(operation.axes).shape
 
 
 def entering(model: keras.Model, images: Any) -> Any:
-    """Order the axes of images (batch, *sizes, channels) as a model takes them."""
+    """Order the axes of images `(batch, *sizes, channels)` as a model takes them."""
     return ops.moveaxis(images, -1, 1) if takes_channels_first(model) else images
 
 
@@ -59,22 +62,22 @@ def entering(model: keras.Model, images: Any) -> Any:
 def floats_kept(model: keras.Model) -> Iterator[None]:
     """Let floats pass inputs that are declared as integers: after a cast there is no gradient."""
 
-    def stand(graph: keras.Model, original: Callable[..., Any]) -> Callable[..., Any]:
+    def patch(graph: keras.Model, original: Callable[..., Any]) -> Callable[..., Any]:
         def convert(flat_inputs: Any) -> Any:
             return [
-                given if _is_image(given) and not _is_float(made) else made
-                for given, made in zip(flat_inputs, original(flat_inputs), strict=True)
+                value if _is_image(value) and not _is_float(cast) else cast
+                for value, cast in zip(flat_inputs, original(flat_inputs), strict=True)
             ]
 
         return convert
 
-    with ExitStack() as stands:
+    with ExitStack() as patches:
         for layer in flatten_layers(model):
             # A Sequential model holds the graph that it runs, and casts for it before.
             graph = graph_of(layer)
             if graph is not None and takes_integers(graph):
-                stands.enter_context(patched_call(graph, stand, CONVERT_INPUTS))
-                stands.enter_context(_without_autocast(layer))
+                patches.enter_context(patched_call(graph, patch, CONVERT_INPUTS))
+                patches.enter_context(_without_autocast(layer))
         yield
 
 

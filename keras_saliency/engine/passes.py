@@ -2,113 +2,153 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.attention import met_attention, self_attention
+from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.model_call import ModelCall
-from keras_saliency.engine.output_head import Head
-from keras_saliency.engine.target_layer import LogitLayer, TargetLayer, hooked
-from keras_saliency.engine.targets import ResolvedTarget
-from keras_saliency.engine.tracing import Trace
+from keras_saliency.engine.target_layer import hooked
+
+LAYER_QUANTITIES = frozenset({"activations", "layer_gradients"})
+FACTS = ("scores", "classes", "outputs", "detail")  # of every pass
 
 
 @dataclass(frozen=True)
-class ModelContext:
-    """What is settled once for a model and its probes, before anything is computed."""
+class Batch:
+    """Images that go through the model together, and what has been computed of them.
 
-    call: ModelCall
-    recording: Trace
-    head: Head
-    target: ResolvedTarget
-    logits: LogitLayer | None
-    place: TargetLayer | None
-    no_place: str
+    Attributes:
+        images: A tensor `(batch, height, width, channels)`.
+        inputs: What goes in beside them: what the target knows of each image, and the model's
+            other inputs, tensors `(batch, ...)`.
+        results: What has been computed, by the name of the quantity.
+        requested: The quantities that were requested of such batches: the next pass computes all.
+        inside: Names of the methods whose maps the pass has made.
+    """
 
-    @property
-    def model(self) -> keras.Model:
-        """The model that is called."""
-        return self.call.model
+    images: Any
+    inputs: tuple[Any, ...]
+    results: dict[str, Any] = field(default_factory=dict)
+    requested: set[str] = field(default_factory=set)
+    inside: tuple[str, ...] = ()
+
+    def inputs_of(self, rows: np.ndarray) -> tuple[Any, ...]:
+        """Return what goes in beside images that stand for these of the batch."""
+        return tuple(ops.take(values, rows, axis=0) for values in self.inputs)
+
+    def anew(self, requested: set[str]) -> Batch:
+        """Return the same images, of which nothing has been computed."""
+        return Batch(self.images, self.inputs, requested=requested)
+
+    def fetch(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return facts about the images, and the maps that their pass made, by method.
+
+        The facts are scores, classes and the model's own outputs. All come from the device in one
+        transfer, but for outputs of another type than float32.
+        """
+        flat, *parts = self.results["packed"]
+        values, start, arrays = ops.convert_to_numpy(flat), 0, []
+        for shape in (tuple(part.shape) for part in parts):
+            end = start + math.prod(shape)
+            arrays.append(values[start:end].reshape(shape))
+            start = end
+        scores, classes, *maps = arrays[: 2 + len(self.inside)]
+        outputs = arrays[len(maps) + 2 :] or [ops.convert_to_numpy(self.results["outputs"])]
+        facts = {"scores": scores, "classes": classes.astype("int32"), "outputs": outputs[0]}
+        return facts, dict(zip(self.inside, maps, strict=True))
 
 
-def question_function(context: ModelContext, questions: frozenset[str]) -> Callable[..., Any]:
+def packed(results: dict[str, Any], maps: list[Any]) -> list[Any]:
+    """Concatenate facts and maps into one tensor, followed by themselves, which tell the shapes."""
+    parts = [results["scores"], results["classes"], *maps]
+    if keras.backend.standardize_dtype(results["outputs"].dtype) == "float32":
+        parts.append(results["outputs"])
+    flat = [ops.reshape(ops.cast(part, "float32"), (-1,)) for part in parts]
+    return [ops.concatenate(flat), *parts]
+
+
+def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable[..., Any]:
     """Write the function of one pass: the forward pass, and a backward pass if one is needed.
 
     It takes the scale of the scores, images, what the target knows of each, the model's other
     inputs, and, if there are any, gates of the layer's channels.
     """
-    beside = max(len(context.call.form.names) - 1, 0)
+    extra_inputs = max(len(context.call.inputs.names) - 1, 0)
 
-    def answer(scale: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
-        extras, gates = rest[:beside], next(iter(rest[beside:]), None)
+    def compute(scale: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
+        extras, gates = rest[:extra_inputs], next(iter(rest[extra_inputs:]), None)
         points: dict[str, Any] = {}
-        looks = gates is not None or questions & {"activations", "layer_gradients"}
-        place = context.place if looks else None
-        attends = "attentions" in questions
-        if "input_gradients" in questions:
+        needs_layer = gates is not None or quantities & LAYER_QUANTITIES
+        layer = context.target_layer if needs_layer else None
+        with_attention = "attentions" in quantities
+        if "input_gradients" in quantities:
             points["input_gradients"] = images
-        if place is not None and "layer_gradients" in questions:
+        if layer is not None and "layer_gradients" in quantities:
             # What is added to the layer's output has the gradient of the layer's output.
-            shape = (place.shape[0] * images.shape[0], *place.shape[1:])
-            points["layer_gradients"] = ops.zeros(shape, place.dtype)
+            shape = (layer.shape[0] * images.shape[0], *layer.shape[1:])
+            points["layer_gradients"] = ops.zeros(shape, layer.dtype)
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             def changed(output: Any, frame: int) -> Any:
-                if place is not None and gates is not None:
-                    output = place.layout.gated(output, gates)
-                if place is not None and "layer_gradients" in points:
+                if layer is not None and gates is not None:
+                    output = layer.layout.gated(output, gates)
+                if layer is not None and "layer_gradients" in points:
                     added = points["layer_gradients"]
-                    output = output + place.layout.from_map(added, frame, output.shape)
+                    output = output + layer.layout.from_map(added, frame, output.shape)
                 return output
 
-            attention: Any = met_attention(context.model) if attends else nullcontext([])
-            with hooked(place, context.logits, changed) as seen, attention as met:
+            collected: Any = met_attention(context.model) if with_attention else nullcontext([])
+            with hooked(layer, context.logits, changed) as seen, collected as attention:
                 outputs = context.call(points.get("input_gradients", images), *extras)
-            logits = seen.logits[context.logits.run] if context.logits else None
+            logits = seen.logits[context.logits.number] if context.logits else None
             resolved = context.target.resolved(context.head, outputs, logits, detail)
             scores, classes = context.target.score(context.head, outputs, logits, resolved)
-            found = {"scores": scores, "classes": classes, "outputs": outputs, "detail": resolved}
-            if place is not None:
-                found["activations"] = ops.cast(place.layout.to_map(seen.outputs), "float32")
-            if attends:
-                found["attentions"] = self_attention(met, images.shape[0], context.model.name)
-            return scores * scale, found
+            results = {"scores": scores, "classes": classes, "outputs": outputs, "detail": resolved}
+            if layer is not None:
+                results["activations"] = ops.cast(layer.layout.to_map(seen.outputs), "float32")
+            if with_attention:
+                shared = self_attention(attention, images.shape[0], context.model.name)
+                results["attentions"] = shared
+            return scores * scale, results
 
         if not points:
             return scored({})[1]
-        _, found, gradients = backend.gradients(scored, points)
-        return found | {name: _connected(name, gradients[name], context) / scale for name in points}
+        _, results, grads = backend.gradients(scored, points)
+        return results | {name: _connected(name, grads[name], context) / scale for name in points}
 
-    return answer
+    return compute
 
 
 def attention_shape(call: ModelCall, images: Any, *extras: Any) -> tuple[int, ...]:
     """Find the shape of the model's stacked self-attention without computing it."""
     shapes: list[tuple[int, ...]] = []
 
-    def look(images: Any, *extras: Any) -> None:
-        with met_attention(call.model) as met:
+    def forward(images: Any, *extras: Any) -> None:
+        with met_attention(call.model) as attention:
             call(images, *extras)
-        shapes.append(tuple(self_attention(met, images.shape[0], call.model.name).shape))
+        shapes.append(tuple(self_attention(attention, images.shape[0], call.model.name).shape))
 
-    backend.traced(look, call.model, *map(ops.convert_to_numpy, (images, *extras)))
+    backend.traced(forward, call.model, *map(ops.convert_to_numpy, (images, *extras)))
     return shapes[-1]
 
 
-def _connected(question: str, gradient: Any, context: ModelContext) -> Any:
-    """Return a gradient in float32, or say that the score does not depend on the point."""
+def _connected(quantity: str, gradient: Any, context: ModelContext) -> Any:
+    """Return a gradient in float32, or raise where the score does not depend on the point."""
     if gradient is not None:
         return ops.cast(gradient, "float32")
-    if question == "layer_gradients" and context.place is not None:
+    if quantity == "layer_gradients" and context.target_layer is not None:
         raise ValueError(
-            f"The score does not depend on layer {context.place.name!r}, so it has no gradient "
-            "there. Name a layer on the way to the explained output with layer=."
+            f"The score does not depend on layer {context.target_layer.name!r}, so it has no "
+            "gradient there. Name a layer on the way to the explained output with layer=."
         )
     raise ValueError(
         "The score has no gradient at the images: the model turns them into integers, or stops "

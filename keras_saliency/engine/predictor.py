@@ -1,32 +1,28 @@
-"""Forward passes and nothing else: what a model says of images that are not explained."""
+"""Probabilities of images that are not explained, in forward passes only."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from keras import ops
 
 from keras_saliency.engine import backend
-from keras_saliency.engine.batching import with_fewer
-from keras_saliency.engine.passes import ModelContext
-from keras_saliency.engine.state_guard import preserve_state
+from keras_saliency.engine.batching import BatchRunner, Rows, gathered
+from keras_saliency.engine.context import ModelContext
 
-_AT_ONCE = 128  # images, or frames of videos
+_BATCH_SIZE = 128  # images, or frames of videos
 
 
 class Forward:
-    """A model asked for probabilities alone, with its weights of now, leaving no trace in it.
+    """Computes probabilities with the model's current weights, and leaves the model as it was.
 
     Args:
-        setting: What was settled for the model: one of classes, that takes images alone.
+        context: What was resolved for the model: one of classes, that takes images alone.
     """
 
     def __init__(self, context: ModelContext) -> None:
-        self._context = context
+        self._head = context.head
         self._outputs = backend.compiled(context.call, context.model)
-        self._at_once = _AT_ONCE
-        self._traced: set[tuple[int, ...]] = set()
+        self._run = BatchRunner(self._in_batches, _BATCH_SIZE, context.model)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class.
@@ -37,30 +33,17 @@ class Forward:
         Returns:
             `(n, classes)` in [0, 1].
         """
+        outputs = self._run(images, at_most=at_a_time(_BATCH_SIZE, images))
+        return np.asarray(self._head.probabilities(outputs))
 
-        def attempt(at_once: int) -> np.ndarray:
-            found = []
-            shape, model = (at_once, *images.shape[1:]), self._context.model
-            is_traced = shape in self._traced and backend.runs_compiled(model)
-            with preserve_state(model, is_traced=is_traced):
-                for rows in chunks(len(images), at_once):
-                    outputs = self._outputs(ops.convert_to_tensor(images[rows], "float32"))
-                    found.append(ops.convert_to_numpy(outputs))
-            self._traced.add(shape)
-            return np.concatenate(found)[: len(images)]
+    def _in_batches(self, size: int, images: np.ndarray) -> np.ndarray:
+        def outputs(rows: Rows) -> np.ndarray:
+            batch = ops.convert_to_tensor(images[rows], "float32")
+            return np.asarray(ops.convert_to_numpy(self._outputs(batch)))
 
-        most = at_a_time(self._at_once, images)
-        outputs, found = with_fewer(attempt, most)
-        self._at_once = self._at_once * found // most
-        return np.asarray(self._context.head.probabilities(outputs))
+        return gathered(outputs, len(images), size)
 
 
 def at_a_time(count: int, images: np.ndarray) -> int:
-    """How many images, or videos of together so many frames, are taken at a time."""
+    """Return `count` for images; for videos, how many have so many frames together, at least 1."""
     return count if images.ndim == 4 else max(1, count // images.shape[1])
-
-
-def chunks(count: int, size: int) -> Iterator[np.ndarray]:
-    """Yield rows in chunks of one size, the last filled up, so that one trace serves all."""
-    for start in range(0, count, size):
-        yield np.minimum(np.arange(start, start + size), count - 1)

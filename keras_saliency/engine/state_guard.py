@@ -1,4 +1,4 @@
-"""Leaving no trace: what a pass may have moved outside of Keras's variables is put back."""
+"""Puts back what a pass may have changed in a model outside of Keras's variables."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _REQUEST = "stop_training"  # of a model: a signal, or another thread, may ask f
 
 @contextmanager
 def preserve_state(model: keras.Model, *, is_traced: bool = False) -> Iterator[None]:
-    """Put back, after a pass, what a layer's Python code or its tracing may have moved.
+    """Put back, after a pass, what a layer's Python code or its tracing may have changed.
 
     Args:
-        model: The model. Put back is every attribute of its layers, but for a request to stop the
+        model: The model. Put back is every attribute of its layers, but for a request to stop
             training; what dicts, lists, sets and arrays among them held; and the random streams of
             the process.
         is_traced: Whether only compiled passes will run that were traced before. Then Keras's own
@@ -34,19 +34,19 @@ def preserve_state(model: keras.Model, *, is_traced: bool = False) -> Iterator[N
             streams are left alone: put back, they would give what a thread that loads data has
             drawn meanwhile a second time.
     """
-    undone: list[Callable[[], None]] = []
-    met: set[int] = set()
+    undo_steps: list[Callable[[], None]] = []
+    visited: set[int] = set()
     for part in backend.parts(model):
         if not (is_traced and _is_inert(part)):
-            _note(vars(part), undone, met)
+            _remember(vars(part), undo_steps, visited)
     if not is_traced:
-        undone.append(partial(random.setstate, random.getstate()))
-        undone.append(partial(np.random.set_state, np.random.get_state()))
+        undo_steps.append(partial(random.setstate, random.getstate()))
+        undo_steps.append(partial(np.random.set_state, np.random.get_state()))
     with backend.state_kept(model):
         try:
             yield
         finally:
-            for undo in undone:
+            for undo in undo_steps:
                 undo()
 
 
@@ -55,36 +55,36 @@ def _is_inert(part: Any) -> bool:
     return is_of_keras(part) and not isinstance(part, (Lambda, JaxLayer))
 
 
-def _note(value: Any, undone: list[Callable[[], None]], met: set[int]) -> None:
+def _remember(value: Any, undo_steps: list[Callable[[], None]], visited: set[int]) -> None:
     """Note how to put back what a value holds, and what is held by what it holds."""
-    if id(value) in met:
+    if id(value) in visited:
         return
-    met.add(id(value))
+    visited.add(id(value))
     if isinstance(value, np.ndarray):
         if value.flags.writeable and value.nbytes <= _LARGE:
-            undone.append(partial(np.copyto, value, value.copy()))
+            undo_steps.append(partial(np.copyto, value, value.copy()))
         return
     # Past Keras's own lists and dicts, which note what is added: nothing in them is new.
     if isinstance(value, dict):
-        undone.append(partial(_put_back, value, dict(value)))
+        undo_steps.append(partial(_put_back, value, dict(value)))
     elif isinstance(value, list):
-        undone.append(partial(list.__setitem__, value, slice(None), list(value)))
+        undo_steps.append(partial(list.__setitem__, value, slice(None), list(value)))
     elif isinstance(value, set):
-        undone.append(partial(_put_back_set, value, set(value)))
+        undo_steps.append(partial(_put_back_set, value, set(value)))
     elif isinstance(value, deque):
-        undone.append(partial(_put_back_deque, value, list(value)))
-    for each in list(value.values() if isinstance(value, dict) else value):
-        if isinstance(each, _HOLDS):
-            _note(each, undone, met)
+        undo_steps.append(partial(_put_back_deque, value, list(value)))
+    for item in list(value.values() if isinstance(value, dict) else value):
+        if isinstance(item, _HOLDS):
+            _remember(item, undo_steps, visited)
 
 
 def _put_back(value: dict[Any, Any], held: dict[Any, Any]) -> None:
     kind = OrderedDict if isinstance(value, OrderedDict) else dict
     for key in value.keys() - held.keys():
         kind.__delitem__(value, key)
-    for key, one in held.items():
-        if key not in value or (value[key] is not one and key != _REQUEST):
-            kind.__setitem__(value, key, one)
+    for key, item in held.items():
+        if key not in value or (value[key] is not item and key != _REQUEST):
+            kind.__setitem__(value, key, item)
 
 
 def _put_back_set(value: set[Any], held: set[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What runs in a forward pass: each run of each layer, noted by standing in for its `call`."""
+"""Traces a forward pass: each call of each layer, recorded by patching the layer's `call`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.keras_private import flatten_layers
 
 Probabilities = Literal["softmax", "sigmoid"]
-Stand = Callable[[keras.layers.Layer, Callable[..., Any]], Callable[..., Any]]
+Patch = Callable[[keras.layers.Layer, Callable[..., Any]], Callable[..., Any]]
 
 _PROBABILITIES: dict[str, Probabilities] = {
     "softmax": "softmax",
@@ -26,19 +26,28 @@ _PROBABILITIES: dict[str, Probabilities] = {
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One run of one layer, as seen while a forward pass was recorded.
+    """One call of one layer in a traced forward pass.
 
-    In a functional model an operation, such as a sum, runs like a layer, and stands for one here.
-    `takes` and `gives` number the tensors of the pass, so that equal numbers are the same tensor.
-    `activation` is `"softmax"` or `"sigmoid"` where that is what the layer does last.
+    In a functional model an operation, such as a sum, is called like a layer, and is one here.
+
+    Attributes:
+        layer: The layer or operation.
+        path: Names of the layers around it, and its own.
+        number: Which of the layer's calls it is, from 0.
+        within: The layers around it, outermost first, the model among them.
+        input: Number of the tensor that it gets: equal numbers are the same tensor.
+        output: Number of the tensor that it returns.
+        shape: Shape of its output; `()` where that is no single tensor.
+        dtype: Its dtype.
+        activation: `"softmax"` or `"sigmoid"` where that is what the layer does last.
     """
 
     layer: keras.layers.Layer
     path: tuple[str, ...]
     number: int
     within: tuple[keras.layers.Layer, ...]
-    takes: int | None
-    gives: int | None
+    input: int | None
+    output: int | None
     shape: tuple[int, ...]
     dtype: str
     activation: Probabilities | None
@@ -51,13 +60,12 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class Trace:
-    """The runs of a forward pass in the order in which they ended, and what came out."""
+    """The layer calls of a forward pass, in the order in which they returned, and its output."""
 
-    runs: tuple[LayerCall, ...]
+    calls: tuple[LayerCall, ...]
     input_shape: tuple[int, ...]
     output: int | None
     output_shape: tuple[int, ...]
-    output_dtype: str
 
     @property
     def input_rank(self) -> int:
@@ -65,61 +73,60 @@ class Trace:
         return len(self.input_shape)
 
     def producer(self, tensor: int | None) -> LayerCall | None:
-        """Return the run that made a tensor: the innermost, since it ended first."""
-        return next((r for r in self.runs if tensor is not None and r.gives == tensor), None)
+        """Return the call that made a tensor: the innermost, since it returned first."""
+        return next((c for c in self.calls if tensor is not None and c.output == tensor), None)
 
-    def runs_of(self, layer: keras.layers.Layer | None) -> list[LayerCall]:
-        """Return the runs of a layer."""
-        return [run for run in self.runs if run.layer is layer]
+    def calls_of(self, layer: keras.layers.Layer | None) -> list[LayerCall]:
+        """Return the calls of a layer."""
+        return [call for call in self.calls if call.layer is layer]
 
-    def until(self, run: LayerCall) -> tuple[LayerCall, ...]:
-        """Return the runs up to a run, and itself."""
-        return self.runs[: self.runs.index(run) + 1]
+    def until(self, call: LayerCall) -> tuple[LayerCall, ...]:
+        """Return the calls up to a call, and itself."""
+        return self.calls[: self.calls.index(call) + 1]
 
-    def is_alias(self, run: LayerCall) -> bool:
-        """Tell whether a run only handed on what a run before it, or its input, had made."""
-        return run.gives == run.takes or self.producer(run.gives) is not run
+    def is_alias(self, call: LayerCall) -> bool:
+        """Tell whether a call only returned what a call before it, or its input, had made."""
+        return call.output == call.input or self.producer(call.output) is not call
 
 
 def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Trace:
-    """Trace `forward(*tensors) -> output`, which calls `model`, and note every run of a layer."""
-    found: list[Trace] = []
+    """Trace `forward(*tensors) -> output`, which calls `model`, and record every layer call."""
+    traces: list[Trace] = []
 
-    def look(*inputs: Any) -> None:
-        notes = _Notes()
-        with ExitStack() as stands:
-            for layer in _running(model):
-                stands.enter_context(patched_call(layer, notes.running))
+    def recorded(*inputs: Any) -> None:
+        recorder = _Recorder()
+        with ExitStack() as patches:
+            for layer in _called(model):
+                patches.enter_context(patched_call(layer, recorder.on_call))
                 if probabilities(layer):
-                    stands.enter_context(patched_call(layer, notes.activating, "activation"))
+                    patches.enter_context(patched_call(layer, recorder.on_activation, "activation"))
             output = forward(*inputs)
-        found.append(
+        traces.append(
             Trace(
-                tuple(run for run in notes.runs if run.layer is not model),
+                tuple(call for call in recorder.calls if call.layer is not model),
                 tuple(arrays[0].shape),
-                notes.number(output),
+                recorder.number(output),
                 tuple(output.shape),
-                keras.backend.standardize_dtype(output.dtype),
             )
         )
 
-    backend.traced(look, model, *arrays)
-    return found[-1]
+    backend.traced(recorded, model, *arrays)
+    return traces[-1]
 
 
-def _running(model: keras.Model) -> list[Any]:
+def _called(model: keras.Model) -> list[Any]:
     """Return a model's layers, and the operations between them that its graphs call by name."""
     layers = flatten_layers(model)
     graphs = (getattr(layer, "operations", None) or () for layer in layers)
-    called = (operation for graph in graphs for operation in graph)
-    return [*layers, *(one for one in called if not isinstance(one, keras.layers.Layer))]
+    between = (part for graph in graphs for part in graph)
+    return [*layers, *(part for part in between if not isinstance(part, keras.layers.Layer))]
 
 
-class _Notes:
-    """What is noted while one forward pass runs."""
+class _Recorder:
+    """Records the layer calls of one forward pass."""
 
     def __init__(self) -> None:
-        self.runs: list[LayerCall] = []
+        self.calls: list[LayerCall] = []
         self._within: list[keras.layers.Layer] = []
         self._counts: dict[int, int] = {}
         self._tensors: dict[int, tuple[int, Any]] = {}  # held, so that no id comes twice
@@ -131,25 +138,25 @@ class _Notes:
             return None
         return self._tensors.setdefault(id(value), (len(self._tensors), value))[0]
 
-    def running(self, layer: keras.layers.Layer, original: Callable[..., Any]) -> Any:
-        """Stand in for a layer's `call`."""
+    def on_call(self, layer: keras.layers.Layer, original: Callable[..., Any]) -> Any:
+        """Wrap a layer's `call`."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             number = self._counts.get(id(layer), 0)
             self._counts[id(layer)] = number + 1
-            takes = self._number_taken(args[0]) if args else None
+            taken = self._number_taken(args[0]) if args else None
             self._within.append(layer)
             try:
                 output = original(*args, **kwargs)
             finally:
                 self._within.pop()
-            self._note(layer, number, takes, output)
+            self._record(layer, number, taken, output)
             return output
 
         return call
 
-    def activating(self, layer: keras.layers.Layer, original: Callable[..., Any]) -> Any:
-        """Stand in for a layer's `activation`."""
+    def on_activation(self, layer: keras.layers.Layer, original: Callable[..., Any]) -> Any:
+        """Wrap a layer's `activation`."""
 
         def activation(*args: Any, **kwargs: Any) -> Any:
             output = original(*args, **kwargs)
@@ -158,53 +165,55 @@ class _Notes:
 
         return activation
 
-    def _note(self, layer: keras.layers.Layer, run: int, takes: int | None, output: Any) -> None:
-        gives = self.number(output)
-        single = gives is not None
-        self.runs.append(
+    def _record(
+        self, layer: keras.layers.Layer, number: int, taken: int | None, output: Any
+    ) -> None:
+        made = self.number(output)
+        single = made is not None
+        self.calls.append(
             LayerCall(
                 layer,
                 (*(outer.name for outer in self._within[1:]), layer.name),
-                run,
+                number,
                 tuple(self._within),
-                takes,
-                gives,
+                taken,
+                made,
                 tuple(output.shape) if single else (),
                 keras.backend.standardize_dtype(output.dtype) if single else "",
-                probabilities(layer) if single and gives in self._activated else None,
+                probabilities(layer) if single and made in self._activated else None,
             )
         )
 
     def _number_taken(self, value: Any) -> int | None:
-        """Number what a layer takes; in mixed precision it may be a cast copy of what was given."""
-        if keras.ops.is_tensor(value) and id(value) not in self._tensors and self.runs:
-            last = self.runs[-1]
+        """Number what a layer takes; in mixed precision it may be a cast of what was given."""
+        if keras.ops.is_tensor(value) and id(value) not in self._tensors and self.calls:
+            last = self.calls[-1]
             dtype = keras.backend.standardize_dtype(value.dtype)
-            if last.gives is not None and last.dtype != dtype and last.shape == tuple(value.shape):
-                self._tensors[id(value)] = (last.gives, value)
+            if last.output is not None and last.dtype != dtype and last.shape == tuple(value.shape):
+                self._tensors[id(value)] = (last.output, value)
         return self.number(value)
 
 
 @contextmanager
 def patched_call(
-    layer: keras.layers.Layer, stand: Stand, attribute: str | None = None
+    layer: keras.layers.Layer, patch: Patch, attribute: str | None = None
 ) -> Iterator[None]:
-    """Put `stand(layer, original)` in the place of what a layer runs, for this thread only."""
+    """Replace what a layer calls by `patch(layer, original)`, for this thread only."""
     if attribute is None:
         quantized = getattr(layer, "quantization_mode", None) is not None
         attribute = "quantized_call" if quantized else "call"
     original = getattr(layer, attribute)
     owner = threading.get_ident()
-    replacement = stand(layer, original)
+    replacement = patch(layer, original)
 
     @functools.wraps(original)
-    def ours_or_theirs(*args: Any, **kwargs: Any) -> Any:
-        here = threading.get_ident() == owner
-        return (replacement if here else original)(*args, **kwargs)
+    def dispatched(*args: Any, **kwargs: Any) -> Any:
+        is_owner = threading.get_ident() == owner
+        return (replacement if is_owner else original)(*args, **kwargs)
 
     had, before = attribute in layer.__dict__, layer.__dict__.get(attribute)
     # Keras tracks what `setattr` puts on a layer; the instance's dictionary is not watched.
-    layer.__dict__[attribute] = ours_or_theirs
+    layer.__dict__[attribute] = dispatched
     try:
         yield
     finally:
@@ -212,6 +221,14 @@ def patched_call(
             layer.__dict__[attribute] = before
         else:
             del layer.__dict__[attribute]
+
+
+def computes_as(layer: Any, *kinds: type[keras.layers.Layer]) -> bool:
+    """Tell whether a layer is of one of the kinds, a subclass maybe, and computes what that does.
+
+    A subclass with a `call` of its own may compute anything.
+    """
+    return any(isinstance(layer, kind) and type(layer).call is kind.call for kind in kinds)
 
 
 def probabilities(layer: keras.layers.Layer) -> Probabilities | None:

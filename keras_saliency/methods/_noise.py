@@ -12,7 +12,7 @@ from keras import ops
 from keras_saliency import methods
 from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.engine.scored_model import ScoredModel
-from keras_saliency.methods._perturbations import each_copy, seeded
+from keras_saliency.methods._perturbations import of_gradients, seeded
 
 
 def moments(
@@ -42,12 +42,10 @@ def moments(
     def noisy(row: int, sample: int) -> np.ndarray:
         return clean[row] + deviations[row] * drawn(sample)
 
-    method = _gradients if base is None else methods.get(base)
+    compute = of_gradients if base is None else functools.partial(_of_base, methods.get(base))
     means = [np.zeros(())] * len(clean)
     squares = list(means)
-    for row, _, values in each_copy(
-        model, images, samples, noisy, lambda view, batch, _: method(view, batch)
-    ):
+    for row, _, values in model.over_perturbed(samples, noisy, compute):
         means[row] = means[row] + values / samples
         squares[row] = squares[row] + np.square(values) / samples
     return np.stack(means), np.stack(squares)
@@ -59,5 +57,5 @@ def as_maps(values: np.ndarray, base: Any) -> Any:
     return ops.convert_to_tensor(maps, "float32")
 
 
-def _gradients(model: ScoredModel, images: Any) -> Any:
-    return model.input_gradients(images)
+def _of_base(method: methods.Method, model: ScoredModel, noisy: Any, samples: np.ndarray) -> Any:
+    return method(model, noisy)

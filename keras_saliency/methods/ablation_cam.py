@@ -9,7 +9,6 @@ from keras import ops
 
 from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._cam import weighted_sum
-from keras_saliency.methods._perturbations import each_copy
 
 
 def ablation_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
@@ -44,12 +43,10 @@ def ablation_cam(model: ScoredModel, images: Any, *, relu: bool = True) -> Any:
     whole = ops.convert_to_numpy(model.scores(images)).astype("float64")
     gates = 1.0 - np.eye(activations.shape[-1], dtype="float32")
     weights = np.zeros((len(shown), len(gates)))
-    for row, channel, score in each_copy(
-        model,
-        images,
+    for row, channel, score in model.over_perturbed(
         len(gates),
         lambda row, channel: shown[row],
-        lambda view, batch, channels: view.gated_scores(batch, gates[channels]),
+        lambda inner, images, channels: inner.gated_scores(images, gates[channels]),
     ):
         weights[row, channel] = whole[row] - score
     return weighted_sum(activations, weights, relu)

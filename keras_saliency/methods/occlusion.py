@@ -11,7 +11,7 @@ from keras import ops
 from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.validation import check_sizes
 from keras_saliency.engine.scored_model import ScoredModel
-from keras_saliency.methods._perturbations import scores_of_copies
+from keras_saliency.methods._perturbations import perturbed_scores
 
 
 def occlusion(
@@ -67,7 +67,7 @@ def occlusion(
         return image
 
     whole = ops.convert_to_numpy(model.scores(images)).astype("float64")
-    falls = whole[:, None] - scores_of_copies(model, images, len(patches), covered)
+    falls = whole[:, None] - perturbed_scores(model, images, len(patches), covered)
     maps, counts = np.zeros(shown.shape[:-1]), np.zeros(grid)
     for sample, area in enumerate(patches):
         maps[(slice(None), *area)] += falls[:, sample].reshape(-1, *[1] * len(grid))

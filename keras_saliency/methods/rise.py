@@ -12,7 +12,7 @@ from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.resampling import along_axes, interpolation
 from keras_saliency.common.validation import check_count, check_number, check_sizes
 from keras_saliency.engine.scored_model import ScoredModel
-from keras_saliency.methods._perturbations import each_copy, seeded
+from keras_saliency.methods._perturbations import of_scores, seeded
 
 
 def rise(
@@ -75,9 +75,7 @@ def rise(
         return hidden[row] + mask(sample) * (shown[row] - hidden[row])
 
     sums, weights = np.zeros(shown.shape[:-1]), np.zeros(shown.shape[:-1])
-    for row, sample, score in each_copy(
-        model, images, samples, masked, lambda view, batch, _: view.scores(batch)
-    ):
+    for row, sample, score in model.over_perturbed(samples, masked, of_scores):
         sums[row] += score * mask(sample)[..., 0]
         weights[row] += mask(sample)[..., 0]
     return ops.convert_to_tensor(sums / np.where(weights > 0, weights, 1.0), "float32")

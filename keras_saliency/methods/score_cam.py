@@ -11,7 +11,7 @@ from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.validation import check_count
 from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.methods._cam import weighted_sum
-from keras_saliency.methods._perturbations import scores_of_copies
+from keras_saliency.methods._perturbations import perturbed_scores
 
 
 def score_cam(model: ScoredModel, images: Any, *, top_k: int | None = None) -> Any:
@@ -55,7 +55,7 @@ def score_cam(model: ScoredModel, images: Any, *, top_k: int | None = None) -> A
         span = mask.max() - mask.min()
         return shown[row] * ((mask - mask.min()) / (span if span > 0 else 1.0))[..., None]
 
-    scores = scores_of_copies(model, images, chosen.shape[1], masked)
+    scores = perturbed_scores(model, images, chosen.shape[1], masked)
     weights = np.zeros_like(spread)
     alive = np.take_along_axis(spread, chosen, axis=1) > 0
     np.put_along_axis(weights, chosen, _softmax(scores, alive), axis=1)

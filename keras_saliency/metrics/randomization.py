@@ -108,11 +108,11 @@ def _from_the_top(model: keras.Model, images: Any) -> dict[str, list[Any]]:
     array, extras, form = inputs_of(images)
     first = [array[:1].astype("float32"), *(extra[:1] for extra in extras)]
     # Every layer counts, whichever output is taken.
-    recording = record(model, ModelCall(model, form, output=0), *first)
+    trace = record(model, ModelCall(model, form, output=0), *first)
     found: dict[str, list[Any]] = {}
     taken: set[int] = set()
-    layers = [run for run in recording.runs if isinstance(run.layer, keras.layers.Layer)]
-    seen = [(run.name, run.layer) for run in reversed(layers)]
+    layers = [call for call in trace.calls if isinstance(call.layer, keras.layers.Layer)]
+    seen = [(call.name, call.layer) for call in reversed(layers)]
     for name, layer in [*seen, *((layer.name, layer) for layer in flatten_layers(model))]:
         inner = {id(w) for sub in flatten_layers(layer, include_self=False) for w in sub.weights}
         own = [w for w in layer.weights if id(w) not in inner | taken]

@@ -16,9 +16,11 @@ from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_finite
 from keras_saliency.data.probes import Probes
+from keras_saliency.engine.batching import BatchRunner, Rows, gathered
+from keras_saliency.engine.context import resolve
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Of
-from keras_saliency.engine.scored_model import Plan, ScoredModel, resolve
+from keras_saliency.engine.pass_runner import PassRunner, Plan
 from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.targets import Target, What
 
@@ -74,8 +76,16 @@ def scorer(
     extras = list(probes.extras.values())
     with preserve_state(model):
         context = resolve(call, probes.images, labels, asked, None, extras)
-    scored, detail = ScoredModel(context, batch_size), context.target.detail
-    size = min(batch_size, len(detail))
+    passes, detail = PassRunner(context, batch_size), context.target.detail
+
+    def in_batches(size: int, copies: Array) -> Array:
+        def of_rows(rows: Rows) -> Array:
+            beside = [extra[rows] for extra in extras]
+            return passes.start(_SCORES, copies[rows], detail[rows], *beside).fetch()[0]["scores"]
+
+        return gathered(of_rows, len(copies), size)
+
+    run = BatchRunner(in_batches, min(batch_size, len(detail)), model)
 
     def scores(copies: Any) -> Array:
         copies = as_array(copies, "copies").astype("float32")
@@ -84,16 +94,7 @@ def scorer(
                 f"One copy of each of the {len(detail)} originals, in their order, can be scored. "
                 f"Received: copies.shape={copies.shape}"
             )
-        parts = []
-        with preserve_state(model):
-            for start in range(0, len(copies), size):
-                # The last part is filled up, so that one trace serves all.
-                rows = np.minimum(np.arange(start, start + size), len(copies) - 1)
-                beside = [extra[rows] for extra in extras]
-                scored.set_batch(_SCORES, copies[rows], detail[rows], *beside)
-                parts.append(scored.fetch()[0]["scores"][: len(copies) - start])
-            scored.clear_batch()
-        return np.concatenate(parts)
+        return run(copies)
 
     return scores
 

@@ -101,13 +101,13 @@ def settings(
     Returns:
         Each setting with its value, in words.
     """
-    place = explainer.place
+    place = explainer.target_layer
     return {
         "model": f"{model.name}, {model.count_params():,} parameters",
         "layer": place.name if place else "none of the methods asks for one",
         "target": _described(target.what),
         "explained": explainer.of.replace("_", " "),
-        "methods": ", ".join(explainer.copies),
+        "methods": ", ".join(explainer.perturbed),
         "looks every": every,
         "keras_saliency": __version__,
         "keras": f"{keras.__version__} on {keras.backend.backend()}",

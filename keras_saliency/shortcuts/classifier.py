@@ -9,12 +9,11 @@ from keras import ops
 
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.probes import Probes
-from keras_saliency.engine.backend import runs_compiled
-from keras_saliency.engine.batching import with_fewer
-from keras_saliency.engine.passes import ModelContext
-from keras_saliency.engine.predictor import Forward, chunks
-from keras_saliency.engine.scored_model import Plan, ScoredModel
-from keras_saliency.engine.state_guard import preserve_state
+from keras_saliency.engine.batching import BatchRunner, Rows, gathered
+from keras_saliency.engine.context import ModelContext
+from keras_saliency.engine.pass_runner import PassRunner, Plan
+from keras_saliency.engine.predictor import Forward
+from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.engine.targets import Target, resolve_target
 from keras_saliency.methods.saliency import saliency
 from keras_saliency.shortcuts.experiment import Shortcuts
@@ -48,7 +47,7 @@ class Classifier:
                 "class at every position (segmentation): there the background is an answer "
                 "itself, and nothing to be swapped. Leave it out."
             )
-        if context.call.form.names[1:] or context.recording.input_rank not in (4, 5):
+        if context.call.inputs.names[1:] or context.trace.input_rank not in (4, 5):
             raise ValueError(
                 "shortcuts= needs a model of images or videos alone, (batch, [frames,] height, "
                 f"width, channels). Received: model={context.model.name!r}, whose inputs are "
@@ -56,9 +55,8 @@ class Classifier:
             )
         labelled = resolve_target(Target("label"), context.head, np.zeros(1, "int64"), 1)
         self._context = replace(context, target=labelled)
-        self._scored = ScoredModel(self._context, batch_size)
-        self._batch_size = batch_size
-        self._traced = 0
+        self._passes = PassRunner(self._context, batch_size)
+        self._run = BatchRunner(self._saliency, batch_size, context.model)
         self._forward = Forward(self._context)
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
@@ -135,24 +133,15 @@ class Classifier:
         Returns:
             Maps `(n, height, width)`, not negative.
         """
-        labels = labels % self._context.head.classes
+        labels = labels % self._context.head.classes  # One is lacking where it would be.
+        return self._run(images, labels.astype("int32"))
 
-        def attempt(at_once: int) -> np.ndarray:
-            found = []
-            model = self._context.model
-            is_traced = at_once == self._traced and runs_compiled(model)
-            with preserve_state(model, is_traced=is_traced):
-                for rows in chunks(len(images), at_once):
-                    batch = self._scored.set_batch(
-                        _GRADIENTS,
-                        np.asarray(images[rows], "float32"),
-                        labels[rows].astype("int32"),
-                    )
-                    maps = saliency(self._scored, batch)
-                    found.append(ops.convert_to_numpy(maps))
-                self._scored.clear_batch()
-            self._traced = at_once
-            return np.concatenate(found)[: len(images)]
+    def _saliency(self, size: int, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        def maps(rows: Rows) -> np.ndarray:
+            pixels = np.asarray(images[rows], "float32")
+            batch = self._passes.start(_GRADIENTS, pixels, labels[rows])
+            return np.asarray(
+                ops.convert_to_numpy(saliency(ScoredModel(self._passes, batch), batch.images))
+            )
 
-        maps, self._batch_size = with_fewer(attempt, self._batch_size)
-        return maps
+        return gathered(maps, len(images), size)

@@ -191,20 +191,21 @@ def test_the_error_of_each_backend_is_known():
 def test_fewer_are_tried_until_they_fit(most):
     tried = []
 
-    def attempt(count):
+    def attempt(count, images):
         tried.append(count)
         return len(np.empty(0 if count <= most else HUGE, "uint8"))
 
-    assert batching.with_fewer(attempt, 32) == (0, tried[-1])
+    runner = batching.BatchRunner(attempt, 32, keras.Sequential())
+    assert (runner(FOUR[0]), runner.batch_size) == (0, tried[-1])
     assert tried == {32: [32], 5: [32, 16, 8, 4], 1: [32, 16, 8, 4, 2, 1]}[most]
 
 
 def test_other_errors_are_not_tried_again():
-    def attempt(count):
+    def attempt(count, images):
         tried.append(count)
         raise ValueError("no")
 
     tried = []
     with pytest.raises(ValueError, match="no"):
-        batching.with_fewer(attempt, 32)
+        batching.BatchRunner(attempt, 32, keras.Sequential())(FOUR[0])
     assert tried == [32]

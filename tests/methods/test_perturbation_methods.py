@@ -156,7 +156,7 @@ def test_how_many_copies_a_method_asks_about_is_known_beforehand(photos):
     ]
     model, _ = linear()
     watch = explainer.Explainer(model, Probes(photos(2, SIZE)), chosen, Target(1), None, 32)
-    assert watch.copies == {"saliency": 0, "smooth_grad": 7, "occlusion": 2 * 3}
+    assert watch.perturbed == {"saliency": 0, "smooth_grad": 7, "occlusion": 2 * 3}
 
 
 @pytest.mark.parametrize("interactive", [True, False])

@@ -11,31 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-if TYPE_CHECKING:
-    from keras_saliency.engine.backend.tensorflow import (
-        compiled,
-        gradients,
-        is_alone,
-        is_chief,
-        is_out_of_memory,
-        parts,
-        runs_compiled,
-        state_kept,
-        traced,
-    )
-
-__all__ = [
-    "check_backend",
-    "compiled",
-    "gradients",
-    "is_alone",
-    "is_chief",
-    "is_out_of_memory",
-    "parts",
-    "runs_compiled",
-    "state_kept",
-    "traced",
-]
+if TYPE_CHECKING:  # All have the same functions.
+    from keras_saliency.engine.backend.tensorflow import *  # noqa: F403
 
 
 def check_backend() -> None:
@@ -53,7 +30,7 @@ def check_backend() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     check_backend()
     return getattr(import_module(f"{__name__}.{keras.backend.backend()}"), name)

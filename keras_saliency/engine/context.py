@@ -1,0 +1,121 @@
+"""What is resolved once for a model and its probes, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_saliency.engine import backend
+from keras_saliency.engine.batching import BatchRunner
+from keras_saliency.engine.keras_private import flatten_layers
+from keras_saliency.engine.model_call import ModelCall
+from keras_saliency.engine.output_head import Head, read_head
+from keras_saliency.engine.target_layer import (
+    LayerChoice,
+    LogitLayer,
+    TargetLayer,
+    choose,
+    lies_between,
+    logits_behind,
+)
+from keras_saliency.engine.targets import ResolvedTarget, Target, resolve_target
+from keras_saliency.engine.tracing import Trace, record
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """How a model is evaluated for its probes.
+
+    Attributes:
+        call: How the model is called.
+        trace: A forward pass of it.
+        head: How its outputs are read.
+        target: What is explained.
+        logits: The layer that turns logits into probabilities, or None.
+        target_layer: The layer whose output CAM methods read, or None.
+        why_no_layer: The message of the error where there is no such layer.
+    """
+
+    call: ModelCall
+    trace: Trace
+    head: Head
+    target: ResolvedTarget
+    logits: LogitLayer | None
+    target_layer: TargetLayer | None
+    why_no_layer: str
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that is called."""
+        return self.call.model
+
+    @property
+    def uses_float16(self) -> bool:
+        """Whether a layer of the model computes in float16."""
+        return any(layer.compute_dtype == "float16" for layer in flatten_layers(self.model))
+
+
+def resolve(
+    call: ModelCall,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    target: Target,
+    layer: LayerChoice,
+    extras: Sequence[np.ndarray] = (),
+) -> ModelContext:
+    """Resolve how a model is evaluated for images.
+
+    Args:
+        call: How a built model is called.
+        images: All images, `(n, height, width, channels)` float32.
+        labels: Labels of the images, or None.
+        target: What is explained.
+        layer: The layer whose output CAM methods read; None takes the last feature map.
+        extras: The model's other inputs, `(n, ...)` each.
+
+    Returns:
+        The context.
+
+    Raises:
+        ValueError: A layer or target that does not fit the model.
+    """
+    first = [values[:1] for values in (images, *extras)]
+    trace = call.relevant(record(call.model, call, *first))
+    logits = logits_behind(trace)
+    head = read_head(
+        call.loss,
+        trace.output_shape,
+        logits.activation if logits else None,
+        labels,
+        lambda: _sums_to_one(call, images, *extras),
+    )
+
+    def is_usable(candidate: TargetLayer) -> bool:
+        return not call.hides_paths or lies_between(call, candidate, *first)
+
+    target_layer, why_no_layer = None, ""
+    try:
+        target_layer = choose(trace, call.model, layer, is_usable)
+    except ValueError as error:
+        if layer is not None:
+            raise
+        why_no_layer = str(error)
+    resolved = resolve_target(target, head, labels, len(images))
+    return ModelContext(call, trace, head, resolved, logits, target_layer, why_no_layer)
+
+
+def _sums_to_one(call: ModelCall, *inputs: np.ndarray) -> bool:
+    """Tell whether a model's outputs of the first images are probabilities over the classes."""
+    outputs_of = backend.compiled(call, call.model)
+
+    def first(size: int, _: np.ndarray) -> Any:
+        tensors = [ops.convert_to_tensor(values[:size]) for values in inputs]
+        return ops.convert_to_numpy(outputs_of(*tensors))
+
+    outputs = BatchRunner(first, 4, call.model)(inputs[0]).astype("float64")
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-2))

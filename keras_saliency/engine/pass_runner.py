@@ -1,0 +1,158 @@
+"""Runs the passes of a model, each compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_saliency.engine import backend
+from keras_saliency.engine.batching import Rows, batches
+from keras_saliency.engine.context import ModelContext
+from keras_saliency.engine.passes import FACTS, LAYER_QUANTITIES, Batch, packed, pass_function
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one pass over a batch of images computes.
+
+    Attributes:
+        quantities: What it hands out, to methods that run after it.
+        inside: Methods by name that run as a part of the compiled pass, so that only their maps
+            leave it: functions `(passes, batch) -> maps`.
+        inside_quantities: What these need.
+        perturbed: How many perturbed images of each image each method evaluates besides, by name.
+    """
+
+    quantities: frozenset[str]
+    inside: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    inside_quantities: frozenset[str] = frozenset()
+    perturbed: dict[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def all_quantities(self) -> frozenset[str]:
+        """What any method needs of the images themselves."""
+        return self.quantities | self.inside_quantities
+
+    @property
+    def reads_layer(self) -> bool:
+        """Whether any method reads the output of a layer."""
+        return not self.all_quantities.isdisjoint(LAYER_QUANTITIES)
+
+    @property
+    def apart(self) -> Plan:
+        """The same with every method after the pass, so that each fails for itself."""
+        return Plan(self.all_quantities, perturbed=self.perturbed)
+
+
+class PassRunner:
+    """The compiled passes of a model in one context.
+
+    Args:
+        context: What was resolved for the model.
+        batch_size: At most so many images go through the model at once.
+
+    Attributes:
+        progress: Called as `(done, all)` after each pass over perturbed images, or None.
+        requested: What was requested of a whole batch so far, where no plan tells beforehand.
+    """
+
+    def __init__(self, context: ModelContext, batch_size: int) -> None:
+        self.context = context
+        self.batch_size = batch_size
+        self.progress: Callable[[int, int], None] | None = None
+        self.requested: set[str] = set()
+        self._compiled: dict[Plan, Callable[..., Any]] = {}
+        self._variants: dict[Any, PassRunner] = {}
+        # Small gradients vanish in float16; a power of two is taken out again without a trace.
+        self._loss_scale = 1024.0 if context.uses_float16 else 1.0
+
+    def start(self, plan: Plan, images: Any, detail: Any, *extras: Any) -> Batch:
+        """Run what is planned for a batch in one pass.
+
+        Args:
+            plan: What the pass computes.
+            images: `(batch, height, width, channels)`.
+            detail: What the target knows of each image, `(batch, ...)`.
+            *extras: The model's other inputs, `(batch, ...)` each.
+
+        Returns:
+            The batch with its results.
+        """
+        tensor, *inputs = map(ops.convert_to_tensor, (images, detail, *extras))
+        results = self.run(plan, tensor, *inputs)
+        inside = tuple(name for name, _ in plan.inside)
+        return Batch(tensor, (results["detail"], *inputs[1:]), results, set(), inside)
+
+    def of_batch(self, quantity: str, batch: Batch) -> Any:
+        """Compute a quantity of the batch's own images, with all that was requested before."""
+        batch.requested.add(quantity)
+        if quantity not in batch.results:
+            missing = frozenset(batch.requested - batch.results.keys())
+            batch.results.update(self.run(Plan(missing), batch.images, *batch.inputs))
+        return batch.results[quantity]
+
+    def of_others(
+        self, quantity: str, batch: Batch, images: Any, rows: Any = None, gates: Any = None
+    ) -> Any:
+        """Compute a quantity of images that are not the batch's, `batch_size` at a time."""
+        images = ops.convert_to_tensor(images, "float32")
+        count = images.shape[0]
+        rows = np.arange(count) if rows is None else np.asarray(rows)
+        parts = []
+        for part, real in batches(count, min(count, self.batch_size)):
+            numbers = np.arange(count)[part]
+            inputs = [ops.take(images, numbers, axis=0), *batch.inputs_of(rows[numbers])]
+            if gates is not None:
+                inputs.append(ops.take(ops.convert_to_tensor(gates, "float32"), numbers, axis=0))
+            result = self.run(Plan(frozenset({quantity})), *inputs)[quantity]
+            parts.append(result[: real.stop - real.start])
+        return ops.concatenate(parts)
+
+    def steps(self, images: int, count: int) -> Iterator[tuple[Rows, slice]]:
+        """Yield the passes over `count` perturbed images of each image, and report progress."""
+        total = images * count
+        passes = list(batches(total, min(total, self.batch_size)))
+        for done, step in enumerate(passes, 1):
+            yield step
+            if self.progress is not None:
+                self.progress(done, len(passes))
+
+    def variant(self, key: Any, context: Callable[[], ModelContext]) -> PassRunner:
+        """Return passes of the same model in another context, made once and known by its key."""
+        if key not in self._variants:
+            self._variants[key] = PassRunner(context(), self.batch_size)
+        self._variants[key].batch_size = self.batch_size
+        return self._variants[key]
+
+    def run(self, plan: Plan, *inputs: Any) -> dict[str, Any]:
+        """Run one compiled pass that computes just what is planned."""
+        if plan not in self._compiled:
+            self._compiled[plan] = backend.compiled(self._function_of(plan), self.context.model)
+        while True:
+            scale = ops.convert_to_tensor(self._loss_scale, "float32")
+            results = self._compiled[plan](scale, *inputs)
+            if self._loss_scale == 1.0 or _all_finite(results):
+                return results
+            self._loss_scale /= 32.0
+
+    def _function_of(self, plan: Plan) -> Callable[..., Any]:
+        """Write the function of a pass, and of the methods that are a part of it."""
+        compute = pass_function(self.context, plan.all_quantities)
+
+        def function(scale: Any, images: Any, *inputs: Any) -> dict[str, Any]:
+            results = compute(scale, images, *inputs)
+            batch = Batch(images, inputs, results)
+            maps = [method(self, batch) for _, method in plan.inside]
+            handed_out = {name: results[name] for name in (*FACTS, *plan.quantities)}
+            return handed_out | {"packed": packed(results, maps)}
+
+        return function
+
+
+def _all_finite(results: dict[str, Any]) -> bool:
+    finite = [ops.all(ops.isfinite(results[name])) for name in results if "gradients" in name]
+    return all(bool(ops.convert_to_numpy(value)) for value in finite)
