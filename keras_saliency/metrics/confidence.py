@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_saliency.common.baselines import Baseline, baselines
 from keras_saliency.common.types import Array
-from keras_saliency.metrics.scorer import Scores, matched, score
+from keras_saliency.metrics.scorer import Scores, match_maps, score
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class ConfidenceChange:
     """How a model's confidence changes when it sees what the map shows, and nothing else.
 
     Attributes:
-        drops: float64 (batch,), the share of the confidence that is lost, 0 to 1.
-        increases: bool (batch,), whether it grows.
+        drops: float64 `(batch,)`, the share of the confidence that is lost, 0 to 1.
+        increases: bool `(batch,)`, whether it grows.
     """
 
     drops: Array
@@ -38,10 +38,10 @@ def confidence_change(
     drops (Poppi et al. 2021, arXiv:2104.10252). Never read them alone.
 
     Args:
-        scores: Called with copies of all images, (batch, height, width, channels) float32; returns
-            one probability each, (batch,). See `scorer`.
-        images: (batch, height, width, channels).
-        maps: (batch, h, w), resized linearly to the images. A map without positive values shows
+        scores: Called with all images, perturbed, float32 `(batch, height, width, channels)`;
+            returns one probability each, `(batch,)`. See `scorer`.
+        images: `(batch, height, width, channels)`, in the units that the model gets.
+        maps: `(batch, h, w)`, resized linearly to the images. A map without positive values shows
             nothing.
         baseline: b, what is seen where the map shows nothing: `"zeros"` as in the paper, `"mean"`
             (the image's mean colour), `"blur"`, a number, one for each channel, or an image.
@@ -50,16 +50,16 @@ def confidence_change(
         A `ConfidenceChange`.
 
     Raises:
-        ValueError: Maps that do not fit the images, NaN, an unknown baseline, or scores that are
-            not positive.
+        ValueError: If maps do not fit the images, or hold NaN or infinity, or the baseline is
+            unknown, or scores are not positive.
 
     Example:
         >>> images, maps = np.ones((1, 2, 2, 1)), np.array([[[1, 1], [0, 0]]])
-        >>> found = confidence_change(lambda copies: copies.mean(axis=(1, 2, 3)), images, maps)
-        >>> found.drops.tolist(), found.increases.tolist()
+        >>> change = confidence_change(lambda batch: batch.mean(axis=(1, 2, 3)), images, maps)
+        >>> change.drops.tolist(), change.increases.tolist()
         ([0.5], [False])
     """
-    images, maps = matched(images, maps)
+    images, maps = match_maps(images, maps)
     shown = np.maximum(maps, 0)
     peaks = shown.max(axis=tuple(range(1, maps.ndim)), keepdims=True)
     shown = np.divide(shown, peaks, out=np.zeros_like(shown), where=peaks > 0)[..., None]

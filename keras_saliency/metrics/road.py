@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count, check_number
-from keras_saliency.metrics.scorer import Scores, matched, places, score
+from keras_saliency.metrics.scorer import Scores, match_maps, pixel_ranks, score
 
 _PRECISE = 1e-3  # of the first residual: finer differences drown in the noise
 
@@ -20,9 +20,9 @@ class Road:
     """Scores of images from which pixels were removed, by their place in the map.
 
     Attributes:
-        shares: float64 (shares,), the shares of the pixels that were removed.
-        most_first: float64 (batch, shares), scores without the pixels of the highest values.
-        least_first: float64 (batch, shares), scores without those of the lowest values.
+        shares: float64 `(shares,)`, the shares of the pixels that were removed.
+        most_first: float64 `(batch, shares)`, scores without the pixels of the highest values.
+        least_first: float64 `(batch, shares)`, scores without those of the lowest values.
     """
 
     shares: Array
@@ -31,7 +31,7 @@ class Road:
 
     @property
     def gaps(self) -> Array:
-        """How much more the highest pixels matter than the lowest, (batch,); 0 is chance."""
+        """How much more the highest pixels matter than the lowest, `(batch,)`; 0 is chance."""
         return (self.least_first - self.most_first).mean(axis=1)
 
 
@@ -44,7 +44,7 @@ def road(
     noise: float = 0.01,
     seed: int = 0,
 ) -> Road:
-    """Remove pixels and debias: take away the most, or the least, important pixels.
+    """Compute ROAD, remove and debias: scores without the most, or the least, important pixels.
 
     Each hole is filled in by the weighted mean of its neighbours (1/6 for the four beside it, 1/12
     for those across the corner), all holes at once, and a little noise. Rong et al. 2022, "A
@@ -52,10 +52,10 @@ def road(
     in with one colour, as in `deletion`, the shape of a hole tells a model what was there.
 
     Args:
-        scores: Called with copies of all images, (batch, height, width, channels) float32; returns
-            one score each, (batch,). See `scorer`.
-        images: (batch, height, width, channels).
-        maps: (batch, h, w), resized linearly to the images. Signed maps count from the most
+        scores: Called with all images, perturbed, float32 `(batch, height, width, channels)`;
+            returns one score each, `(batch,)`. See `scorer`.
+        images: `(batch, height, width, channels)`, in the units that the model gets.
+        maps: `(batch, h, w)`, resized linearly to the images. Signed maps count from the most
             positive value to the most negative.
         shares: The shares of the pixels that are removed, above 0 and below 1.
         noise: Standard deviation of the noise, as a share of each image's range.
@@ -65,19 +65,20 @@ def road(
         A `Road`, whose `gaps` are large for good maps.
 
     Raises:
-        ValueError: Maps that do not fit the images, NaN, or an option out of its range.
+        ValueError: If maps do not fit the images, or hold NaN or infinity, or an option is out of
+            its range.
 
     Example:
         >>> ramp = np.linspace(0, 1, 24).reshape(1, 4, 6, 1)
-        >>> found = road(lambda copies: copies[:, 2, 3, 0], ramp, ramp[..., 0])
-        >>> found.most_first.shape, found.gaps.shape
+        >>> result = road(lambda perturbed: perturbed[:, 2, 3, 0], ramp, ramp[..., 0])
+        >>> result.most_first.shape, result.gaps.shape
         ((1, 4), (1,))
     """
-    images, maps = matched(images, maps)
+    images, maps = match_maps(images, maps)
     removed = [check_number(share, "shares") for share in shares]
     if not removed or not all(0 < share < 1 for share in removed):
         raise ValueError(f"shares must lie between 0 and 1. Received: shares={shares!r}")
-    order = places(maps, check_count(seed, "seed", least=0))
+    order = pixel_ranks(maps, check_count(seed, "seed", least=0))
     spread = check_number(noise, "noise", high=np.inf) * np.ptp(images, axis=_after_batch(images))
     random = np.random.default_rng(seed)
     noisy = spread.reshape(-1, *[1] * (images.ndim - 1)) * random.standard_normal(images.shape)
@@ -88,13 +89,14 @@ def road(
 
     last = order[0].size - 1
     most, least = (
-        np.stack([scored(way, share) for share in removed], axis=1) for way in (order, last - order)
+        np.stack([scored(ranks, share) for share in removed], axis=1)
+        for ranks in (order, last - order)
     )
     return Road(np.array(removed), most, least)
 
 
 def filled_in(images: Array, holes: Array) -> Array:
-    """Fill in holes (batch, height, width, 1), each pixel the weighted mean of its neighbours.
+    """Fill in holes `(batch, height, width, 1)`, each pixel the weighted mean of its neighbours.
 
     That is a linear system, positive definite while a pixel is left; conjugate gradients solve it.
     """
@@ -109,20 +111,21 @@ def filled_in(images: Array, holes: Array) -> Array:
 
     kept = np.where(holes, 0, images)
     left = np.maximum((~holes).sum(axis=axes, keepdims=True), 1)
-    found = np.where(holes, kept.sum(axis=axes, keepdims=True) / left, images)
-    rest = -excess(found)
-    way, size = rest, product(rest, rest)
+    filled = np.where(holes, kept.sum(axis=axes, keepdims=True) / left, images)
+    rest = -excess(filled)
+    direction, size = rest, product(rest, rest)
     enough = _PRECISE**2 * size
     for _ in range(holes[0].size):
         if (size <= enough).all():
             break
-        bent = excess(way)
-        curvature = product(way, bent)
+        bent = excess(direction)
+        curvature = product(direction, bent)
         step = np.divide(size, curvature, out=np.zeros_like(size), where=curvature > 0)
-        found, rest = found + step * way, rest - step * bent
+        filled, rest = filled + step * direction, rest - step * bent
         before, size = size, product(rest, rest)
-        way = rest + np.divide(size, before, out=np.zeros_like(size), where=before > 0) * way
-    return found
+        ratio = np.divide(size, before, out=np.zeros_like(size), where=before > 0)
+        direction = rest + ratio * direction
+    return filled
 
 
 def _neighbours(values: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Scores of changed images, and the order in which a map ranks an image's pixels."""
+"""Scores of perturbed images, and the order in which a map ranks an image's pixels."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def scorer(
     of: Of | None = None,
     batch_size: int = 32,
 ) -> Scores:
-    """Make a function that scores changed copies of images, for the classes of the originals.
+    """Make a function that scores perturbed images, for the classes of the originals.
 
     Args:
         model: Any Keras model that `explain` takes; it is not changed.
-        images: (batch, height, width, channels), the originals, or `Probes`. Of a dict of a
-            model's inputs, the others are held: copies are of the images alone.
+        images: `(batch, height, width, channels)`, the originals, or `Probes`. Of a dict of a
+            model's inputs, the others stay as they are: only the images are perturbed.
         target: What is scored, as in `explain`. The class that is `"predicted"` is found once, for
             the originals, and so is the `"contrast"`.
         of: `"probability"` (the default), `"logits"` or `"log_probability"`; `"logits"` for a
             regression. A `Target` says it itself.
-        batch_size: At most so many images in one pass.
+        batch_size: The most images in one pass.
 
     Returns:
-        A callable `(copies (batch, height, width, channels)) -> scores (batch,)` float32, the
-        copies in the order of the originals.
+        A callable `(images (batch, height, width, channels)) -> scores (batch,)` float32, which
+        takes the perturbed images in the order of the originals.
 
     Raises:
-        ValueError: Images or target that do not fit the model; and, when it is called, another
-            number of copies than there are originals.
+        ValueError: If images or target do not fit the model; and, when the callable gets another
+            number of images than there are originals.
 
     Example:
         >>> import keras, numpy as np
@@ -101,20 +101,20 @@ def scorer(
 
 def score(scores: Scores, images: Array) -> Array:
     """Call the user's function, and check that it gives one score per image."""
-    found = as_array(scores(images.astype("float32", copy=False)), "scores(images)")
-    if found.shape != images.shape[:1]:
+    values = as_array(scores(images.astype("float32", copy=False)), "scores(images)")
+    if values.shape != images.shape[:1]:
         raise ValueError(
             f"scores(images) must return one number per image, shape ({len(images)},). "
-            f"Received: shape {found.shape}"
+            f"Received: shape {values.shape}"
         )
-    return found.astype("float64")
+    return values.astype("float64")
 
 
-def matched(images: Any, maps: Any) -> tuple[Array, Array]:
+def match_maps(images: Any, maps: Any) -> tuple[Array, Array]:
     """Return images in float64, and their maps at the size of the images.
 
     Raises:
-        ValueError: Not one map per image, or NaN or infinity in either.
+        ValueError: If there is not one map per image, or either holds NaN or infinity.
     """
     images, maps = as_array(images, "images"), as_array(maps, "maps")
     if maps.ndim != images.ndim - 1 or maps.ndim < 2 or len(maps) != len(images):
@@ -131,10 +131,10 @@ def matched(images: Any, maps: Any) -> tuple[Array, Array]:
     return images.astype("float64"), maps
 
 
-def places(maps: Array, seed: int = 0) -> Array:
-    """Return the place of each pixel in its map's order, 0 for the highest value.
+def pixel_ranks(maps: Array, seed: int = 0) -> Array:
+    """Return the rank of each pixel in its map, 0 for the highest value.
 
-    Equal values stand in random order: by row and column, half a map of zeros would have a shape.
+    Equal values are in random order: by row and column, half a map of zeros would have a shape.
     """
     random = np.random.default_rng(seed)
     flat = -maps.reshape(len(maps), -1)
@@ -143,5 +143,5 @@ def places(maps: Array, seed: int = 0) -> Array:
 
 
 def _nothing(model: Any, images: Any) -> Any:
-    """Ask the model nothing: a method for those who want the scores alone."""
+    """Compute no maps: a method for those who want the scores alone."""
     return ops.zeros((images.shape[0], *[1] * (len(images.shape) - 2)))

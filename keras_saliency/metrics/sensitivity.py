@@ -1,4 +1,4 @@
-"""Whether maps differ between classes, by their rank correlation."""
+"""Sensitivity of maps to the class, by their rank correlation."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.data.inputs import ModelInputs, split_inputs
 from keras_saliency.data.probes import Probes
-from keras_saliency.metrics.localization import similarity
+from keras_saliency.metrics.localization import check_alike, similarity
 
 Explain = Callable[..., Any]
 
 
 def rank_correlation(maps: Any, others: Any) -> Array:
-    """Compare maps by the order in which they rank an image's places (Spearman's correlation).
+    """Compute Spearman's rank correlation of maps over their cells.
 
     Args:
-        maps: (batch, h, w); of equal values each has their mean rank.
+        maps: `(batch, h, w)`; equal values share their mean rank.
         others: The maps to compare with, of the same shape.
 
     Returns:
-        float64 (batch,) in [-1, 1]; `nan` where one of the two is the same everywhere, or holds
+        float64 `(batch,)` in [-1, 1]; `nan` where one of the two is the same everywhere, or holds
         NaN or infinity.
 
     Raises:
@@ -37,47 +37,43 @@ def rank_correlation(maps: Any, others: Any) -> Array:
         [1.0]
     """
     maps, others = as_array(maps, "maps"), as_array(others, "others")
-    if maps.shape != others.shape or maps.ndim < 2:
-        raise ValueError(
-            "Maps (batch, h, w) can only be compared with maps of the same shape. "
-            f"Received: maps.shape={maps.shape}, others.shape={others.shape}"
-        )
+    check_alike(maps, others)
     return similarity(_ranks(maps), _ranks(others))
 
 
 def class_sensitivity(
     explain: Explain, model: keras.Model, images: Any, targets: Any, others: Sequence[int]
 ) -> Array:
-    """Compare the maps for a class with the maps for other classes.
+    """Compute how alike the maps for a class and the maps for other classes are.
 
     A method whose maps are the same for every class does not show what speaks for a class. Maps of
     magnitude alone, such as `saliency`, may rightly be alike for two classes that one difference
     tells apart: use three classes or more.
 
     Args:
-        explain: Called as `explain(model, images, target=classes (batch,))`; returns an
-            `Explanation` or maps (batch, h, w). For a built-in method,
+        explain: Called as `explain(model, images, target=classes)` with classes `(batch,)`;
+            returns an `Explanation` or maps `(batch, h, w)`. For a built-in method,
             `functools.partial(ks.explain, method=...)`.
         model: The model.
-        images: (batch, height, width, channels), `Probes`, or a dict of a model's inputs.
+        images: `(batch, height, width, channels)`, `Probes`, or a dict of a model's inputs.
         targets: The class of each image, or one for all.
-        others: The classes to compare with; an image's own class is passed over.
+        others: The classes to compare with; an image's own class is left out.
 
     Returns:
-        float64 (batch,) in [-1, 1], the mean rank correlation with the maps for other classes: 1
+        float64 `(batch,)` in [-1, 1], the mean rank correlation with the maps for other classes: 1
         where the class does not matter; `nan` where a map is the same everywhere for its class or
         for all others, or where there is no other class.
 
     Raises:
-        ValueError: Not one class per image.
+        ValueError: If there is not one class per image.
 
     Example:
         >>> import functools, keras, keras_saliency as ks
         >>> net = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Flatten(),
         ...                         keras.layers.Dense(3)])
         >>> explain = functools.partial(ks.explain, method="saliency")
-        >>> found = class_sensitivity(explain, net, np.ones((2, 4, 6, 3)), [0, 1], range(3))
-        >>> bool((found < 0.9).all())
+        >>> alike = class_sensitivity(explain, net, np.ones((2, 4, 6, 3)), [0, 1], range(3))
+        >>> bool((alike < 0.9).all())
         True
     """
     array, _, _ = inputs_of(images)
@@ -90,13 +86,13 @@ def class_sensitivity(
         )
     classes = np.broadcast_to(classes, (count,))
     own = maps_of(explain(model, images, target=classes))
-    found = np.full((len(others), count), np.nan)
+    alike = np.full((len(others), count), np.nan)
     for row, other in enumerate(others):
         maps = maps_of(explain(model, images, target=np.full(count, other)))
-        found[row] = np.where(classes == other, np.nan, rank_correlation(own, maps))
-    known = np.isfinite(found)
+        alike[row] = np.where(classes == other, np.nan, rank_correlation(own, maps))
+    known = np.isfinite(alike)
     counts = known.sum(axis=0)
-    sums = np.where(known, found, 0).sum(axis=0)
+    sums = np.where(known, alike, 0).sum(axis=0)
     return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
 
 
@@ -108,13 +104,13 @@ def inputs_of(images: Any) -> tuple[Array, list[Array], ModelInputs]:
     return as_array(given, "images"), list(extras.values()), inputs
 
 
-def maps_of(found: Any) -> Array:
-    """Return the maps (batch, h, w) of what a callable like `explain` gave."""
-    return found.maps if isinstance(found, Explanation) else as_array(found, "maps")
+def maps_of(explained: Any) -> Array:
+    """Return the maps `(batch, h, w)` of what a callable like `explain` gave."""
+    return explained.maps if isinstance(explained, Explanation) else as_array(explained, "maps")
 
 
 def _ranks(maps: Array) -> Array:
-    """Ranks within each map, (batch, 1, cells); all zero where a map is not finite."""
+    """Rank each map's cells, `(batch, 1, cells)`; all zero where a map is not finite."""
     flat = maps.reshape(len(maps), 1, -1)
     return np.stack([_ranked(row[0])[None] for row in flat])
 
