@@ -91,7 +91,7 @@ def accuracies(model: keras.Model, fresh: Scenes) -> list[float]:
     """Return how many per cent of new animals are told on their own ground, and on the other."""
     return [
         100 * model.evaluate(images, fresh.labels, verbose=0)[1]
-        for images in (fresh.images, fresh.twins)
+        for images in (fresh.images, fresh.counterfactuals)
     ]
 
 

@@ -43,7 +43,10 @@ def main() -> None:
         model, verdict = train(
             drawn, probes, Path(args.log_dir) / name.replace(" ", "-"), args.epochs
         )
-        shares = [share_right(model, clips, drawn.labels) for clips in (drawn.videos, drawn.twins)]
+        shares = [
+            share_right(model, clips, drawn.labels)
+            for clips in (drawn.videos, drawn.counterfactuals)
+        ]
         said = f"{verdict.text} ({time.perf_counter() - start:.0f} s)"
         print(f"{name:14}{shares[0]:>8.0%}{shares[1]:>13.0%}   {said}", flush=True)
         found = ks.explain(model, probes, "grad_cam", target="label")

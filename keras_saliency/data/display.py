@@ -1,4 +1,4 @@
-"""What a person sees of the probes: pictures of images, curves of signals, frames of volumes."""
+"""What a person sees of probes: images in colour, curves of signals, frames of volumes."""
 
 from __future__ import annotations
 
@@ -13,39 +13,44 @@ from keras_saliency.data.frames import chosen_frames, mosaic_of
 from keras_saliency.data.inputs import Kind, image_batch
 
 # Tried in this order, so that an image is given the narrowest range that holds it.
-_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-# Interpolation overshoots a little; the share of the span that is still taken for rounding.
+KNOWN_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+# Interpolation overshoots a little: this share of the span still counts as rounding.
 OVERSHOOT = 0.01
 
-_STRIP = 360  # the width of a picture of a signal or of a volume, at least
+_STRIP = 360  # the least width of a displayed signal or volume
 _CURVES = 6  # as many channels as are drawn as curves
 _INK = (33, 33, 33)
 
 
 def find_range(images: Array) -> tuple[tuple[float, float], bool]:
-    """The range of all images together, and whether it is one of the known ones."""
+    """Return the range of all images together, and whether it is one of the known ones."""
     if images.dtype == np.uint8:
         return (0.0, 255.0), True
     lowest, highest = float(images.min()), float(images.max())
     # Of the values' own span: 1 % of 255 would let standardised values of -2 to 2 pass for bytes.
     slack = OVERSHOOT * (highest - lowest)
-    for low, high in _RANGES:
+    for low, high in KNOWN_RANGES:
         if low - slack <= lowest and highest <= high + slack:
             return (low, high), True
     return (lowest, highest), False
 
 
-def pictures_of(images: Array, kind: Kind, value_range: tuple[float, float], known: bool) -> Array:
-    """uint8 `(batch, [frames,] height, width, 3)` of images `(batch, *grid, channels)`."""
+def displayed(images: Array, kind: Kind, value_range: tuple[float, float], known: bool) -> Array:
+    """Show images `(batch, *grid, channels)`: uint8 `(batch, [frames,] height, width, 3)`."""
     if kind == "signal":
         return _drawn_signals(images)
     if not known:
-        _warn_of_unknown_range(value_range)
+        warn_user(
+            "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and "
+            "[0, 255]: they are shown stretched linearly, with one scale for all probes. For true "
+            "colours pass the raw images with `preprocess=`, or what a person should see as "
+            "`display=`.".format(*value_range)
+        )
     return _to_rgb(images, value_range)
 
 
-def given_pictures(display: Any, kind: Kind, images: Array) -> Array:
-    """uint8 RGB of the pictures a user gave for the eye, of volumes with all of their frames."""
+def convert_display(display: Any, kind: Kind, images: Array) -> Array:
+    """Convert the images given for display to uint8 RGB, of volumes with all of their frames."""
     array, _, _ = image_batch(display, "display", "volume" if kind == "volume" else "image")
     value_range, known = find_range(array)
     frames = images.shape[1] if kind == "volume" else None
@@ -79,18 +84,8 @@ def strips(clips: Array) -> Array:
     return laid
 
 
-def _warn_of_unknown_range(value_range: tuple[float, float]) -> None:
-    warn_user(
-        "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and [0, 255]: "
-        "they are shown stretched linearly, with one scale for all probes. For true colours pass "
-        "the raw images with `preprocess=`, or what a person should see as `display=`.".format(
-            *value_range
-        )
-    )
-
-
 def _to_rgb(images: Array, value_range: tuple[float, float]) -> Array:
-    """uint8 RGB of float images; one scale for all probes."""
+    """Convert float images to uint8 RGB, with one scale for all probes."""
     low, high = value_range
     channels = images.shape[-1]
     if channels not in (1, 3):
@@ -100,11 +95,11 @@ def _to_rgb(images: Array, value_range: tuple[float, float]) -> Array:
             "what a person should see as `display=` (and put the channels last). "
             f"Received: images.shape={images.shape}"
         )
-    shown = images[..., :3] if channels >= 3 else images[..., :1]
+    shown = images[..., : 3 if channels >= 3 else 1]
     span = high - low if high > low else 1.0
     scaled = np.empty(shown.shape, np.uint8)
-    for place, image in enumerate(shown):  # one by one: of thousands, the copies would fill memory
-        scaled[place] = np.rint(np.clip((image - low) / span, 0, 1) * 255)
+    for index, image in enumerate(shown):  # one by one: of thousands, floats would fill memory
+        scaled[index] = np.rint(np.clip((image - low) / span, 0, 1) * 255)
     return np.broadcast_to(scaled, (*scaled.shape[:-1], 3))
 
 
@@ -122,13 +117,13 @@ def _curves(values: Array) -> Array:
     """Draw `(time, channels)` in [0, 1], a lane for each channel, dark on white."""
     times, channels = values.shape
     lane = max(40, 120 // channels)
-    picture = np.full((lane * channels, _STRIP, 3), 255, np.uint8)
+    drawn = np.full((lane * channels, _STRIP, 3), 255, np.uint8)
     x = (np.arange(times) + 0.5) * _STRIP / times - 0.5  # the middle of the map's cell
     for channel in range(channels):
         y = lane * channel + 4 + (1 - values[:, channel]) * (lane - 9)
         points = np.rint(np.stack([x, y], axis=-1) * 16).astype(np.int32)
-        cv2.polylines(picture, [points[:, None]], False, _INK, 1, cv2.LINE_AA, 4)
-    return picture
+        cv2.polylines(drawn, [points[:, None]], False, _INK, 1, cv2.LINE_AA, 4)
+    return drawn
 
 
 def _rows(values: Array) -> Array:

@@ -1,8 +1,8 @@
-"""Masks that nobody had to draw: of boxes, or made by a program from the colours at the border.
+"""Masks that nobody has drawn: of boxes, or made from the colours at an image's border.
 
 A made mask is good enough to swap backgrounds with, and no more: what it misses of an object stays
-in the picture. So there are two of each picture, one that rather covers too much, and a tight one
-that tells where the object is and how large. Masks of the user's own always win.
+in the image. Each image therefore gets two, one that rather covers too much, and a tight one that
+tells where the object is and how large. Masks that the user gives always take precedence.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from keras_saliency.common.resampling import (
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
 
-# Lengths are shares of the picture's shorter side; at 64 px the rim is 4 px wide.
+# Lengths are shares of the image's shorter side; at 64 px the rim is 4 px wide.
 _RIM = 1 / 16
 _BLUR = 1 / 64  # of the colours, against noise
 _SMOOTH = 1.5 / 64  # of the distances, so that an object becomes one piece
 _CENTRE = 0.2  # how much less the corners count
-_SIDE = 96  # Larger pictures are shrunk to this shorter side: blurred as they are, none is lost.
-_AREA = (0.10, 0.35)  # the least and the most of the picture that may be object
+_SIDE = 96  # Larger images are shrunk to this shorter side: they are blurred in any case.
+_AREA = (0.10, 0.35)  # the least and the most of the image that may be object
 _TIGHT_AREA = (0.04, 0.35)  # likewise of a tight mask
 _LAB_NOISE = 2.0  # a difference of colour that means nothing
 # A made mask looks wrong where its largest piece is less than this share of what stands out, or
-# lies on more than this share of the picture's outline.
+# lies on more than this share of the image's outline.
 _LARGEST_PIECE = 0.6
 _OUTLINE = 0.3
 
 
-class Found(NamedTuple):
-    """Objects that a program found in pictures.
+class MadeMasks(NamedTuple):
+    """Masks of the objects in images, made by a program.
 
     Attributes:
-        masks: float32 `(batch, height, width)` in [0, 1], 1 on the object, a tenth of the picture
-            at least; all 0 where a picture is of one colour.
-        tight: Likewise, from 4 % of the picture on: of a small object it holds less ground.
+        masks: float32 `(batch, height, width)` in [0, 1], 1 on the object, a tenth of the image at
+            least; all 0 where an image is of one colour.
+        tight: Likewise, from 4 % of the image on: of a small object it holds less ground.
         wrong: bool `(batch,)`: the mask is empty, is one of several pieces that stand out alike, or
-            runs along the picture's edge.
+            runs along the image's edge.
     """
 
     masks: Array
@@ -52,8 +52,8 @@ class Found(NamedTuple):
     wrong: Array
 
 
-def find_objects(display: Array) -> Found:
-    """Guess where the object is: what differs in colour from the picture's border.
+def find_objects(display: Array) -> MadeMasks:
+    """Guess where each object is: what differs in colour from the image's border.
 
     The distance (Mahalanobis, in Lab) of each pixel from the colours of the rim is smoothed and
     weighted a little towards the centre; the mask is the largest piece above Otsu's threshold.
@@ -62,23 +62,23 @@ def find_objects(display: Array) -> Found:
         display: uint8 `(batch, height, width, 3)`, RGB.
 
     Returns:
-        Masks, and which of them are hardly of an object, by what the pictures show.
+        Masks, and which of them are hardly of an object, by what the images show.
 
     Raises:
-        TypeError: If the pictures are not uint8.
+        TypeError: If the images are not uint8.
         ValueError: If they are not RGB.
 
     Example:
-        >>> pictures = np.zeros((2, 32, 48, 3), np.uint8)
-        >>> pictures[0, 10:20, 20:32] = 200
-        >>> find_objects(pictures).wrong.tolist()
+        >>> images = np.zeros((2, 32, 48, 3), np.uint8)
+        >>> images[0, 10:20, 20:32] = 200
+        >>> find_objects(images).wrong.tolist()
         [False, True]
     """
     check_rgb(display, "display", ("batch", "height", "width"))
     size = display.shape[1:3]
     masks, tight, standing_out = [], [], []
-    for picture in display:
-        levels = _levels(picture)
+    for image in display:
+        levels = _levels(image)
         pixels = _above_otsu(levels, _AREA)
         piece = _largest_piece(pixels)
         core = _largest_piece(_above_otsu(levels, _TIGHT_AREA) * piece)
@@ -86,46 +86,46 @@ def find_objects(display: Array) -> Found:
         masks.append(resize_bilinear(piece.astype(np.float32), size))
         tight.append(resize_bilinear((core if core.any() else piece).astype(np.float32), size))
     covering = np.stack(masks)
-    wrong = _look_wrong(covering, np.array(standing_out))
-    return Found(covering, np.stack(tight), wrong)
+    wrong = _are_wrong(covering, np.array(standing_out))
+    return MadeMasks(covering, np.stack(tight), wrong)
 
 
 def make_masks(display: Array) -> Array:
-    """Make a mask of each picture's object, as `find_objects` does.
+    """Make a mask of each image's object, as `find_objects` does.
 
     Args:
         display: uint8 `(batch, height, width, 3)`, RGB.
 
     Returns:
-        float32 `(batch, height, width)` in [0, 1], 1 on the object; all 0 where a picture is of one
+        float32 `(batch, height, width)` in [0, 1], 1 on the object; all 0 where an image is of one
         colour.
 
     Raises:
-        TypeError: If the pictures are not uint8.
+        TypeError: If the images are not uint8.
         ValueError: If they are not RGB.
 
     Example:
-        >>> pictures = np.zeros((1, 32, 48, 3), np.uint8)
-        >>> pictures[0, 10:20, 20:32] = 200
-        >>> float(make_masks(pictures)[0, 12, 24])
+        >>> images = np.zeros((1, 32, 48, 3), np.uint8)
+        >>> images[0, 10:20, 20:32] = 200
+        >>> float(make_masks(images)[0, 12, 24])
         1.0
     """
     return find_objects(display).masks
 
 
 def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
-    """Fill boxes.
+    """Make masks of boxes.
 
     Args:
         boxes: `(batch, 4)`: left, top, right and bottom edge in pixels; whole numbers lie between
-            pixels, so `(0, 0, width, height)` is the whole picture.
-        size: The pictures' `(height, width)`.
+            pixels, so `(0, 0, width, height)` is the whole image.
+        size: The images' `(height, width)`.
 
     Returns:
         float32 `(batch, height, width)`, the share of each pixel that lies in the box.
 
     Raises:
-        ValueError: If a box has no area within the picture.
+        ValueError: If a box has no area within the image, or the shape is wrong.
 
     Example:
         >>> masks_of_boxes(np.array([[1, 0, 2.5, 1]]), (2, 3)).tolist()
@@ -142,21 +142,21 @@ def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
     masks = rows[:, :, None] * columns[:, None, :]
     if (empty := np.flatnonzero(masks.sum((1, 2)) == 0)).size:
         raise ValueError(
-            "Boxes must be (left, top, right, bottom) in pixels and lie in the picture of (height, "
+            "Boxes must be (left, top, right, bottom) in pixels and lie in the image of (height, "
             f"width)={tuple(size)}. Received: boxes[{empty[0]}]={boxes[empty[0]]}"
         )
     return masks.astype(np.float32)
 
 
 def dilate(masks: Array) -> Array:
-    """Widen masks by 2 px of 64, generously: a missed limb counts more than a hole too wide."""
+    """Widen masks by 2 px of 64: a missed limb counts more than a hole too wide."""
     radius = max(1, round(min(masks.shape[1:]) / 32))
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return np.stack([cv2.dilate(mask, kernel) for mask in masks.astype(np.float32)])
 
 
-def _look_wrong(masks: Array, standing_out: Array) -> Array:
-    """Which masks are hardly of an object, by the share of each picture that stands out."""
+def _are_wrong(masks: Array, standing_out: Array) -> Array:
+    """Tell which masks are hardly of an object, by the share of each image that stands out."""
     on_outline = np.concatenate(
         [masks[:, 0], masks[:, -1], masks[:, 1:-1, 0], masks[:, 1:-1, -1]], axis=1
     ).mean(axis=1)
@@ -164,13 +164,13 @@ def _look_wrong(masks: Array, standing_out: Array) -> Array:
     return (area == 0) | (area < _LARGEST_PIECE * standing_out) | (on_outline > _OUTLINE)
 
 
-def _levels(picture: Array) -> Array:
-    """How far pixels are from the colours of the rim, uint8, 255 the most; shrunk if large."""
-    shrink = min(1, _SIDE / min(picture.shape[:2]))
-    height, width = scaled_size(picture.shape, shrink)
-    picture = resize_image(picture, (height, width))
+def _levels(image: Array) -> Array:
+    """Compute how far pixels are from the rim's colours, uint8, 255 the most; shrunk if large."""
+    shrink = min(1, _SIDE / min(image.shape[:2]))
+    height, width = scaled_size(image.shape, shrink)
+    image = resize_image(image, (height, width))
     side = min(height, width)
-    lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
     lab = cv2.GaussianBlur(lab, (0, 0), _BLUR * side)
     depth = max(1, round(_RIM * side))
     rim = np.ones((height, width), bool)
@@ -188,14 +188,14 @@ def _levels(picture: Array) -> Array:
 
 
 def _towards_centre(height: int, width: int) -> Array:
-    """A weight of 1 in the centre that falls towards the corners."""
+    """Weigh the centre with 1, and the corners less."""
     y = (2 * np.arange(height)[:, None] + 1) / height - 1
     x = (2 * np.arange(width) + 1) / width - 1
     return np.exp(-_CENTRE * (x**2 + y**2)).astype(np.float32)
 
 
 def _above_otsu(levels: Array, area: tuple[float, float]) -> Array:
-    """Otsu's threshold, moved where it would leave less or more than such shares; uint8 0 or 1."""
+    """Apply Otsu's threshold, moved where less or more would be left; uint8 0 or 1."""
     otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_OTSU)
     least, most = area
     threshold = np.clip(otsu, np.quantile(levels, 1 - most), np.quantile(levels, 1 - least))
@@ -203,7 +203,7 @@ def _above_otsu(levels: Array, area: tuple[float, float]) -> Array:
 
 
 def _largest_piece(pixels: Array) -> Array:
-    """The largest connected piece; uint8 0 or 1."""
+    """Keep the largest connected piece; uint8 0 or 1."""
     count, pieces, statistics, _ = cv2.connectedComponentsWithStats(pixels)
     if count == 1:
         return np.zeros_like(pixels)

@@ -1,4 +1,4 @@
-"""From what a model gets to pixels of 0 to 255, and back."""
+"""Normalization: from what a model gets to pixels of 0 to 255, and back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
+from keras_saliency.data.display import KNOWN_RANGES
 from keras_saliency.data.probes import Probes
 
-_KNOWN_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _ROUNDING = 2.5  # Of 255: half a step, and what interpolation overshoots.
 
 
@@ -46,14 +46,14 @@ class Scaling:
         return as_array(self.preprocess(scaled), "preprocess(images)").astype(np.float32)
 
     def to_pixels(self, inputs: Array) -> Array:
-        """Undo it, but for `preprocess`: uint8 `(batch, height, width, channels)`."""
+        """Invert `to_input`, without `preprocess`: uint8 `(batch, height, width, channels)`."""
         scale, offset = self._factors()
         pixels = (inputs - offset) / scale
         ordered = pixels[..., ::-1] if self.flipped else pixels
         return np.rint(np.clip(ordered, 0, 255)).astype(np.uint8)
 
     def _factors(self) -> tuple[Array, Array]:
-        """Scale and offset in float32: whole training sets pass through here."""
+        """Return scale and offset in float32: whole training sets pass through here."""
         return np.array(self.scale, np.float32), np.array(self.offset, np.float32)
 
 
@@ -66,7 +66,7 @@ _TORCH = Scaling(
 
 
 def read_pixels(probes: Probes) -> tuple[Array, Scaling]:
-    """The pictures of probes as uint8 `(batch, height, width, channels)`, and the way back.
+    """Return probes as uint8 pixels `(batch, height, width, channels)`, and their normalization.
 
     Args:
         probes: With images in a known range, or preprocessed in the manner of Caffe or of
@@ -94,23 +94,23 @@ def read_pixels(probes: Probes) -> tuple[Array, Scaling]:
         if _makes(scaling, pixels, probes.images):
             return pixels, scaling
     raise ValueError(
-        "The twins are made of what a person sees, and `preprocess` must lead from there to the "
-        "model's input. Pass raw images of the model's size, greyscale or RGB, with `preprocess=`"
-        " and without `display=`. "
+        "Counterfactual images are made of what a person sees, and `preprocess` must lead from "
+        "there to the model's input. Pass raw images of the model's size, greyscale or RGB, with "
+        "`preprocess=` and without `display=`. "
         f"Received: display.shape={probes.display.shape}, images.shape={probes.images.shape}"
     )
 
 
 def _scaling_of(inputs: Array, low: float, high: float) -> Scaling:
-    """The scaling that leads to these inputs, as far as their values tell."""
-    if (low, high) not in _KNOWN_RANGES and inputs.shape[-1] == 3:
+    """Return the scaling that leads to these inputs, as far as their values tell."""
+    if (low, high) not in KNOWN_RANGES and inputs.shape[-1] == 3:
         # Standardised images would pass for Caffe's as well, but not for wide ones.
         for known, span in ((_CAFFE, 100), (_TORCH, 2)):
             pixels = (inputs - np.array(known.offset)) / known.scale
             inside = pixels.min() > -_ROUNDING and pixels.max() < 255 + _ROUNDING
             if inside and high - low > span:
                 return known
-    return _linear(low, high, true_zero=(low, high) in _KNOWN_RANGES)
+    return _linear(low, high, true_zero=(low, high) in KNOWN_RANGES)
 
 
 def _linear(low: float, high: float, **options: Any) -> Scaling:
@@ -118,7 +118,7 @@ def _linear(low: float, high: float, **options: Any) -> Scaling:
 
 
 def _makes(scaling: Scaling, pixels: Array, inputs: Array) -> bool:
-    """Whether these pixels become these inputs, up to the rounding to 8 bits."""
+    """Tell whether these pixels become these inputs, up to the rounding to 8 bits."""
     if pixels.shape[:-1] != inputs.shape[:-1]:
         return False
     try:
@@ -131,5 +131,5 @@ def _makes(scaling: Scaling, pixels: Array, inputs: Array) -> bool:
 
 def rgb(pixels: Array) -> Array:
     """Show uint8 pixels of any number of channels: the first three, or the first as grey."""
-    shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1]
+    shown = pixels[..., : 3 if pixels.shape[-1] >= 3 else 1]
     return np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:-1], 3)))

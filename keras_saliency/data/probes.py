@@ -15,7 +15,7 @@ from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call, check_finite, check_images
 from keras_saliency.data.dataset_reader import draw, is_dataset
-from keras_saliency.data.display import OVERSHOOT, find_range, given_pictures, pictures_of, strips
+from keras_saliency.data.display import OVERSHOOT, convert_display, displayed, find_range, strips
 from keras_saliency.data.inputs import Kind, ModelInputs, image_batch, split_inputs, stack_inputs
 from keras_saliency.data.labels import (
     label_text,
@@ -133,9 +133,9 @@ class Probes:
         self.value_range, known = find_range(given)
         raw = given.astype(np.float32)
         if display is None:
-            shown = pictures_of(raw, self.kind, self.value_range, known)
+            shown = displayed(raw, self.kind, self.value_range, known)
         else:
-            shown = given_pictures(display, self.kind, raw)
+            shown = convert_display(display, self.kind, raw)
         self.clips = shown if self.kind == "volume" else None
         self.display = frozen(shown if self.clips is None else strips(shown))
         self.preprocess = preprocess

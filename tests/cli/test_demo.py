@@ -80,11 +80,11 @@ def test_outside_the_animal_the_picture_is_its_background(kind):
 
 def test_twins_share_the_animal_and_nothing_else():
     drawn = scenes(40, correlation=0.5, size=(48, 65), seed=3)
-    animal = (drawn.masks == 1) & (drawn.twin_masks == 1)
+    animal = (drawn.masks == 1) & (drawn.counterfactual_masks == 1)
     assert animal.any(axis=(1, 2)).all()
-    np.testing.assert_array_equal(drawn.images[animal], drawn.twins[animal])
-    neither = (drawn.masks == 0) & (drawn.twin_masks == 0)
-    differs = (drawn.images != drawn.twins).any(axis=3)
+    np.testing.assert_array_equal(drawn.images[animal], drawn.counterfactuals[animal])
+    neither = (drawn.masks == 0) & (drawn.counterfactual_masks == 0)
+    differs = (drawn.images != drawn.counterfactuals).any(axis=3)
     assert differs[neither].mean() > 0.98
 
 
@@ -127,9 +127,9 @@ def test_correlation_only_swaps_images_with_their_twins():
     size = (32, 47)
     always = scenes(12, correlation=1.0, size=size, seed=5)
     never = scenes(12, correlation=0.0, size=size, seed=5)
-    np.testing.assert_array_equal(always.images, never.twins)
-    np.testing.assert_array_equal(always.twins, never.images)
-    np.testing.assert_array_equal(always.masks, never.twin_masks)
+    np.testing.assert_array_equal(always.images, never.counterfactuals)
+    np.testing.assert_array_equal(always.counterfactuals, never.images)
+    np.testing.assert_array_equal(always.masks, never.counterfactual_masks)
     np.testing.assert_array_equal(always.labels, never.labels)
 
 
@@ -143,7 +143,14 @@ def test_labels_are_balanced_in_random_order(count):
 
 def test_an_image_depends_on_seed_and_index_alone():
     few, many = scenes(3, size=(40, 33), seed=8), scenes(9, size=(40, 33), seed=8)
-    for name in ("images", "labels", "masks", "backgrounds", "twins", "twin_masks"):
+    for name in (
+        "images",
+        "labels",
+        "masks",
+        "backgrounds",
+        "counterfactuals",
+        "counterfactual_masks",
+    ):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:3])
     other = scenes(9, size=(40, 33), seed=7)
     assert not any(np.array_equal(a, b) for a in many.images for b in other.images)
@@ -153,8 +160,8 @@ def test_an_image_depends_on_seed_and_index_alone():
 @pytest.mark.parametrize("size", SIZES)
 def test_any_size_fills_the_picture_and_keeps_the_animal_inside(size):
     drawn = scenes(16, correlation=0.5, size=size, seed=6)
-    assert drawn.images.shape == drawn.twins.shape == (16, *size, 3)
-    assert drawn.masks.shape == drawn.twin_masks.shape == (16, *size)
+    assert drawn.images.shape == drawn.counterfactuals.shape == (16, *size, 3)
+    assert drawn.masks.shape == drawn.counterfactual_masks.shape == (16, *size)
     assert (drawn.images.dtype, drawn.masks.dtype) == (np.uint8, np.float32)
     assert (drawn.labels.dtype, drawn.backgrounds.dtype) == (np.int64, np.int64)
     assert drawn.masks.min() >= 0
@@ -209,9 +216,12 @@ def test_more_stands_in_front_of_an_animal_that_is_farther_away(kind):
 def test_occluders_hide_feet_but_leave_most_of_the_animal(kind):
     drawn = scenes(80, correlation=0.5, seed=11)
     first = drawn.backgrounds == BACKGROUND_NAMES.index(kind)
-    masks = np.where(first[:, None, None], drawn.masks, drawn.twin_masks)
+    masks = np.where(first[:, None, None], drawn.masks, drawn.counterfactual_masks)
     whole = np.array(
-        [np.maximum(a, b).sum() for a, b in zip(drawn.masks, drawn.twin_masks, strict=True)]
+        [
+            np.maximum(a, b).sum()
+            for a, b in zip(drawn.masks, drawn.counterfactual_masks, strict=True)
+        ]
     )
     visible = masks.sum(axis=(1, 2)) / whole
     assert np.mean(visible < 0.97) > 0.2

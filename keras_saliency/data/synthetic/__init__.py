@@ -1,7 +1,7 @@
-"""Drawn elephants and penguins on grass and snow, with true masks and exact twins.
+"""Drawn elephants and penguins on grass and snow, with true masks and exact counterfactuals.
 
 The drawings are a training set with a built-in shortcut: elephants stand on grass and penguins on
-snow, mostly. How much of a picture is the animal is known to the pixel, and so is what the same
+snow, mostly. How much of an image is the animal is known to the pixel, and so is what the same
 animal looks like on the other background.
 """
 

@@ -46,13 +46,13 @@ _PENGUIN_BODY = np.array(
 
 
 def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Layer:
-    """Draw one animal, wholly inside the picture, in a random pose, place, size and colour.
+    """Draw one animal, wholly inside the image, in a random pose, place, size and colour.
 
     Both kinds take their coats and sizes from the same ranges; their shapes tell them apart.
 
     Args:
         kind: One of `CLASS_NAMES`.
-        rng: Where the chance comes from.
+        rng: The random generator.
         size: `(height, width)` in pixels, each at least 32.
 
     Returns:
@@ -67,7 +67,7 @@ def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> L
         from keras_saliency.data.synthetic import draw_animal
 
         animal = draw_animal("elephant", np.random.default_rng(0), (64, 64))
-        animal.cover.mean()  # its share of the picture
+        animal.cover.mean()  # its share of the image
         ```
     """
     check_choice(kind, "kind", CLASS_NAMES)
@@ -80,7 +80,7 @@ def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> L
 
 
 def _elephant(rng: np.random.Generator) -> list[Shape]:
-    """Tail, far legs, body, near legs and head, from the farthest to the nearest."""
+    """Draw tail, far legs, body, near legs and head, from the farthest to the nearest."""
     coat = hsv(*_coat(rng))
     far = times(coat, 0.72)
     length = rng.uniform(0.72, 1.05)  # Shorter where the animal stands at an angle to us.
@@ -102,7 +102,7 @@ def _elephant(rng: np.random.Generator) -> list[Shape]:
 
 
 def _elephant_head(rng: np.random.Generator, neck: Points, skin: Colour) -> list[Shape]:
-    """Ears, head, tusk, trunk and eye around the point where the head meets the body."""
+    """Draw ears, head, tusk, trunk and eye around the point where the head meets the body."""
     head = moved(neck, -0.25, 0.0)
     ear_colour = times(skin, rng.choice([0.35, 0.7, 1.35, 1.8]) * rng.uniform(0.85, 1.15))
     ear = rounded(_ELEPHANT_EAR * (rng.uniform(0.6, 1.1), rng.uniform(0.8, 1.15)))
@@ -128,7 +128,7 @@ def _elephant_head(rng: np.random.Generator, neck: Points, skin: Colour) -> list
 
 
 def _penguin(rng: np.random.Generator) -> list[Shape]:
-    """Feet, tail, far flipper, body, near flipper and head, from the farthest to the nearest."""
+    """Draw feet, tail, flippers, body and head, from the farthest to the nearest."""
     hue, saturation, value = _coat(rng)
     coat = hsv(hue, saturation, value)
     belly_colour = times(coat, rng.choice([0.5, 1.4, 1.9]) * rng.uniform(0.85, 1.15))
@@ -156,7 +156,7 @@ def _penguin(rng: np.random.Generator) -> list[Shape]:
 
 
 def _flipper(rng: np.random.Generator, shoulder: Points, side: int) -> Points:
-    """A flipper that hangs down or is lifted."""
+    """Draw a flipper that hangs down or is lifted."""
     lift = rng.uniform(0.1, 1.0) if rng.random() < 0.75 else rng.uniform(1.0, 2.2)
     reach = rng.uniform(0.7, 0.9)
     elbow = moved(shoulder, 0.45 * side * np.sin(0.7 * lift), 0.45 * np.cos(0.7 * lift))
@@ -165,18 +165,18 @@ def _flipper(rng: np.random.Generator, shoulder: Points, side: int) -> Points:
 
 
 def _penguin_head(rng: np.random.Generator, coat: Colour, patch: Colour) -> list[Shape]:
-    """Neck, cheek, beak and eyes; the head may look another way than the body."""
+    """Draw neck, cheek, beak and eyes; the head may face another way than the body."""
     head = np.array([rng.uniform(-0.22, 0.1), rng.uniform(-1.2, -1.02)])
-    look = rng.uniform(0.2, 1.0) * (1 if rng.random() < 0.8 else -1)
+    facing = rng.uniform(0.2, 1.0) * (1 if rng.random() < 0.8 else -1)
     shapes = [(limb((0, -0.6), (0, -0.8), head, 0.36, 0.3), coat)]
     if rng.random() < 0.5:
-        shapes.append((ellipse(moved(head, -0.14 * look, 0.08), 0.2, 0.17), patch))
-    base = moved(head, -0.24 * look, 0.04)
+        shapes.append((ellipse(moved(head, -0.14 * facing, 0.08), 0.2, 0.17), patch))
+    base = moved(head, -0.24 * facing, 0.04)
     nod, reach = rng.uniform(-0.4, 0.5), rng.uniform(0.3, 0.5)
-    if abs(look) > 0.5:
-        tip = moved(base, -reach * look * np.cos(nod), reach * np.sin(nod))
+    if abs(facing) > 0.5:
+        tip = moved(base, -reach * facing * np.cos(nod), reach * np.sin(nod))
         beak = np.array([moved(base, 0, -0.1), tip, moved(base, 0, 0.1)])
-        eyes = [moved(head, -0.12 * look, -0.09)]
+        eyes = [moved(head, -0.12 * facing, -0.09)]
     else:  # The head faces us: two eyes, and the beak is seen from above.
         beak = np.array([moved(base, -0.12, 0), moved(base, 0.12, 0), moved(base, 0, 0.7 * reach)])
         eyes = [moved(base, -0.14, -0.13), moved(base, 0.14, -0.13)]
@@ -187,12 +187,12 @@ def _penguin_head(rng: np.random.Generator, coat: Colour, patch: Colour) -> list
 
 
 def _coat(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Hue, saturation and value of an animal of either kind."""
+    """Choose hue, saturation and value of an animal of either kind."""
     return rng.random(), rng.uniform(0.0, 0.32), rng.uniform(0.2, 0.68)
 
 
 def _placed(shapes: list[Shape], rng: np.random.Generator, size: tuple[int, int]) -> list[Shape]:
-    """Turn, mirror, scale and move the shapes to somewhere wholly inside the picture, in pixels."""
+    """Turn, mirror, scale and move the shapes to somewhere wholly inside the image, in pixels."""
     angle = rng.normal(0, 0.16) if rng.random() < 0.85 else rng.uniform(-0.8, 0.8)
     mirror = (rng.choice([-1.0, 1.0]), 1.0)
     outlines = [turned(points, angle) * mirror for points, _ in shapes]

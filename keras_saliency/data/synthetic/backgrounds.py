@@ -41,7 +41,7 @@ def draw_background(
 
     Args:
         kind: One of `BACKGROUND_NAMES`.
-        rng: Where the chance comes from.
+        rng: The random generator.
         size: `(height, width)` in pixels, each at least 32.
         feet: The lowest row of the animal, in pixels from the top.
 
@@ -57,7 +57,7 @@ def draw_background(
         from keras_saliency.data.synthetic import draw_background
 
         grass = draw_background("grass", np.random.default_rng(0), (64, 64), feet=50)
-        picture = grass.front.over(grass.ground)  # grass with no animal on it
+        image = grass.front.over(grass.ground)  # grass with no animal on it
         ```
     """
     check_choice(kind, "kind", BACKGROUND_NAMES)
@@ -66,7 +66,7 @@ def draw_background(
 
 
 def _grass(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Background:
-    """Patchy, streaky ground with blades on it."""
+    """Draw patchy, streaky ground with blades on it."""
     hue = rng.uniform(0.19, 0.38)
     base = np.array(hsv(hue, rng.uniform(0.35, 0.8), rng.uniform(0.22, 0.62)), np.float32)
     texture = rng.uniform(0.1, 0.4) * clouds(rng, size, int(rng.integers(3, 7)))
@@ -89,11 +89,11 @@ def _grass(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Back
 
 
 def _blades(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Points, Points]:
-    """Bent blades `(count, 4, 2)` and the rows of their roots `(count,)`, the farthest first."""
+    """Draw bent blades `(count, 4, 2)`, the farthest first, and the rows of their roots."""
     height, width = size
     unit = min(size)
     count = int(rng.uniform(50, 210) * height * width / unit**2)
-    # Some roots are below the picture, so that its last rows are as full as the others.
+    # Some roots are below the image, so that its last rows are as full as the others.
     roots = np.sort(rng.uniform(0, height + 0.12 * unit, count))
     start = np.stack([rng.uniform(0, width, count), roots], axis=1)
     tall = rng.uniform(1.6, 2.8) if rng.random() < 0.35 else 1.0
@@ -107,7 +107,7 @@ def _blades(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Points, Po
 
 
 def _snow(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Background:
-    """Drifts, one before the other, and falling flakes."""
+    """Draw drifts, one before the other, and falling flakes."""
     unit = min(size)
     base = np.array(hsv(rng.random(), rng.uniform(0.0, 0.13), rng.uniform(0.7, 1.0)), np.float32)
     texture = rng.uniform(0.03, 0.14) * clouds(rng, size, int(rng.integers(2, 6)))
@@ -126,7 +126,7 @@ def _snow(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Backg
 
 
 def _drift(rng: np.random.Generator, row: float, plain: Floats) -> Layer:
-    """All that lies below a wavy or jagged ridge around a row, in shadow along the ridge."""
+    """Draw all that lies below a wavy or jagged ridge around a row, in shadow along the ridge."""
     height, width = plain.shape[:2]
     unit = min(height, width)
     knots = int(rng.integers(4, 12) * max(1.0, width / height))
@@ -142,11 +142,11 @@ def _drift(rng: np.random.Generator, row: float, plain: Floats) -> Layer:
 
 
 def _flakes(rng: np.random.Generator, size: tuple[int, int]) -> Layer:
-    """Round flakes, from none to many."""
+    """Draw round flakes, from none to many."""
     height, width = size
     unit = min(size)
     count = int(rng.uniform(0, 80) * rng.random() * height * width / unit**2)
     radii = unit * rng.uniform(0.004, rng.uniform(0.008, 0.02), (count, 1, 1))
-    places = rng.random((count, 1, 2)) * (width, height)
-    outlines = places + radii * ellipse((0.0, 0.0), 1.0, 1.0)
+    centres = rng.random((count, 1, 2)) * (width, height)
+    outlines = centres + radii * ellipse((0.0, 0.0), 1.0, 1.0)
     return paint([(outline, WHITE) for outline in outlines], size)

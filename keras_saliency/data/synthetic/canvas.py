@@ -14,9 +14,11 @@ from keras_saliency.common.opencv import cv2
 
 Floats = NDArray[np.float32]
 Points = NDArray[np.float64]
-Place = Sequence[float] | Points
+Point = Sequence[float] | Points
 Colour = tuple[float, float, float]
 Shape = tuple[Points, Colour]
+
+hsv = colorsys.hsv_to_rgb  # of hue (1 is once around), saturation and value
 
 BLACK = (0.04, 0.04, 0.05)
 WHITE = (0.97, 0.97, 0.97)
@@ -27,7 +29,7 @@ SMALLEST_SIDE = 32
 
 
 class Layer(NamedTuple):
-    """A layer that covers a picture in part.
+    """A layer that covers an image in part.
 
     Attributes:
         colour: float32 `(height, width, 3)` in [0, 1], RGB, already multiplied by `cover`.
@@ -38,16 +40,30 @@ class Layer(NamedTuple):
     cover: Floats
 
     def over(self, below: Floats) -> Floats:
-        """The picture `below`, `(height, width, 3)` in [0, 1], with this layer laid over it."""
+        """Lay this layer over an image.
+
+        Args:
+            below: float32 `(height, width, 3)` in [0, 1].
+
+        Returns:
+            The same with the layer over it.
+        """
         return self.colour + (1 - self.cover[..., None]) * below
 
     def joined(self, below: "Layer") -> "Layer":
-        """This layer and the one below it as one layer."""
+        """Join this layer and one below it.
+
+        Args:
+            below: The other layer, of the same size.
+
+        Returns:
+            One layer that covers what the two cover.
+        """
         return Layer(self.over(below.colour), self.cover + (1 - self.cover) * below.cover)
 
 
 def paint(shapes: Iterable[Shape], size: tuple[int, int]) -> Layer:
-    """Paint opaque shapes, in pixels of the picture, over each other; edges are anti-aliased."""
+    """Paint opaque shapes, in pixels of the image, over each other; edges are anti-aliased."""
     height, width = size
     canvas = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING, 4), np.uint8)
     for points, colour in shapes:
@@ -62,8 +78,8 @@ def paint(shapes: Iterable[Shape], size: tuple[int, int]) -> Layer:
     return Layer(share[..., :3], share[..., 3])
 
 
-def limb(start: Place, bend: Place, end: Place, thick: float, thin: float) -> Points:
-    """A limb along a quadratic Bezier curve, its radius from `thick` to `thin`, its tip round."""
+def limb(start: Point, bend: Point, end: Point, thick: float, thin: float) -> Points:
+    """Return a round-tipped limb along a quadratic Bezier curve, from `thick` to `thin`."""
     start, bend, end = np.asarray(start), np.asarray(bend), np.asarray(end)
     t = np.linspace(0, 1, 10)[:, None]
     path = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end
@@ -76,8 +92,8 @@ def limb(start: Place, bend: Place, end: Place, thick: float, thin: float) -> Po
     return np.concatenate([path + radius * across, tip, (path - radius * across)[::-1]])
 
 
-def ellipse(centre: Place, x_radius: float, y_radius: float) -> Points:
-    """An upright ellipse."""
+def ellipse(centre: Point, x_radius: float, y_radius: float) -> Points:
+    """Return an upright ellipse."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     x, y = centre
     return np.stack([x + x_radius * np.cos(angle), y + y_radius * np.sin(angle)], axis=1)
@@ -106,29 +122,24 @@ def moved(points: Points, x: float, y: float) -> Points:
 def clouds(
     rng: np.random.Generator, size: tuple[int, int], rows: int, columns: int | None = None
 ) -> Floats:
-    """Smooth noise `(height, width)` about 0, as fine as a grid of rows and columns (or rows)."""
+    """Draw smooth noise `(height, width)` about 0, as fine as a grid of rows and columns."""
     coarse = rng.standard_normal((rows, columns or rows), np.float32)
     return np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def slope(rng: np.random.Generator, size: tuple[int, int], most: float) -> Floats:
-    """A plane `(height, width)` about 0 that rises by up to `most` from the middle to each side."""
+    """Return a plane `(height, width)` about 0 that rises by up to `most` to each side."""
     y, x = grid(size)
     return (rng.uniform(-most, most) * y + rng.uniform(-most, most) * x).astype(np.float32)
 
 
 def grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Coordinates of rows `(height, 1)` and columns `(1, width)`, from -1 to 1."""
+    """Return coordinates of rows `(height, 1)` and columns `(1, width)`, from -1 to 1."""
     y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in size)
     return y[:, None], x[None]
 
 
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """A colour from hue (1 is once around), saturation and value."""
-    return colorsys.hsv_to_rgb(hue, saturation, value)
-
-
 def times(colour: Colour, factor: float) -> Colour:
-    """A darker or brighter colour."""
+    """Darken or brighten a colour."""
     red, green, blue = (min(1.0, factor * channel) for channel in colour)
     return red, green, blue

@@ -1,7 +1,8 @@
-"""Whole scenes: ground, animal and front under one light, each with its mask and its twin.
+"""Whole scenes: ground, animal and front under one light, with masks and counterfactuals.
 
 The layers come from separate random streams, and so does the light, which falls on the whole scene.
-The animal therefore knows nothing of its background, and its twin differs in the background alone.
+The animal therefore knows nothing of its background, and a counterfactual image differs from its
+original in the background alone.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ _ORDER, _MATCH, _ANIMAL, _LIGHT, _BACKGROUND = range(5)
 
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures of animals, the truth about them, and their exact twins.
+    """Images of animals, the truth about them, and their exact counterfactuals.
 
     Attributes:
         images: uint8 `(batch, height, width, 3)`, RGB.
@@ -29,24 +30,26 @@ class Scenes:
         masks: float32 `(batch, height, width)` in [0, 1], the share of each pixel that shows the
             animal: 0 where something stands in front of it.
         backgrounds: int64 `(batch,)`, an index into `BACKGROUND_NAMES`.
-        twins: uint8 like `images`: the same animals, light and noise on the other background.
-        twin_masks: float32 like `masks`, of the twins: other things stand in front there.
+        counterfactuals: uint8 like `images`: the same animals, light and noise on the other
+            background.
+        counterfactual_masks: float32 like `masks`, of the counterfactuals, where other things
+            stand in front.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     masks: Floats
     backgrounds: NDArray[np.int64]
-    twins: NDArray[np.uint8]
-    twin_masks: Floats
+    counterfactuals: NDArray[np.uint8]
+    counterfactual_masks: Floats
 
 
 class Light(NamedTuple):
     """The light that falls on a whole scene, and the noise of its pixels.
 
     Attributes:
-        gain: float32 `(height, width, 3)`, what the colours are multiplied by.
-        noise: float32 `(height, width, 3)`, what is added then; 1 is full brightness.
+        gain: float32 `(height, width, 3)`, the factor of the colours.
+        noise: float32 `(height, width, 3)`, added afterwards; 1 is full brightness.
     """
 
     gain: Floats
@@ -60,17 +63,18 @@ def scenes(
     size: tuple[int, int] = (64, 64),
     seed: int = 0,
 ) -> Scenes:
-    """Draw elephants and penguins on grass and snow, each with its mask and its exact twin.
+    """Draw elephants and penguins on grass and snow, with masks and exact counterfactuals.
 
     Images `2k` and `2k + 1` are of different classes, in random order. Image `i` depends on `seed`
-    and `i`, not on `count`; with another `correlation` some images change places with their twins.
+    and `i`, not on `count`; with another `correlation` some images change places with
+    their counterfactuals.
 
     Args:
         count: How many images, at least 1.
         correlation: Share in [0, 1] of the images whose background goes with the class (elephants
             on grass, penguins on snow). At 0.5 the background says nothing about the class.
         size: `(height, width)` in pixels, each at least 32.
-        seed: At least 0.
+        seed: Makes the drawings repeatable; at least 0.
 
     Returns:
         The `Scenes`.
@@ -84,7 +88,7 @@ def scenes(
 
         drawn = scenes(100, correlation=0.95)
         (drawn.labels == drawn.backgrounds).mean()  # about 0.95
-        drawn.images[0], drawn.twins[0]  # the same animal on grass and on snow
+        drawn.images[0], drawn.counterfactuals[0]  # the same animal on grass and on snow
         ```
     """
     check_count(count, "count")
@@ -100,11 +104,11 @@ def scenes(
         animal = draw_animal(CLASS_NAMES[labels[index]], _stream(seed, index, _ANIMAL), size)
         feet = int(np.flatnonzero(animal.cover.any(axis=1))[-1])
         light = draw_light(_stream(seed, index, _LIGHT), size)
-        for twin in (0, 1):
-            kind = int(backgrounds[index]) ^ twin
+        for other in (0, 1):
+            kind = int(backgrounds[index]) ^ other
             rng = _stream(seed, index, _BACKGROUND + kind)
             background = draw_background(BACKGROUND_NAMES[kind], rng, size, feet)
-            images[twin, index], masks[twin, index] = compose(animal, background, light)
+            images[other, index], masks[other, index] = compose(animal, background, light)
     return Scenes(images[0], labels, masks[0], backgrounds, images[1], masks[1])
 
 
@@ -133,8 +137,8 @@ def compose(
         image, mask = compose(animal, snow, draw_light(rng, (64, 64)))
         ```
     """
-    picture = background.front.over(animal.over(background.ground)) * light.gain + light.noise
-    image = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+    lit = background.front.over(animal.over(background.ground)) * light.gain + light.noise
+    image = np.rint(255 * np.clip(lit, 0, 1)).astype(np.uint8)
     return image, animal.cover * (1 - background.front.cover)
 
 
@@ -142,7 +146,7 @@ def draw_light(rng: np.random.Generator, size: tuple[int, int]) -> Light:
     """Draw the light of a scene: brightness, tint, a slope, a vignette, and pixel noise.
 
     Args:
-        rng: Where the chance comes from.
+        rng: The random generator.
         size: `(height, width)` in pixels, each at least 32.
 
     Returns:
@@ -169,11 +173,11 @@ def draw_light(rng: np.random.Generator, size: tuple[int, int]) -> Light:
 
 
 def _label(seed: int, index: int) -> int:
-    """The class of an image: each pair of images holds both, in random order."""
+    """Return the class of an image: each pair of images holds both, in random order."""
     first = int(_stream(seed, index // 2, _ORDER).integers(2))
     return first ^ (index % 2)
 
 
 def _stream(seed: int, index: int, part: int) -> np.random.Generator:
-    """The randomness of one part of one image."""
+    """Return the random generator of one part of one image."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, part)))

@@ -1,6 +1,6 @@
 """Drawn videos of a disc that moves to the left or to the right over a texture.
 
-The texture, warm or cool, is the scene; it goes with the direction as often as is asked for. The
+The texture, warm or cool, is the scene; it goes with the direction as often as wanted. The
 camera stands still, pans or zooms, whatever the direction is.
 """
 
@@ -24,21 +24,21 @@ _COLOURS = np.array([[170.0, 120.0, 80.0], [80.0, 120.0, 170.0]])  # warm, cool
 
 
 class Videos(NamedTuple):
-    """Drawn videos with all that is known about them.
+    """Drawn videos and the truth about them.
 
     Attributes:
         videos: uint8 `(count, frames, height, width, 3)`.
         labels: int64 `(count,)`: 0 moves to the left, 1 to the right.
         masks: float32 `(count, frames, height, width)` in [0, 1], 1 on the disc.
         scenes: int64 `(count,)`: 0 for a warm texture, 1 for a cool one.
-        twins: The same videos over a scene of the other kind.
+        counterfactuals: The same videos over a scene of the other kind.
     """
 
     videos: Array
     labels: Array
     masks: Array
     scenes: Array
-    twins: Array
+    counterfactuals: Array
 
 
 def moving_discs(
@@ -55,15 +55,15 @@ def moving_discs(
     """Draw videos of discs, half of which move to the left and half to the right.
 
     Args:
-        count: How many.
+        count: How many videos.
         correlation: In how many of them, from 0.5 to 1, the scene is warm where the disc moves to
             the left and cool where it moves to the right.
         size: `(height, width)`; the disc's diameter is 0.35 of the shorter side.
         frames: How many frames each has.
-        camera: What the camera does, in each video in a direction of its own.
+        camera: What the camera does; each video has a direction of its own.
         plain: Whether discs are of one colour; else they have a texture.
-        contrast: How opaque discs are, from 0 to 1: at 0.1 the scene is nearly all that is seen.
-        seed: Decides everything.
+        contrast: How opaque discs are, from 0 to 1: at 0.1 little but the scene is visible.
+        seed: Makes the videos repeatable.
 
     Returns:
         The videos in random order.
@@ -77,22 +77,22 @@ def moving_discs(
     labels = rng.permutation(np.arange(count) % 2)
     scenes = np.where(rng.random(count) < correlation, labels, 1 - labels)
     videos = np.empty((count, frames, *size, 3), np.uint8)
-    twins, masks = np.empty_like(videos), np.empty((count, frames, *size), np.float32)
+    others, masks = np.empty_like(videos), np.empty((count, frames, *size), np.float32)
     for k in range(count):
         masks[k], disc = _disc(rng, labels[k], size, frames, plain)
         path = _path(rng, camera, size, frames)
         noise = rng.normal(0, _NOISE, videos[k].shape).astype(np.float32)
-        for kind, found in ((scenes[k], videos), (1 - scenes[k], twins)):
+        for kind, drawn in ((scenes[k], videos), (1 - scenes[k], others)):
             scene = _filmed(_texture(rng, size, frames) + _COLOURS[kind], path, size)
             mixed = scene + contrast * masks[k][..., None] * (disc - scene) + noise
-            found[k] = np.rint(np.clip(mixed, 0, 255))
-    return Videos(videos, labels, masks, scenes, twins)
+            drawn[k] = np.rint(np.clip(mixed, 0, 255))
+    return Videos(videos, labels, masks, scenes, others)
 
 
 def _disc(
     rng: np.random.Generator, label: int, size: tuple[int, int], frames: int, plain: bool
 ) -> tuple[Array, Array]:
-    """The masks of a disc on its way, and its pixels, float32."""
+    """Draw a disc on its way: its masks and its pixels, float32."""
     height, width = size
     radius = 0.175 * min(size)
     step = rng.uniform(_SLOWEST, _FASTEST) * (1 if label else -1)
@@ -119,14 +119,14 @@ def _disc(
     return masks, np.stack(seen)
 
 
-def _placed(rng: np.random.Generator, way: Array, length: int, radius: float) -> Array:
-    """Put a way somewhere along an axis so that the disc stays inside."""
-    least, most = radius - way.min(), length - 1 - radius - way.max()
-    return way + (rng.uniform(least, most) if least < most else (least + most) / 2)
+def _placed(rng: np.random.Generator, path: Array, length: int, radius: float) -> Array:
+    """Put a path somewhere along an axis so that the disc stays inside."""
+    least, most = radius - path.min(), length - 1 - radius - path.max()
+    return path + (rng.uniform(least, most) if least < most else (least + most) / 2)
 
 
 def _path(rng: np.random.Generator, camera: str, size: tuple[int, int], frames: int) -> list[Array]:
-    """Where the camera is in each frame: affine maps from places in a frame to the texture."""
+    """Move the camera: affine maps from points in each frame to the texture."""
     margin = _margin(frames)
     pan = rng.uniform(-_PANNED, _PANNED, 2) if camera == "pan" else np.zeros(2)
     zoom = _ZOOMED * rng.choice([-1, 1]) if camera == "zoom" else 0.0
@@ -144,20 +144,20 @@ def _margin(frames: int) -> int:
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int], frames: int) -> Array:
-    """Blots, on a canvas larger than the picture by what the camera may reach."""
+    """Draw blots on a canvas larger than a frame by what the camera may reach."""
     wide = 2 * _margin(frames) + round(_ZOOMED * frames * max(size))
     return _blots(rng, (size[0] + wide, size[1] + wide), _GRAIN)
 
 
 def _blots(rng: np.random.Generator, size: tuple[int, int], grain: float) -> Array:
-    """Fine and coarse blots around 0, float32 `(height, width, 3)`."""
+    """Draw fine and coarse blots around 0, float32 `(height, width, 3)`."""
     noise = rng.standard_normal((2, *size, 3)).astype(np.float32)
     fine, coarse = (cv2.GaussianBlur(noise[i], (0, 0), grain * (1 + 2 * i)) for i in (0, 1))
     return 22 * fine / fine.std() + 18 * coarse / coarse.std()
 
 
 def _filmed(texture: Array, path: list[Array], size: tuple[int, int]) -> Array:
-    """What the camera sees of a texture on its path, float32 `(frames, height, width, 3)`."""
+    """Film a texture along the camera's path, float32 `(frames, height, width, 3)`."""
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     large = texture.astype(np.float32)
-    return np.stack([cv2.warpAffine(large, place, size[::-1], flags=flags) for place in path])
+    return np.stack([cv2.warpAffine(large, view, size[::-1], flags=flags) for view in path])

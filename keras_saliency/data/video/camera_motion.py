@@ -8,7 +8,7 @@ from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
 from keras_saliency.data.video.optical_flow import grey
 
-_POINTS = 2000  # at most, evenly over the picture
+_POINTS = 2000  # at most, evenly over the frame
 _FLAT = 0.3  # of the pixels, those with the least texture: their flow is guessed
 _NEAR = 0.5  # pixels: what moves like the camera does so within this
 _LEAST = 0.5  # of the points: where fewer move as one, nothing is known of the camera
@@ -17,19 +17,19 @@ _AS_GOOD = 0.95  # than one that stands still
 
 
 def camera(flow: Array, frame: Array, ignored: Array | None = None) -> Array:
-    """Find how the camera moved: the homography that most of the picture follows.
+    """Compute how the camera moved: the homography that most of the frame follows.
 
-    It is found by RANSAC (Fischler and Bolles 1981) over points with texture. What moves must be
-    the smaller part of the picture: a mover that fills most of it is taken for the scene. Scenes of
-    depth have parallax, which no homography describes: what is near then seems to move.
+    It is estimated by RANSAC (Fischler and Bolles 1981) over points with texture. What moves must
+    be the smaller part of the frame: a mover that fills most of it is taken for the scene. Scenes
+    of depth have parallax, which no homography describes: what is near then seems to move.
 
     Args:
         flow: `(height, width, 2)`, from this frame to another.
         frame: The frame, uint8 `(height, width)` or `(height, width, channels)`.
-        ignored: bool `(height, width)`, places that are known to move by themselves.
+        ignored: bool `(height, width)`, pixels that are known to move by themselves.
 
     Returns:
-        float64 `(3, 3)`, from places `(x, y, 1)` in this frame to those in the other; the identity
+        float64 `(3, 3)`, from points `(x, y, 1)` in this frame to those in the other; the identity
         where the camera stands still, or nothing can be known.
 
     Example:
@@ -50,14 +50,14 @@ def camera(flow: Array, frame: Array, ignored: Array | None = None) -> Array:
     moved = flow[rows, columns].astype(np.float64)
     if len(before) < 8:
         return np.eye(3)
-    found, _ = cv2.findHomography(before, before + moved, cv2.RANSAC, _NEAR)
-    if found is None:
+    homography, _ = cv2.findHomography(before, before + moved, cv2.RANSAC, _NEAR)
+    if homography is None:
         return np.eye(3)
-    left = np.linalg.norm(_moved(found, before) - moved, axis=-1)
+    left = np.linalg.norm(_moved(homography, before) - moved, axis=-1)
     stands = np.mean(np.linalg.norm(moved, axis=-1) < _STILL)
     if np.mean(left < _NEAR) < _LEAST or stands >= _AS_GOOD * np.mean(left < _STILL):
         return np.eye(3)
-    return found
+    return homography
 
 
 def displacement(homography: Array, size: tuple[int, int]) -> Array:
@@ -75,11 +75,11 @@ def displacement(homography: Array, size: tuple[int, int]) -> Array:
         [[[2.0, 0.0], [2.0, 0.0]]]
     """
     rows, columns = np.indices(size, np.float64)
-    places = np.stack([columns, rows], axis=-1)
-    return _moved(homography, places.reshape(-1, 2)).reshape(places.shape)
+    points = np.stack([columns, rows], axis=-1)
+    return _moved(homography, points.reshape(-1, 2)).reshape(points.shape)
 
 
-def _moved(homography: Array, places: Array) -> Array:
-    """How far a homography moves places `(n, 2)`."""
-    ends = places @ homography[:, :2].T + homography[:, 2]
-    return ends[:, :2] / ends[:, 2:] - places
+def _moved(homography: Array, points: Array) -> Array:
+    """Compute how far a homography moves points `(n, 2)`."""
+    ends = points @ homography[:, :2].T + homography[:, 2]
+    return ends[:, :2] / ends[:, 2:] - points

@@ -28,7 +28,12 @@ _FPS = 25.0  # where a file does not tell, or tells nonsense
 
 
 class Video(NamedTuple):
-    """uint8 frames `(frames, height, width, 3)`, RGB, and how many of them are a second."""
+    """A video's frames and their rate.
+
+    Attributes:
+        frames: uint8 `(frames, height, width, 3)`, RGB.
+        fps: Frames a second.
+    """
 
     frames: Array
     fps: float
@@ -45,21 +50,21 @@ def read_video(
 
     Args:
         path: The file, of a kind that OpenCV reads: mp4, avi, mov, webm, gif ...
-        frames: So many frames, evenly spread from the first to the last; None takes all.
+        frames: How many frames, evenly spread from the first to the last; None takes all.
         size: `(height, width)` that frames are resized to, or how long their longer side may be;
             None keeps their size.
-        first: Only so many frames from the beginning are read; None reads all.
+        first: How many frames from the beginning are read; None reads all.
 
     Returns:
-        The frames, and how many of them there are a second.
+        The `Video`: its frames, and how many of them there are a second.
 
     Raises:
-        ValueError: If the file is no video, or has fewer frames.
+        ValueError: If the file is no video or has fewer frames, or an option is out of range.
 
     Example:
         ```python
         clip = read_video("walk.mp4", frames=16, size=(112, 112)).frames
-        found = ks.explain(model, clip[None], "grad_cam")
+        explanation = ks.explain(model, clip[None], "grad_cam")
         ```
     """
     for name, value in (("frames", frames), ("first", first)):
@@ -92,7 +97,7 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"There is no video {path}. Give the path of a video file.")
     with path.open("rb") as file:
         head = file.read(16)
-    if not any(head[place:].startswith(sign) for place, sign in _BEGINNINGS):
+    if not any(head[start:].startswith(sign) for start, sign in _BEGINNINGS):
         raise ValueError(_UNREADABLE.format(path=path))
 
 

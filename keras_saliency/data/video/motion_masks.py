@@ -1,4 +1,4 @@
-"""What moves by itself: maps of its speed, and masks made of these."""
+"""Motion of its own: maps of its speed, and masks made of these."""
 
 from __future__ import annotations
 
@@ -38,19 +38,17 @@ def motion_of(video: Array, algorithm: Algorithm = "dis") -> tuple[Array, Array]
     """
     shades = grey(video)
     size = shades.shape[1:]
-    ways: list[tuple[Array, Array]] = []
+    forward: list[Array] = []
+    backward: list[Array] = []
     cameras = []
     for first, second in pairwise(shades):
-        speeds = []
-        for here, there in ((first, second), (second, first)):
-            found = flow(here, there, algorithm)
-            moved = camera(found, here)
-            speeds.append(np.linalg.norm(found - displacement(moved, size), axis=-1))
+        for here, other, speeds in ((first, second, forward), (second, first, backward)):
+            moved = flow(here, other, algorithm)
+            homography = camera(moved, here)
+            speeds.append(np.linalg.norm(moved - displacement(homography, size), axis=-1))
             if here is first:
-                cameras.append(moved)
-        ways.append((speeds[0], speeds[1]))
-    onward = np.stack([way[0] for way in ways] + [ways[-1][1]])
-    back = np.stack([ways[0][0]] + [way[1] for way in ways])
+                cameras.append(homography)
+    onward, back = np.stack([*forward, backward[-1]]), np.stack([forward[0], *backward])
     return np.sqrt(onward * back).astype(np.float32), np.stack(cameras)
 
 

@@ -44,7 +44,7 @@ def flow(first: Array, second: Array, algorithm: Algorithm = "dis") -> Array:
     check_choice(algorithm, "algorithm", get_args(Algorithm))
     if first.dtype != np.uint8 or second.dtype != np.uint8:
         raise TypeError(
-            "Frames must be uint8, as pictures are. "
+            "Frames must be uint8, as images are. "
             f"Received: first.dtype={first.dtype}, second.dtype={second.dtype}"
         )
     if first.shape != second.shape or first.ndim not in (2, 3):
@@ -58,22 +58,22 @@ def flow(first: Array, second: Array, algorithm: Algorithm = "dis") -> Array:
     if times > 1:
         size = (times * width, times * height)
         before, after = (
-            cv2.resize(one, size, interpolation=cv2.INTER_CUBIC) for one in (before, after)
+            cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in (before, after)
         )
     empty = np.zeros((*before.shape, 2), np.float32)
     if algorithm == "farneback":
-        found = cv2.calcOpticalFlowFarneback(before, after, empty, *_FARNEBACK)
+        moved = cv2.calcOpticalFlowFarneback(before, after, empty, *_FARNEBACK)
     else:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         search.setFinestScale(0)
-        found = search.calc(before, after, empty)
+        moved = search.calc(before, after, empty)
     if times > 1:
-        found = cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA) / times
-    return np.asarray(found, np.float32)
+        moved = cv2.resize(moved, (width, height), interpolation=cv2.INTER_AREA) / times
+    return np.asarray(moved, np.float32)
 
 
 def grey(frames: Array) -> Array:
-    """uint8 `(frames, height, width)` of uint8 frames with channels or without."""
+    """Return uint8 `(frames, height, width)` of uint8 frames with channels or without."""
     if frames.ndim == 3:
         return frames
     if frames.shape[-1] == 3:
