@@ -59,9 +59,9 @@ class BiasedSet:
 
     Example:
         >>> from keras_saliency.data.synthetic import scenes
-        >>> drawn = scenes(300)  # in place of a set that was read
-        >>> found = BiasedSet(drawn.images, drawn.labels, ("elephant", "penguin"), None, ())
-        >>> len(ks.Shortcuts((found.images, found.labels)).receivers)
+        >>> drawn = scenes(300)  # instead of a set that was read
+        >>> read = BiasedSet(drawn.images, drawn.labels, ("elephant", "penguin"), None, ())
+        >>> len(ks.Shortcuts((read.images, read.labels)).receivers)
         64
     """
 
@@ -95,7 +95,7 @@ def waterbirds(
     Args:
         folder: What the archive unpacks to, `waterbird_complete95_forest2water2`: a
             `metadata.csv` with the columns `img_filename`, `y`, `split` and `place`, and a folder
-            of pictures for each species.
+            of images for each species.
         split: `"train"`, `"val"` or `"test"`.
         image_size: Pixels that images are resized to, `(height, width)` or a side.
         per_class: At most so many images a class, drawn at random (the same ones every time), so
@@ -106,7 +106,7 @@ def waterbirds(
         `"water"`.
 
     Raises:
-        ValueError: If the folder, its metadata or a picture is not there or not as expected, or
+        ValueError: If the folder, its metadata or an image is not there or not as expected, or
             an option is out of range.
 
     Example:
@@ -231,7 +231,7 @@ def spawrious(
 
 
 def _sources(challenge: str, train: bool) -> Iterator[tuple[int, str, str, int]]:
-    """The folders of a challenge, by part, place and breed, and how many of their images count."""
+    """Yield the folders of a challenge, by part, place and breed, and how many images count."""
     training, testing, breaking = _CHALLENGES[challenge]
     places = (training if train else testing).split()
     for index, breed in enumerate(_ORDER):

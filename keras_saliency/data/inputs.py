@@ -51,7 +51,7 @@ def split_inputs(
 
     Raises:
         TypeError: If an input does not hold numbers.
-        ValueError: If the images can't be told from the other inputs, or those don't fit to them.
+        ValueError: If it is not clear which input is the images, or the others don't fit them.
     """
     if not isinstance(given, Mapping | tuple):
         if image is not None:
@@ -99,7 +99,7 @@ def stack_inputs(examples: Sequence[Any]) -> Any:
 
 
 def image_batch(images: Any, name: str, kind: Kind | None = None) -> tuple[Array, Kind, bool]:
-    """Bring images to the axes of their kind; the one place that knows which ranks are images.
+    """Bring images to the axes of their kind; only this function knows which ranks are images.
 
     Args:
         images: Images, signals or volumes, with a channel axis or without.

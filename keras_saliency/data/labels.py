@@ -16,7 +16,7 @@ from keras_saliency.common.validation import check_finite
 _VALUES = 4  # as many of a row of values are put into words
 
 
-def resolve_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | None:
+def as_class_names(class_names: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return the class names as a tuple of different strings."""
     if class_names is None:
         return None
@@ -40,7 +40,7 @@ def _text(name: Any) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
-def resolve_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> Array | None:
+def as_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> Array | None:
     """Return int64 classes where the labels can be read as such, else float32 targets."""
     if labels is None:
         return None
@@ -137,7 +137,7 @@ def label_text(label: Any, class_names: tuple[str, ...] | None) -> str:
     return " ".join(f"{value:g}" for value in values[:_VALUES]) + " …" * (len(values) > _VALUES)
 
 
-def resolve_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tuple[str, ...]:
+def as_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tuple[str, ...]:
     """Return safe and unique names, one per probe."""
     count = len(label_texts)
     wrong = isinstance(names, str) or not isinstance(names, Sized) or len(names) != count

@@ -12,12 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
-from keras_saliency.common.resampling import (
-    overlaps,
-    resize_bilinear,
-    resize_image,
-    scaled_size,
-)
+from keras_saliency.common.resampling import overlaps, resize_bilinear, resize_image, scaled_size
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
 

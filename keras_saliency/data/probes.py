@@ -17,12 +17,7 @@ from keras_saliency.common.validation import check_call, check_finite, check_ima
 from keras_saliency.data.dataset_reader import draw, is_dataset
 from keras_saliency.data.display import OVERSHOOT, convert_display, displayed, find_range, strips
 from keras_saliency.data.inputs import Kind, ModelInputs, image_batch, split_inputs, stack_inputs
-from keras_saliency.data.labels import (
-    label_text,
-    resolve_class_names,
-    resolve_labels,
-    resolve_names,
-)
+from keras_saliency.data.labels import as_class_names, as_labels, as_names, label_text
 
 _FEW = 4  # of each class, where nothing else is asked for
 
@@ -35,7 +30,7 @@ class Probes:
     Attributes:
         images: float32 `(batch, height, width, channels)`, what the model gets; of signals
             `(batch, time, channels)`, of volumes `(batch, frames, height, width, channels)`.
-        extras: What else the model gets, by name or place; read-only, a row for each probe.
+        extras: What else the model gets, by name or position; read-only, a row for each probe.
         kind: `"image"`, `"signal"` or `"volume"`.
         display: uint8 `(batch, height, width, 3)`, what a person sees: a signal's curves, and of
             a volume at most eight frames, evenly chosen, side by side.
@@ -78,16 +73,15 @@ class Probes:
         kind: Kind | None = None,
         image: str | int | None = None,
     ) -> None:
-        """Settle everything that is known about the probes.
+        """Make probes of arrays, and validate them.
 
         Args:
             images: `(batch, height, width, channels)`, or `(batch, height, width)` for greyscale:
-                uint8, or numbers in [0, 1], [-1, 1] or [0, 255]. The range is found once over all
-                images. Without `preprocess` the model gets them as they are, as float32. A list of
-                Pillow's pictures is read as 0 to 255, greyscale if all of them are, else RGB on
-                white. Volumes
-                and videos are `(batch, frames, height, width, channels)`. For a
-                model of several inputs, a dict of them by name, or a tuple in the model's order.
+                uint8, or numbers in [0, 1], [-1, 1] or [0, 255]. The range is one for all images.
+                Without `preprocess` the model gets them as they are, as float32. A list of Pillow
+                images is read as 0 to 255, greyscale if all of them are, else RGB on white. Volumes
+                and videos are `(batch, frames, height, width, channels)`. For a model of several
+                inputs, a dict of them by name, or a tuple in the model's order.
             labels: `(batch,)` or `(batch, 1)` integers, 0/1, strings from `class_names`, or
                 one-hot (also smoothed or mixed) rows `(batch, classes)`, of which the largest
                 counts. Rows that do not sum to one stay a matrix; fractional and negative numbers
@@ -103,8 +97,8 @@ class Probes:
                 same height and width, e.g. `keras.applications.vgg16.preprocess_input`.
             kind: `"signal"` for `(batch, time, channels)`, or `(batch, time)`, whose shape alone
                 could be that of greyscale images; `"volume"` for `(batch, frames, height, width)`.
-            image: Of several inputs, the name or place of the one that is looked at; by default
-                the one of most axes.
+            image: Of several inputs, the name or position of the images, which are explained; by
+                default the one of most axes.
 
         Raises:
             TypeError: If something is not an array, or a label is of no known kind.
@@ -140,12 +134,12 @@ class Probes:
         self.display = frozen(shown if self.clips is None else strips(shown))
         self.preprocess = preprocess
         self.images = frozen(raw if preprocess is None else _model_input(raw, preprocess))
-        self.class_names = resolve_class_names(class_names)
-        self.labels = resolve_labels(labels, len(raw), self.class_names)
+        self.class_names = as_class_names(class_names)
+        self.labels = as_labels(labels, len(raw), self.class_names)
         if isinstance(masks, str):
             masks = _moving(masks, self.clips, raw.shape[2:-1])
         self.masks = _resolve_masks(masks, raw.shape[:-1])
-        self.names = resolve_names(names, self.label_texts())
+        self.names = as_names(names, self.label_texts())
 
     @classmethod
     def from_directory(
@@ -157,33 +151,34 @@ class Probes:
         preprocess: Callable[[Any], Any] | None = None,
         color_mode: str = "rgb",
     ) -> Probes:
-        """Read a folder of class folders, or of unlabelled pictures.
+        """Read a folder of class folders, or of unlabelled images.
 
-        Classes and their order are those of `keras.utils.image_dataset_from_directory`. Pictures
+        Classes and their order are those of `keras.utils.image_dataset_from_directory`. Images
         are resized as it does by default (bilinear, not antialiased, the aspect ratio not kept),
         so that the model sees what it was trained on. Unlike there, the orientation in the EXIF
         data is applied, transparency is shown on white, and hidden files are left out. With
         `NAME.mask.png` beside every `NAME.jpg` these are the masks.
 
         Args:
-            directory: Holds a folder per class, or pictures (jpg, jpeg, png, bmp, gif, webp) of at
+            directory: Holds a folder per class, or images (jpg, jpeg, png, bmp, gif, webp) of at
                 most 89 million pixels each, or what `PIL.Image.MAX_IMAGE_PIXELS` is set to.
             image_size: `(height, width)`, or a model from whose input it is taken. `None`: all
-                pictures have one size.
-            per_class: How many pictures of each class are taken (of all together where there are
+                images have one size.
+            per_class: How many images of each class are taken (of all together where there are
                 no classes), evenly spread over their names, and read; all if `None`.
-            preprocess: As for `Probes`; it is given values from 0 to 255.
+            preprocess: As for `Probes`; it gets values from 0 to 255.
             color_mode: `"rgb"`, `"rgba"` or `"grayscale"`.
 
         Returns:
             The probes, whose images hold values from 0 to 255.
 
         Raises:
-            ValueError: If there are no pictures, or one can't be read, or sizes differ, or some
-                have masks and others have none.
+            TypeError: If `directory` is no path.
+            ValueError: If there are no images, or one can't be read, or sizes differ, or some have
+                masks and others have none, or an option is out of its range.
 
         Warns:
-            UserWarning: If there are pictures beside the class folders, which are left out.
+            UserWarning: If there are images beside the class folders, which are left out.
 
         Example:
             >>> import keras, tempfile
@@ -218,7 +213,7 @@ class Probes:
         Args:
             dataset: A `tf.data.Dataset`, a `keras.utils.PyDataset` or an iterable that yields
                 `(images, labels, ...)` or images alone, in batches or one by one; of a model of
-                several inputs, a dict or tuple of them in the place of the images.
+                several inputs, a dict or tuple of them instead of the images.
             per_class: How many examples of each class, chosen at random; of all together where
                 the labels are no classes.
             seed: Decides the choice.
@@ -266,13 +261,13 @@ class Probes:
 
     @classmethod
     def of(cls, value: Any, model: Any = None) -> Probes:
-        """Make probes of whatever says clearly enough what they are.
+        """Make probes of an array, a dataset, a folder, or what else says clearly what it is.
 
         Args:
             value: `Probes` (returned as they are), an array of images, a dict of inputs, a tuple
                 `(images, labels)`, a dataset, or the path of a folder. Of a dataset or a folder
                 four images of each class are taken.
-            model: Gives the size and the number of channels of the pictures in a folder.
+            model: Gives the size and the number of channels of the images in a folder.
 
         Returns:
             The probes.
@@ -326,7 +321,7 @@ class Probes:
 
     @property
     def frames(self) -> int:
-        """How many frames each volume has, some of which `display` shows; 1 for others."""
+        """Number of frames of each volume, some of which `display` shows; 1 for other kinds."""
         return self.images.shape[1] if self.kind == "volume" else 1
 
     def __repr__(self) -> str:
@@ -344,7 +339,7 @@ class Probes:
         return f"Probes({', '.join(parts)})"
 
     def label_texts(self) -> list[str | None]:
-        """Say in words what each probe is.
+        """Describe each probe by its label.
 
         Returns:
             One text per probe: the class name, the label itself where there are no class names,
@@ -360,7 +355,7 @@ class Probes:
 
 
 def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
-    """What `preprocess` makes of the images; it may write into `raw`, as Keras's own do."""
+    """Preprocess the images; `preprocess` may write into `raw`, as Keras's own do."""
     made = as_array(preprocess(raw), "preprocess(images)")
     if made.ndim != raw.ndim or made.shape[:-1] != raw.shape[:-1]:
         raise ValueError(
@@ -373,7 +368,7 @@ def _model_input(raw: Array, preprocess: Callable[[Any], Any]) -> Array:
 
 
 def _moving(masks: str, clips: Array | None, size: tuple[int, ...]) -> Array:
-    """Masks of what moves in videos, by the way in which they are asked for."""
+    """Make masks of what moves in videos, at the size of the images."""
     if masks != "motion" or clips is None:
         raise ValueError(
             "`masks` must be an array, as keras_saliency.data.masks.make_masks(images) makes one, "
@@ -383,16 +378,15 @@ def _moving(masks: str, clips: Array | None, size: tuple[int, ...]) -> Array:
     from keras_saliency.common.resampling import average_masks
     from keras_saliency.data.video.motion_masks import masks_of
 
-    found = masks_of(clips)
-    return np.stack([average_masks(mask, (size[0], size[1])) for mask in found])
+    return np.stack([average_masks(mask, (size[0], size[1])) for mask in masks_of(clips)])
 
 
 def _resolve_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
-    """float32 masks in [0, 1] of exactly `shape`."""
+    """Return float32 masks in [0, 1] of exactly `shape`."""
     if masks is None:
         return None
     if isinstance(masks, list | tuple):
-        # Of a picture with a palette the indices count: they are the ids of classes.
+        # Of an image with a palette the indices count: they are the ids of classes.
         masks = [np.asarray(mask) if is_pillow_image(mask) else mask for mask in masks]
     array = as_array(masks, "masks")
     if array.dtype.kind in "OSUMmc":

@@ -41,8 +41,8 @@ class Reservoir:
         held = self._kept.setdefault(group, [])
         if len(held) < self._per_class:
             held.append((_copied(image), label))
-        elif (place := int(self._rng.integers(seen))) < self._per_class:
-            held[place] = (_copied(image), label)
+        elif (index := int(self._rng.integers(seen))) < self._per_class:
+            held[index] = (_copied(image), label)
 
     def is_enough(self) -> bool:
         """Tell whether reading on would hardly make a better choice."""

@@ -57,13 +57,13 @@ def stateless_copy(dataset: Any, seed: int) -> tuple[Any, str | None]:
 
 
 def _bytes_in_memory(dataset: Any) -> int:
-    """The size of the arrays that a dataset was made from."""
+    """Return the size of the arrays that a dataset was made from."""
     own = sum(t.dtype.size * t.shape.num_elements() for t in getattr(dataset, "_tensors", ()))
     return own + sum(_bytes_in_memory(source) for source in dataset._inputs())
 
 
 def _stateless_graph(dataset: Any, seed: int) -> Any:
-    """The dataset as a GraphDef that shares no state with it."""
+    """Return the dataset as a GraphDef that shares no state with it."""
     # The policy "ignore": of the state of random operations the copy needs none.
     variant = tf.data.experimental.to_variant(dataset)
     serialised = tf.raw_ops.DatasetToGraphV2(input_dataset=variant, external_state_policy=1)
@@ -83,10 +83,10 @@ def _stateless_graph(dataset: Any, seed: int) -> Any:
         elif node.op in ("CacheDataset", "CacheDatasetV2"):
             sources[node.name] = node.input[0]
     for node in graph.node:
-        for place, source in enumerate(node.input):
+        for index, source in enumerate(node.input):
             while source in sources:
                 source = sources[source]
-            node.input[place] = source
+            node.input[index] = source
     return graph
 
 
@@ -102,7 +102,7 @@ def _calls_python(graph: Any) -> bool:
 
 
 def _yield_the_same(first: Any, second: Any) -> bool:
-    """Whether two copies begin alike; what Python code keeps is the only thing they share."""
+    """Tell whether two copies begin alike; what Python code keeps is the only thing they share."""
     heads = []
     for dataset in (first, second):
         with preserve_random_streams():

@@ -17,7 +17,7 @@ _PRECISE = 1e-3  # of the first residual: finer differences drown in the noise
 
 @dataclass(frozen=True)
 class Road:
-    """Scores of images from which pixels were removed, by their place in the map.
+    """Scores of images from which pixels were removed, by their rank in the map.
 
     Attributes:
         shares: float64 `(shares,)`, the shares of the pixels that were removed.

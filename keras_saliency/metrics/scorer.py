@@ -43,8 +43,8 @@ def scorer(
         model: Any Keras model that `explain` takes; it is not changed.
         images: `(batch, height, width, channels)`, the originals, or `Probes`. Of a dict of a
             model's inputs, the others stay as they are: only the images are perturbed.
-        target: What is scored, as in `explain`. The class that is `"predicted"` is found once, for
-            the originals, and so is the `"contrast"`.
+        target: What is scored, as in `explain`. The class that is `"predicted"` is that of the
+            originals, and so is the `"contrast"`.
         of: `"probability"` (the default), `"logits"` or `"log_probability"`; `"logits"` for a
             regression. A `Target` says it itself.
         batch_size: The most images in one pass.
@@ -67,10 +67,10 @@ def scorer(
     """
     probes = images if isinstance(images, Probes) else Probes(images)
     asked = Target.of_any(target, of, default="probability")
-    found = explain(model, probes, _nothing, target=asked, batch_size=batch_size)
+    explained = explain(model, probes, _nothing, target=asked, batch_size=batch_size)
     labels = probes.labels
-    if isinstance(asked.what, str) and (found.targets >= 0).all():
-        labels = found.targets
+    if isinstance(asked.what, str) and (explained.targets >= 0).all():
+        labels = explained.targets
         asked = replace(asked, what="label" if asked.what == "predicted" else asked.what)
     call = fitting(model, probes.model_inputs, probes.images, asked.output)
     extras = list(probes.extras.values())

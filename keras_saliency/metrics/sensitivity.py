@@ -90,10 +90,7 @@ def class_sensitivity(
     for row, other in enumerate(others):
         maps = maps_of(explain(model, images, target=np.full(count, other)))
         alike[row] = np.where(classes == other, np.nan, rank_correlation(own, maps))
-    known = np.isfinite(alike)
-    counts = known.sum(axis=0)
-    sums = np.where(known, alike, 0).sum(axis=0)
-    return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+    return np.ma.masked_invalid(alike).mean(axis=0).filled(np.nan)
 
 
 def inputs_of(images: Any) -> tuple[Array, list[Array], ModelInputs]:
@@ -111,8 +108,7 @@ def maps_of(explained: Any) -> Array:
 
 def _ranks(maps: Array) -> Array:
     """Rank each map's cells, `(batch, 1, cells)`; all zero where a map is not finite."""
-    flat = maps.reshape(len(maps), 1, -1)
-    return np.stack([_ranked(row[0])[None] for row in flat])
+    return np.stack([_ranked(row)[None] for row in maps.reshape(len(maps), -1)])
 
 
 def _ranked(values: Array) -> Array:

@@ -12,7 +12,7 @@ from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.dataset_reader import is_dataset
-from keras_saliency.data.labels import resolve_labels
+from keras_saliency.data.labels import as_labels
 from keras_saliency.data.masks import find_objects, masks_of_boxes
 from keras_saliency.data.normalization import Scaling, read_pixels, rgb
 from keras_saliency.data.probes import Probes
@@ -204,7 +204,7 @@ def _read_arrays(
             "(segmentation), where the background is a class itself. "
             f"Received: labels.shape={np.shape(arrays[1])}"
         )
-    classes = _classes_of(resolve_labels(arrays[1], len(images), None))
+    classes = _classes_of(as_labels(arrays[1], len(images), None))
     chosen, kept = _choose(classes, among, videos=images.ndim == 5)
     chosen = chosen if classes.ndim == 1 else np.unique(chosen)
     labels, among = classes[chosen], np.unique(kept)

@@ -13,7 +13,7 @@ from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
 from keras_saliency.data.image_files import read_images
-from keras_saliency.data.labels import resolve_class_names, resolve_labels
+from keras_saliency.data.labels import as_class_names, as_labels
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.output_head import Head
 from keras_saliency.tiles.drawing import Thumbnail, resolve_places, resolve_tile
@@ -95,7 +95,7 @@ class Tiles(Probes):
         self.slides, self.slide = _settled_slides(slides, self.count)
         self.tile = [resolve_tile(tile, self.x[on], self.y[on]) for on in self._on_slides()]
         self.thumbnails = _settled_thumbnails(thumbnails, self.slides)
-        names = resolve_class_names(class_names)
+        names = as_class_names(class_names)
         self.known, self._settled = _settled_labels(labels, self.count, names)
         self._classes = classes
         self.chosen = self._choose(maps)
@@ -341,7 +341,7 @@ def _settled_labels(
         raise ValueError(
             f"labels must be of the {count} tiles, one each. Received: {len(known)} labels"
         )
-    return known, resolve_labels(labels, len(labels), names) if len(labels) else None
+    return known, as_labels(labels, len(labels), names) if len(labels) else None
 
 
 def _is_missing(label: Any) -> bool:
