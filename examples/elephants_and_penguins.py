@@ -12,14 +12,9 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_saliency.cli.demo import (
-    CORRELATIONS,
-    comparison,
-    own_pictures,
-    summary,
-    train,
-    train_on_drawn,
-)
+from own_images import own_images, summary
+
+from keras_saliency.cli.demo import CORRELATIONS, comparison, train, train_on_drawn
 
 
 def main() -> None:
@@ -42,9 +37,9 @@ def main() -> None:
 
 
 def learn_from_pictures(args: argparse.Namespace) -> None:
-    pictures = own_pictures(args.data, tuple(args.size), args.seed)
-    model, verdict = train(pictures, args.log_dir, epochs=args.epochs, seed=args.seed)
-    print(summary(model, pictures.probes, args.log_dir, verdict))
+    data = own_images(args.data, tuple(args.size), args.seed)
+    model, verdict = train(data, args.log_dir, epochs=args.epochs, seed=args.seed)
+    print(summary(model, data.probes, args.log_dir, verdict))
 
 
 def learn_from_drawings(args: argparse.Namespace) -> None:

@@ -14,9 +14,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from keras import layers
+from own_images import own_images, summary
 
 import keras_saliency as ks
-from keras_saliency.cli.demo import Pictures, drawn_pictures, own_pictures, summary
+from keras_saliency.cli.demo import TrainingData, drawn_images
 
 SIZE = (96, 96)
 
@@ -37,16 +38,16 @@ def main() -> None:
     start = time.perf_counter()
     keras.utils.set_random_seed(args.seed)
     if args.data:
-        pictures = own_pictures(args.data, SIZE, args.seed)
+        data = own_images(args.data, SIZE, args.seed)
     else:
         print(f"Drawing {args.images} elephants and penguins ...", flush=True)
-        pictures = drawn_pictures(0.95, args.images, args.seed, SIZE)
-    model = train(pictures, args)
-    print(summary(model, pictures.probes, args.log_dir))
+        data = drawn_images(0.95, args.images, args.seed, SIZE)
+    model = train(data, args)
+    print(summary(model, data.probes, args.log_dir))
     print(f"Done in {time.perf_counter() - start:.0f} s.")
 
 
-def train(pictures: Pictures, args: argparse.Namespace) -> keras.Model:
+def train(data: TrainingData, args: argparse.Namespace) -> keras.Model:
     weights = None if args.weights == "none" else args.weights
     backbone = keras.applications.MobileNetV2((*SIZE, 3), 0.35, include_top=False, weights=weights)
     model = keras.Sequential(
@@ -57,16 +58,16 @@ def train(pictures: Pictures, args: argparse.Namespace) -> keras.Model:
             layers.Rescaling(1 / 127.5, offset=-1),
             backbone,
             layers.GlobalAveragePooling2D(),
-            layers.Dense(len(pictures.probes.class_names), activation="softmax"),
+            layers.Dense(len(data.probes.class_names), activation="softmax"),
         ]
     )
     # The callback finds the backbone's last feature map by itself. By hand, and for another one:
     # layer="mobilenetv2_0.35_96/block_13_expand_relu".
-    watch = ks.SaliencyCallback(pictures.probes, args.log_dir)
-    order = np.random.default_rng(args.seed).permutation(len(pictures.images))
-    data = {
-        "x": pictures.images[order],
-        "y": pictures.labels[order],
+    watch = ks.SaliencyCallback(data.probes, args.log_dir)
+    order = np.random.default_rng(args.seed).permutation(len(data.images))
+    options = {
+        "x": data.images[order],
+        "y": data.labels[order],
         "validation_split": 0.2,
         "callbacks": [watch],
     }
@@ -79,14 +80,14 @@ def train(pictures: Pictures, args: argparse.Namespace) -> keras.Model:
     else:
         backbone.trainable = False
     compile_at(model, 1e-3)
-    model.fit(**data, epochs=args.epochs)
+    model.fit(**options, epochs=args.epochs)
 
     backbone.trainable = True
     for norm in norms(backbone):
         norm.trainable = False  # small batches would spoil what they know of the pictures
     compile_at(model, 1e-4)
     # Epochs are counted on, so that the run in TensorBoard is continued, not begun anew.
-    model.fit(**data, initial_epoch=args.epochs, epochs=args.epochs + args.tuning)
+    model.fit(**options, initial_epoch=args.epochs, epochs=args.epochs + args.tuning)
     return model
 
 

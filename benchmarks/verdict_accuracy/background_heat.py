@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import keras_saliency as ks
-from keras_saliency.cli.demo import drawn_pictures, train
+from keras_saliency.cli.demo import drawn_images, train
 from keras_saliency.metrics.localization import enrichment
 
 METHODS = ("grad_cam", "saliency")
@@ -25,9 +25,9 @@ CORRELATIONS = (0.95, 0.5)
 
 
 def heat(correlation: float, seed: int) -> dict[str, float]:
-    pictures = drawn_pictures(correlation, seed=seed)
+    pictures = drawn_images(correlation, seed=seed)
     # Both models are asked about the demo's own probes, those of the correlated pictures.
-    probes = drawn_pictures(max(CORRELATIONS), seed=seed).probes
+    probes = drawn_images(max(CORRELATIONS), seed=seed).probes
     with tempfile.TemporaryDirectory() as logs:
         model, _ = train(pictures, logs, seed=seed, verbose=0)
     maps = {m: ks.explain(model, probes, m, target="label").maps for m in METHODS}

@@ -1,12 +1,13 @@
-"""What the options of the command line may be."""
+"""Types and groups of options that commands share."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 
 def as_target(text: str) -> str | int:
-    """Read what is explained: two words, or the index of a class."""
+    """Read a target: "predicted", "contrast" or the index of a class."""
     if text in ("predicted", "contrast"):
         return text
     try:
@@ -28,15 +29,22 @@ def as_share(text: str) -> float:
     return share
 
 
-def as_count(text: str) -> int:
-    """Read how many, from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1. Received: {text}")
-    return int(text)
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `least`."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {least}. Received: {text}"
+            )
+        return int(text)
+
+    return read
 
 
-def as_seed(text: str) -> int:
-    """Read a seed from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0. Received: {text}")
-    return int(text)
+def add_colours(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how a map is coloured and laid over an image."""
+    option = parser.add_argument
+    option("--cmap", metavar="NAME", help="a matplotlib colour map")
+    words = "of the map; by default it follows the magnitude"
+    option("--opacity", type=as_share, metavar="0..1", help=words)

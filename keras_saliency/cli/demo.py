@@ -1,39 +1,72 @@
-"""Trainings to watch: a small CNN on pictures whose background goes with the class."""
+"""The command `keras-saliency demo`: networks that learn a shortcut, or not, and their verdicts."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
+from keras_saliency.cli.arguments import as_share, whole_number
 
-from keras_saliency.attribution.explainer import explain
-from keras_saliency.callback.callback import SaliencyCallback
-from keras_saliency.data.probes import Probes
-from keras_saliency.data.synthetic.animals import CLASS_NAMES
-from keras_saliency.data.synthetic.scenes import scenes
-from keras_saliency.metrics.localization import enrichment
-from keras_saliency.shortcuts.verdict import Verdict
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_saliency.data.probes import Probes
+    from keras_saliency.shortcuts.verdict import Verdict
 
 CORRELATIONS = (0.95, 0.5)
 PROBES = 16
-_COLUMN = 32  # letters of a training's column in the table, beside those of the headings
+_COLUMN = 32  # letters of a network's column in the table, beside those of the headings
 _HEADING = 26
 
 
+def add_to(commands: Any) -> None:
+    """Add the command to those of `keras-saliency`."""
+    text = "train small networks on drawn elephants and penguins, and compare their verdicts"
+    parser = commands.add_parser("demo", help=text, description=text.capitalize() + ".")
+    option = parser.add_argument
+    option("--log-dir", default="logs", metavar="DIR", help="where TensorBoard looks (%(default)s)")
+    option(
+        "--correlation",
+        type=as_share,
+        nargs="+",
+        default=CORRELATIONS,
+        metavar="SHARE",
+        help="of images whose ground, grass or snow, goes with the animal: a training run each "
+        "(0.95 0.5)",
+    )
+    count, seed = whole_number(1), whole_number(0)
+    option("--images", type=count, default=2000, metavar="N", help="to train on (%(default)s)")
+    option("--epochs", type=count, default=5, metavar="N", help="(%(default)s)")
+    option("--seed", type=seed, default=0, metavar="N", help="decides everything (%(default)s)")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    """Train the demo's networks and compare their verdicts."""
+    networks = []
+    for correlation in args.correlation:
+        print(f"Drawing {args.images} elephants and penguins, correlation {correlation:g} ...")
+        sys.stdout.flush()
+        options = {"images": args.images, "epochs": args.epochs, "seed": args.seed}
+        networks.append(train_on_drawn(correlation, args.log_dir, **options))
+    print(comparison(networks, args.log_dir))
+
+
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures to train on, and some that are set aside and watched.
+class TrainingData:
+    """Images to train on, and probes.
 
     Attributes:
-        images: uint8 (n, height, width, 3).
-        labels: (n,) classes.
-        probes: The watched pictures, which are none of `images`.
+        images: uint8 `(n, height, width, 3)`.
+        labels: int `(n,)`, classes.
+        probes: The probes, which are none of `images`.
     """
 
     images: np.ndarray
@@ -41,73 +74,47 @@ class Pictures:
     probes: Probes
 
 
-def drawn_pictures(
+def drawn_images(
     correlation: float, count: int = 2000, seed: int = 0, size: tuple[int, int] = (64, 64)
-) -> Pictures:
+) -> TrainingData:
     """Draw elephants and penguins on grass and snow.
 
     Args:
-        correlation: Share of pictures whose background goes with the class; 0.5 is independence.
-        count: Number of pictures to train on.
-        seed: Decides every picture.
-        size: (height, width) of the pictures.
+        correlation: Share of images whose background goes with the class; 0.5 is independence.
+        count: Number of images to train on.
+        seed: Seed of the images.
+        size: `(height, width)` of the images.
 
     Returns:
-        The pictures; the probes are `PROBES` more of them, with true masks.
+        The images; the probes are `PROBES` more of them, with true masks.
 
     Example:
-        >>> len(drawn_pictures(0.95, count=4).probes)
+        >>> len(drawn_images(0.95, count=4).probes)
         16
     """
+    from keras_saliency.data.probes import Probes
+    from keras_saliency.data.synthetic.animals import CLASS_NAMES
+    from keras_saliency.data.synthetic.scenes import scenes
+
     drawn = scenes(count + PROBES, correlation=correlation, size=size, seed=seed)
-    watched = slice(count, None)
-    probes = Probes(
-        drawn.images[watched],
-        drawn.labels[watched],
-        masks=drawn.masks[watched],
-        class_names=CLASS_NAMES,
-    )
-    return Pictures(drawn.images[:count], drawn.labels[:count], probes)
-
-
-def own_pictures(folder: str | Path, size: tuple[int, int] = (64, 64), seed: int = 0) -> Pictures:
-    """Read a folder of class folders, with `NAME.mask.png` beside the pictures or without masks.
-
-    Args:
-        folder: The folder; its sub-folders are the classes.
-        size: (height, width) that all pictures are resized to.
-        seed: Decides which pictures are watched: `PROBES`, but at most a quarter of a class.
-
-    Returns:
-        The pictures.
-
-    Raises:
-        ValueError: If the folder holds no classes, fewer than two, or too few pictures.
-
-    Example:
-        >>> pictures = own_pictures("animals", size=(96, 128))
-    """
-    everything = Probes.from_directory(folder, image_size=size)
-    labels, names = everything.labels, everything.class_names
-    if labels is None or names is None or len(names) < 2:
-        raise ValueError(
-            "The folder must hold a sub-folder of pictures for each of two or more classes. "
-            f"Received: {str(folder)!r} with {0 if names is None else len(names)} classes"
-        )
-    watched = _watched(labels, seed)
-    probes = Probes(
-        everything.display[watched],
-        labels[watched],
-        masks=None if everything.masks is None else everything.masks[watched],
-        class_names=names,
-    )
-    rest = np.setdiff1d(np.arange(len(labels)), watched)
-    return Pictures(everything.display[rest], labels[rest], probes)
+    images, labels, masks = drawn.images[count:], drawn.labels[count:], drawn.masks[count:]
+    probes = Probes(images, labels, masks=masks, class_names=CLASS_NAMES)
+    return TrainingData(drawn.images[:count], drawn.labels[:count], probes)
 
 
 def small_cnn(size: tuple[int, int], classes: int) -> keras.Model:
-    """Build a small convolutional network for RGB pictures with values from 0 to 255."""
-    layers = keras.layers
+    """Build a small convolutional network for RGB images with values from 0 to 255.
+
+    Args:
+        size: `(height, width)` of the images.
+        classes: Number of classes.
+
+    Returns:
+        The model, not compiled, which ends in a softmax.
+    """
+    import keras
+    from keras import layers
+
     return keras.Sequential(
         [
             keras.Input((*size, 3)),
@@ -124,40 +131,36 @@ def small_cnn(size: tuple[int, int], classes: int) -> keras.Model:
 
 
 def train(
-    pictures: Pictures,
+    data: TrainingData,
     log_dir: str | Path,
     *,
     epochs: int = 5,
     seed: int = 0,
     verbose: int | str = "auto",
 ) -> tuple[keras.Model, Verdict | None]:
-    """Train a small CNN, watch what it looks at, and ask what it relies on.
+    """Train a small CNN with `SaliencyCallback`.
 
     Args:
-        pictures: What it is trained on, and the probes.
-        log_dir: Where TensorBoard looks for runs.
+        data: Images to train on, and probes.
+        log_dir: The folder that TensorBoard reads.
         epochs: Number of epochs.
-        seed: Decides the initial weights and the order of the pictures.
+        seed: Seed of the initial weights and of the order of the images.
         verbose: As in `model.fit`.
 
     Returns:
         The trained model, and the verdict of the last epoch.
     """
+    import keras
+
+    from keras_saliency.callback.callback import SaliencyCallback
+
     keras.utils.set_random_seed(seed)
-    size = pictures.images.shape[1:3]
-    model = small_cnn(size, len(pictures.probes.class_names or ()))
+    model = small_cnn(data.images.shape[1:3], len(data.probes.class_names or ()))
     optimizer = keras.optimizers.Adam(2e-3)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    training = (pictures.images, pictures.labels)
-    watch = SaliencyCallback(pictures.probes, log_dir, shortcuts=training)
-    model.fit(
-        pictures.images,
-        pictures.labels,
-        batch_size=32,
-        epochs=epochs,
-        verbose=verbose,
-        callbacks=[watch],
-    )
+    arrays = data.images, data.labels
+    watch = SaliencyCallback(data.probes, log_dir, shortcuts=arrays)
+    model.fit(*arrays, batch_size=32, epochs=epochs, verbose=verbose, callbacks=[watch])
     return model, watch.verdict
 
 
@@ -166,39 +169,42 @@ class Trained:
     """A network that was trained on drawn animals.
 
     Attributes:
-        correlation: Share of the pictures whose background goes with the class.
+        correlation: Share of the images whose background goes with the class.
         run: The run's name in TensorBoard.
-        accuracy: On the pictures of the training, in the last epoch.
-        heat: Grad-CAM's heat on the background over the background's share of the area.
+        accuracy: On the training images, in the last epoch.
+        on_background: Share of Grad-CAM's mass on the background over the background's share of
+            the area, averaged over the probes.
         verdict: Of the last epoch.
     """
 
     correlation: float
     run: str
     accuracy: float
-    heat: float
+    on_background: float
     verdict: Verdict
 
 
 def train_on_drawn(
     correlation: float, log_dir: str | Path, *, images: int = 2000, epochs: int = 5, seed: int = 0
 ) -> Trained:
-    """Draw elephants and penguins, train on them, and ask what the network relies on.
+    """Draw elephants and penguins, train on them, and find what the network relies on.
 
     Args:
-        correlation: Share of the pictures whose background goes with the class.
-        log_dir: Where TensorBoard looks; the training gets a folder of its own in it.
-        images: Number of pictures to train on.
+        correlation: Share of the images whose background goes with the class.
+        log_dir: The folder that TensorBoard reads; the training run gets a folder of its own in it.
+        images: Number of images to train on.
         epochs: Number of epochs.
-        seed: Decides every picture, the initial weights and the order of the pictures.
+        seed: Seed of the images, the initial weights and the order of the images.
 
     Returns:
-        What is to be said of the training.
+        The results of the training run.
     """
-    pictures = drawn_pictures(correlation, images, seed)
+    from keras_saliency.shortcuts.verdict import Verdict
+
+    data = drawn_images(correlation, images, seed)
     folder = f"correlation-{correlation:g}"
-    model, verdict = train(pictures, Path(log_dir) / folder, epochs=epochs, seed=seed)
-    ratios = _heat_on_background(model, pictures.probes)
+    model, verdict = train(data, Path(log_dir) / folder, epochs=epochs, seed=seed)
+    ratios = background_enrichment(model, data.probes)
     return Trained(
         correlation,
         f"{folder}/saliency",
@@ -208,34 +214,55 @@ def train_on_drawn(
     )
 
 
-def comparison(trainings: Sequence[Trained], log_dir: str | Path) -> str:
-    """Put the verdicts of trainings beside each other, and say how to see more.
+def background_enrichment(model: keras.Model, probes: Probes) -> np.ndarray:
+    """Compute how dense Grad-CAM's mass is on the background.
 
     Args:
-        trainings: What was trained.
-        log_dir: Where TensorBoard looks for runs.
+        model: The trained model.
+        probes: The probes, with masks.
+
+    Returns:
+        Share of the mass over share of the area, of each map that is not dead; 1 is chance.
+    """
+    import numpy as np
+
+    from keras_saliency.attribution.explainer import explain
+    from keras_saliency.metrics.localization import enrichment
+
+    if probes.masks is None:
+        return np.zeros(0)
+    ratios = enrichment(explain(model, probes, "grad_cam", target="label").maps, 1 - probes.masks)
+    return np.asarray(ratios[np.isfinite(ratios)])
+
+
+def comparison(networks: Sequence[Trained], log_dir: str | Path) -> str:
+    """Compare the verdicts on networks, and tell how to see more.
+
+    Args:
+        networks: The trained networks.
+        log_dir: The folder that TensorBoard reads.
 
     Returns:
         A small table and a few lines for a terminal.
     """
     rows = [
-        ("ground goes with animal", [f"in {100 * t.correlation:g} of 100" for t in trainings]),
-        ("right in training", [f"{100 * t.accuracy:.0f} of 100" for t in trainings]),
-        ("heat on the ground *", [f"{t.heat:.2f}" for t in trainings]),
-        ("shortcut", ["ALARM" if t.verdict.alarm else "no alarm" for t in trainings]),
-        ("verdict", [t.verdict.text for t in trainings]),
-        ("in TensorBoard", [t.run for t in trainings]),
+        ("ground goes with animal", [f"in {100 * n.correlation:g} of 100" for n in networks]),
+        ("right in training", [f"{100 * n.accuracy:.0f} of 100" for n in networks]),
+        ("heat on the ground *", [f"{n.on_background:.2f}" for n in networks]),
+        ("shortcut", ["ALARM" if n.verdict.alarm else "no alarm" for n in networks]),
+        ("verdict", [n.verdict.text for n in networks]),
+        ("in TensorBoard", [n.run for n in networks]),
     ]
-    lured = [t for t in trainings if t.verdict.alarm and t.verdict.cause == "background"]
-    meant = [
-        f"The network of correlation {t.correlation:g} tells elephants from penguins by the "
+    explained = [
+        f"The network of correlation {n.correlation:g} tells elephants from penguins by the "
         "background: by grass and snow.\n"
-        for t in lured
+        for n in networks
+        if n.verdict.alarm and n.verdict.cause == "background"
     ]
     return (
         f"\n{''.join(_row(heading, cells) for heading, cells in rows)}\n"
         "* Grad-CAM's heat on grass or snow over its share of the area; 1.00 knows nothing.\n"
-        f"{''.join(meant)}\n{_how_to_look(log_dir)}"
+        f"{''.join(explained)}\n{how_to_see(log_dir)}"
     )
 
 
@@ -252,74 +279,21 @@ def _row(heading: str, cells: Sequence[str]) -> str:
     )
 
 
-def summary(
-    model: keras.Model, probes: Probes, log_dir: str | Path, verdict: Verdict | None = None
-) -> str:
-    """Say where a trained model looks, and how to see it.
+def how_to_see(log_dir: str | Path) -> str:
+    """Tell how to start TensorBoard, also where the environment is not activated.
 
     Args:
-        model: The trained model.
-        probes: The watched pictures; where they look is told if they have masks.
-        log_dir: Where TensorBoard looks for runs.
-        verdict: What it relies on, if that was asked.
+        log_dir: The folder that TensorBoard reads.
 
     Returns:
         A few lines for a terminal.
     """
-    judged = f"Verdict: {verdict.text}.\n\n" if verdict else ""
-    return f"{_where_it_looks(model, probes)}\n{judged}{_how_to_look(log_dir)}"
-
-
-def _how_to_look(log_dir: str | Path) -> str:
+    command = Path("tensorboard")
+    if not shutil.which("tensorboard"):
+        command, here = Path(sys.executable).with_name("tensorboard"), Path.cwd()
+        command = command.relative_to(here) if command.is_relative_to(here) else command
     return (
         "See for yourself:\n\n"
-        f"    {_tensorboard()} --logdir {log_dir}\n\n"
+        f"    {command} --logdir {log_dir}\n\n"
         "then open http://localhost:6006, Saliency: every probe at every epoch. In Safari, Images."
     )
-
-
-def _tensorboard() -> str:
-    """Return what to type, also where the environment is not activated."""
-    if shutil.which("tensorboard"):
-        return "tensorboard"
-    beside = Path(sys.executable).with_name("tensorboard")
-    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
-
-
-def _heat_on_background(model: keras.Model, probes: Probes) -> np.ndarray:
-    """Return how much denser Grad-CAM's heat is on the background, of each map that is alive."""
-    if probes.masks is None:
-        return np.zeros(0)
-    maps = explain(model, probes, "grad_cam", target="label").maps
-    ratios = enrichment(maps, 1 - probes.masks)
-    return np.asarray(ratios[np.isfinite(ratios)])  # a dead map looks nowhere
-
-
-def _where_it_looks(model: keras.Model, probes: Probes) -> str:
-    if probes.masks is None:
-        return ""
-    ratios = _heat_on_background(model, probes)
-    if not len(ratios):
-        return "\nGrad-CAM is zero in all probes: no evidence for their class.\n"
-    return (
-        f"\nGrad-CAM of {len(ratios)} probes puts {ratios.mean():.2f} times as much of its heat on "
-        "the background\nas the background has of the area (1.00 would be a map that knows "
-        "nothing).\n"
-    )
-
-
-def _watched(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Choose which pictures are set aside, as many of each class."""
-    rng = np.random.default_rng(seed)
-    classes = np.unique(labels)
-    chosen = []
-    for one in classes:
-        members = np.flatnonzero(labels == one)
-        count = min(-(-PROBES // len(classes)), len(members) // 4)
-        if count == 0:
-            raise ValueError(
-                "Each class needs four pictures or more, one of which is watched. "
-                f"Received: {len(members)} of class {one}"
-            )
-        chosen.append(rng.choice(members, count, replace=False))
-    return np.sort(np.concatenate(chosen))

@@ -1,4 +1,4 @@
-"""`keras-saliency explain`: maps of pictures, from the command line."""
+"""The command `keras-saliency explain`: maps of images, as files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_saliency.cli.arguments import as_share, as_target
+from keras_saliency.cli.arguments import add_colours, as_target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,12 +26,12 @@ def add_to(commands: Any) -> None:
 
     parser = commands.add_parser(
         "explain",
-        help="draw what a model looks at in pictures",
-        description="Draw what a model's score of some pictures rests on.",
+        help="draw what a model looks at in images",
+        description="Draw what a model's scores of some images rest on.",
     )
     option = parser.add_argument
     option("model", metavar="MODEL", help="a .keras or .h5 file, or a name such as VGG16")
-    option("images", metavar="IMAGE", nargs="+", type=Path, help="pictures of any size")
+    option("images", metavar="IMAGE", nargs="+", type=Path, help="files of any size")
     listed = ", ".join(methods.available())
     option("--method", default="grad_cam", metavar="NAME", help=f"one of {listed} (%(default)s)")
     option(
@@ -46,17 +46,11 @@ def add_to(commands: Any) -> None:
     option(
         "--out",
         metavar="PATH",
-        help="a picture's file; for several a folder, or a pattern such as maps/{name}.jpg "
+        help="an image file; for several a folder, or a pattern such as maps/{name}.jpg "
         "({name}.METHOD.png in this folder)",
     )
-    option("--cmap", metavar="NAME", help="a matplotlib colour map")
-    option(
-        "--opacity",
-        type=as_share,
-        metavar="0..1",
-        help="of the map; by default it follows the magnitude",
-    )
-    option("--panels", action="store_true", help="picture, map and overlay, with a colour bar")
+    add_colours(parser)
+    option("--panels", action="store_true", help="image, map and overlay, with a colour bar")
     option(
         "--preprocess",
         metavar="NAME",
@@ -68,7 +62,7 @@ def add_to(commands: Any) -> None:
 
 
 def _explain(args: argparse.Namespace) -> None:
-    """Explain all pictures; what can be wrong is checked before the model is loaded."""
+    """Explain all images; other arguments are checked before the model is loaded."""
     from keras_saliency import methods
     from keras_saliency.cli import models
     from keras_saliency.drawing import heatmap
@@ -79,7 +73,7 @@ def _explain(args: argparse.Namespace) -> None:
     for image in args.images:
         if not image.is_file():
             raise ValueError(f"There is no picture {image}. Give the path of a picture file.")
-    places = dict(zip(args.images, _destinations(args.images, args.out, args.method), strict=True))
+    files = dict(zip(args.images, _destinations(args.images, args.out, args.method), strict=True))
 
     from keras_saliency.attribution.explainer import Explainer
     from keras_saliency.engine.targets import Target
@@ -89,22 +83,25 @@ def _explain(args: argparse.Namespace) -> None:
     for group, size in _groups(loaded.model, args.images):
         probes = _probes(group, size, preprocess or loaded.preprocess)
         explainer = Explainer(loaded.model, probes, [args.method], target, args.layer, 32)
-        look = explainer.evaluate()
-        for error in look.errors.values():
+        evaluation = explainer.evaluate()
+        for error in evaluation.errors.values():
             raise error
-        told = _predictions(explainer, look, loaded.decode)
+        predictions = _predictions(explainer, evaluation, loaded.decode)
         for row, image in enumerate(group):
-            what = _explained(args.method, explainer.of, look, row)
-            map_ = look.maps[args.method][row]
-            _draw(args, image, map_, f"{what}\n{told[row]}", places[image])
+            what = _explained(args.method, explainer.of, evaluation, row)
+            map_ = evaluation.maps[args.method][row]
+            _draw(args, image, map_, f"{what}\n{predictions[row]}", files[image])
             at = f" at {explainer.target_layer.name}" if explainer.target_layer else ""
-            print(f"{image}: {told[row]}; {what}{at}, {_peak(map_)} -> {places[image]}", flush=True)
+            print(
+                f"{image}: {predictions[row]}; {what}{at}, {_peak(map_)} -> {files[image]}",
+                flush=True,
+            )
 
 
 def _groups(model: Any, images: list[Path]) -> list[tuple[list[Path], tuple[Any, ...]]]:
-    """Pictures that are explained together, with the `(height, width, channels)` they get.
+    """Group images that are explained together, with their `(height, width, channels)`.
 
-    Where a model takes any size (None), each picture keeps its own and goes by itself.
+    Where a model takes any size (None), each image keeps its own and is a group of its own.
     """
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in _COLOR_MODES:
@@ -119,7 +116,7 @@ def _groups(model: Any, images: list[Path]) -> list[tuple[list[Path], tuple[Any,
 def _probes(
     images: list[Path], size: tuple[Any, ...], preprocess: Callable[[Any], Any] | None
 ) -> Probes:
-    """Read pictures at the size and with the channels that a model gets."""
+    """Read images at the size and with the channels of a model's input."""
     import numpy as np
 
     from keras_saliency.common.resampling import resize_bilinear
@@ -131,24 +128,24 @@ def _probes(
         picture = read_image(image, _COLOR_MODES[size[-1]])
         wanted = (size[0] or picture.shape[0], size[1] or picture.shape[1])
         inputs.append(resize_bilinear(picture, wanted).astype(np.float32))
-        shown.append(np.zeros((*wanted, 3), np.uint8))  # drawn are the pictures themselves
+        shown.append(np.zeros((*wanted, 3), np.uint8))  # the files themselves are drawn upon
     return Probes(np.stack(inputs), display=np.stack(shown), preprocess=preprocess)
 
 
 def _predictions(
-    explainer: Explainer, look: Evaluation, decode: Callable[..., Any] | None
+    explainer: Explainer, evaluation: Evaluation, decode: Callable[..., Any] | None
 ) -> list[str]:
-    """Say what the model predicts for each picture."""
+    """Put into words what the model predicts for each image."""
     import numpy as np
 
     from keras_saliency.engine.predictions import read_predictions
 
     indices = tuple(map(str, range(explainer.head.classes)))
-    said = read_predictions(explainer.head, look.outputs, None, indices)
-    names = _decoded(decode, look.outputs)
+    predicted = read_predictions(explainer.head, evaluation.outputs, None, indices)
+    names = _decoded(decode, evaluation.outputs)
     return [
         f"predicted {text}{name}" + ("" if np.isnan(share) else f" (probability {share:.3g})")
-        for text, name, share in zip(said.texts, names, said.confidence, strict=True)
+        for text, name, share in zip(predicted.texts, names, predicted.confidence, strict=True)
     ]
 
 
@@ -162,9 +159,10 @@ def _decoded(decode: Callable[..., Any] | None, outputs: np.ndarray) -> list[str
     return [""] * len(outputs)
 
 
-def _explained(method: str, of: str, look: Evaluation, row: int) -> str:
-    chosen = f"class {look.classes[row]}, " if look.classes[row] >= 0 else ""
-    return f"{method} of {chosen}{of} {look.scores[row]:.3g}"
+def _explained(method: str, of: str, evaluation: Evaluation, row: int) -> str:
+    label = evaluation.classes[row]
+    chosen = f"class {label}, " if label >= 0 else ""
+    return f"{method} of {chosen}{of} {evaluation.scores[row]:.3g}"
 
 
 def _peak(map_: np.ndarray) -> str:
@@ -174,36 +172,28 @@ def _peak(map_: np.ndarray) -> str:
     return heatmap.fault(map_, signed) or f"raw peak {heatmap.peak_of(map_, signed):.3g}"
 
 
-def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, place: Path) -> None:
-    """Write the overlay at the picture's own resolution, or the three panels."""
+def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, out: Path) -> None:
+    """Write the overlay at the image's own resolution, or the three panels."""
     from PIL import Image
 
     from keras_saliency.data.image_files import read_image
     from keras_saliency.drawing import heatmap
 
     picture, signed = read_image(image, "rgb"), bool((map_ < 0).any())
+    options = {"signed": signed, "cmap": args.cmap, "opacity": args.opacity}
     try:
         if args.panels:
-            drawing = heatmap.figure(
-                picture[None],
-                map_[None],
-                [title],
-                signed=signed,
-                cmap=args.cmap,
-                opacity=args.opacity,
-            )
-            drawing.savefig(place, dpi=150, bbox_inches="tight")
+            figure = heatmap.figure(picture[None], map_[None], [title], **options)
+            figure.savefig(out, dpi=150, bbox_inches="tight")
         else:
-            overlay = heatmap.overlay(
-                picture, map_, signed=signed, cmap=args.cmap, opacity=args.opacity
-            )
-            Image.fromarray(overlay).save(place, quality=95)
+            overlay = heatmap.overlay(picture, map_, **options)
+            Image.fromarray(overlay).save(out, quality=95)
     except OSError as error:
-        raise ValueError(f"{place} can't be written: {error}. Give another --out.") from error
+        raise ValueError(f"{out} can't be written: {error}. Give another --out.") from error
 
 
 def _destinations(images: list[Path], out: str | None, method: str) -> list[Path]:
-    """Settle where each picture's drawing is written, and refuse what would lose something."""
+    """Choose the file of each image's map, and refuse what would overwrite something."""
     pattern = out or ""
     if "{name}" not in pattern and (
         out is None or Path(out).is_dir() or out.endswith(("/", os.sep)) or not Path(out).suffix
@@ -212,31 +202,31 @@ def _destinations(images: list[Path], out: str | None, method: str) -> list[Path
     for image in images:
         if not image.stem.strip("."):
             raise ValueError(f"The name of {image} would be a folder in --out: rename it.")
-    places = [Path(pattern.replace("{name}", image.stem)) for image in images]
-    if len(set(places)) < len(places):
+    files = [Path(pattern.replace("{name}", image.stem)) for image in images]
+    if len(set(files)) < len(files):
         raise ValueError(
             "Every picture needs a file of its own: give --out a folder, or a pattern with {name}, "
             f"and pictures of different names. Received: --out {out} for {len(images)} pictures"
         )
-    for place in places:
-        if place.suffix.lower() not in _ENDINGS:
+    for file in files:
+        if file.suffix.lower() not in _ENDINGS:
             raise ValueError(
                 f"--out must end in {', '.join(_ENDINGS)}, or be a folder, whose name may end in "
-                f"'/'. Received: {place}"
+                f"'/'. Received: {file}"
             )
-        if any(place.exists() and place.samefile(image) for image in images):
-            raise ValueError(f"{place} is one of the pictures to explain. Give another --out.")
-        _make_room(place)
-    return places
+        if any(file.exists() and file.samefile(image) for image in images):
+            raise ValueError(f"{file} is one of the pictures to explain. Give another --out.")
+        _make_folder(file)
+    return files
 
 
-def _make_room(place: Path) -> None:
-    """Create the folder, and see that a file can be written there."""
+def _make_folder(file: Path) -> None:
+    """Create the folder of a file, and check that the file can be written."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(place.parent, os.W_OK) and not place.is_dir()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(file.parent, os.W_OK) and not file.is_dir()
         reason = "" if writable else " (no permission, or a folder of that name)"
     except OSError as error:
         writable, reason = False, f" ({error})"
     if not writable:
-        raise ValueError(f"{place} can't be written{reason}. Give another --out.")
+        raise ValueError(f"{file} can't be written{reason}. Give another --out.")

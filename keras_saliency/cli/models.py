@@ -1,4 +1,4 @@
-"""Models as the command line gets them: a file, or a name out of `keras.applications`."""
+"""Loading of models for the command line: from a file, or by a name of `keras.applications`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SCALES: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, and what comes with one of `keras.applications`.
+    """A model, and the functions of `keras.applications` that belong to it.
 
     Attributes:
         model: A built Keras model.
-        preprocess: Makes its input of images with values from 0 to 255; None if not known.
+        preprocess: Function from images with values from 0 to 255 to its input; None if not known.
         decode: Keras's `decode_predictions`, which names ImageNet's classes, or None.
     """
 
@@ -39,19 +39,20 @@ def load(name: str, weights: str | None) -> Loaded:
 
     Args:
         name: A path, or a name such as "VGG16".
-        weights: "imagenet" or "none" for a name; None is "imagenet" there, and right for a path.
+        weights: "imagenet" or "none" for a name, where None is "imagenet"; None for a path.
 
     Returns:
-        The model and what comes with it.
+        The model with its functions.
 
     Raises:
-        ValueError: There is no such model, or it can't be loaded; the message says what to do.
+        ValueError: If there is no such model, or it can't be loaded; the message names the
+            remedy.
 
     Example:
         >>> load("MobileNetV2", weights="none").model.input_shape
         (None, 224, 224, 3)
     """
-    known = [each for each in dir(applications) if each[0].isupper()]
+    known = [model for model in dir(applications) if model[0].isupper()]
     if name in known:
         return _build(name, weights)
     if weights is not None:
@@ -75,7 +76,7 @@ def _build(name: str, weights: str | None) -> Loaded:
         return Loaded(build(weights=None), module.preprocess_input)
     try:
         model = build(weights="imagenet")
-    except Exception as error:  # Keras raises just that when it can't download
+    except Exception as error:  # which Keras raises when it can't download
         raise ValueError(
             f"The ImageNet weights of {name} can't be had. Go online once, give --weights none "
             f"for the untrained network, or the path of a .keras file. Keras says: {error}"
@@ -86,22 +87,22 @@ def _build(name: str, weights: str | None) -> Loaded:
 def _read_model(path: str) -> Any:
     try:
         return _load_model(path, compiled=True)
-    except Exception:  # whatever a file may make Keras raise; of most, the next line says why
+    except Exception:  # a file may make Keras raise anything; mostly the next attempt says why
         try:
             return _load_model(path, compiled=False)
         except Exception as error:
-            raise ValueError(f"{path} can't be loaded. {_mend(error)} {error}") from error
+            raise ValueError(f"{path} can't be loaded. {_remedy(error)} {error}") from error
 
 
 def _load_model(path: str, compiled: bool) -> Any:
-    """Load a model; one whose loss or metrics are the user's own loads without these only."""
+    """Load a model; one with a loss or metrics of the user's loads only without these."""
     with warnings.catch_warnings():
         # The optimizer's state is of no use here.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         return keras.saving.load_model(path, compile=compiled)
 
 
-def _mend(error: Exception) -> str:
+def _remedy(error: Exception) -> str:
     if "lambda" in str(error).lower():
         return (
             "It holds Python code (a Lambda layer), which is never run from a file here. If you "
@@ -115,16 +116,16 @@ def _mend(error: Exception) -> str:
 
 
 def preprocess_named(name: str | None) -> Callable[[Any], Any] | None:
-    """Find what makes a model's input of images with values from 0 to 255.
+    """Find the function from images with values from 0 to 255 to a model's input.
 
     Args:
         name: "unit" (0 to 1), "signed" (-1 to 1), or a module of `keras.applications`.
 
     Returns:
-        A function of images (batch, height, width, channels), or None for None.
+        A function of images `(batch, height, width, channels)`, or None for None.
 
     Raises:
-        ValueError: The name is unknown; the message lists the known ones.
+        ValueError: If the name is unknown; the message lists the known ones.
 
     Example:
         >>> preprocess_named("signed")(255.0)
@@ -132,8 +133,8 @@ def preprocess_named(name: str | None) -> Callable[[Any], Any] | None:
     """
     if name is None or name in _SCALES:
         return _SCALES.get(name or "")
-    known = [each for each in dir(applications) if each[0].islower()]
-    known = [each for each in known if hasattr(getattr(applications, each), "preprocess_input")]
+    modules = [module for module in dir(applications) if module[0].islower()]
+    known = [m for m in modules if hasattr(getattr(applications, m), "preprocess_input")]
     if name not in known:
         raise ValueError(
             "--preprocess must be unit, signed, or a module of keras.applications: "

@@ -1,4 +1,4 @@
-"""The commands that read log folders: `keras-saliency report`, `compare` and `check`."""
+"""The commands `keras-saliency report`, `compare` and `check`, which read log folders."""
 
 from __future__ import annotations
 
@@ -16,63 +16,49 @@ _FOLDER = "that of the callback, or one run in it"
 
 
 def add_to(commands: Any) -> None:
-    """Add the commands to the others."""
-    _add_report(commands)
-    _add_compare(commands)
-    _add_check(commands)
-
-
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser(
+    """Add the commands to those of `keras-saliency`."""
+    report = commands.add_parser(
         "report",
-        help="write a training as one page to hand over",
-        description="Write the newest training in a log folder as one HTML file that needs nothing "
-        "else: the verdict with its evidence, the maps at every step, curves and settings.",
+        help="write a training run as one page to hand over",
+        description="Write the newest training run in a log folder as one HTML file that needs "
+        "nothing else: the verdict with its evidence, the maps at every step, curves and settings.",
     )
-    option = parser.add_argument
-    option("log_dir", metavar="LOGDIR", type=Path, help=_FOLDER)
-    option("--out", metavar="FILE", type=as_page, default=Path("report.html"), help="(%(default)s)")
-    parser.set_defaults(run=_report)
-
-
-def _add_compare(commands: Any) -> None:
-    parser = commands.add_parser(
+    _add_options(report, _report, {"log_dir": "LOGDIR"}, "report.html")
+    compare = commands.add_parser(
         "compare",
-        help="write two trainings side by side as one page",
-        description="Write the newest trainings of two log folders side by side, such as before "
-        "and after a cure, as one HTML file that needs nothing else.",
+        help="write two training runs side by side as one page",
+        description="Write the newest training runs of two log folders side by side, such as "
+        "before and after mitigation, as one HTML file that needs nothing else.",
     )
-    option = parser.add_argument
-    option("first", metavar="LOGDIR_A", type=Path, help=_FOLDER)
-    option("second", metavar="LOGDIR_B", type=Path, help="of the training to compare it with")
-    option(
-        "--out", metavar="FILE", type=as_page, default=Path("compare.html"), help="(%(default)s)"
-    )
-    parser.set_defaults(run=_compare)
-
-
-def _add_check(commands: Any) -> None:
-    parser = commands.add_parser(
+    _add_options(compare, _compare, {"first": "LOGDIR_A", "second": "LOGDIR_B"}, "compare.html")
+    check = commands.add_parser(
         "check",
-        help="say in one line whether a training relies on a shortcut, for CI",
-        description="Judge the last epoch of the newest training in a log folder, in one line. "
+        help="say in one line whether a training run relies on a shortcut, for CI",
+        description="Judge the last epoch of the newest training run in a log folder, in one line. "
         "Without limits it passes if the verdict gives no alarm. A verdict that can't say passes "
         "no limit.",
         epilog="Exit status: 0 passed, 1 failed, 2 nothing to judge or wrong use.",
     )
-    option = parser.add_argument
-    option("log_dir", metavar="LOGDIR", type=Path, help=_FOLDER)
-    for name, words in (("--max", "at most"), ("--min", "at least")):
-        option(
-            name,
-            type=as_limit,
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help=f"{words}; of reliance (the largest gap), a nuisance (background, cast ...), "
-            "focus, or the tag of a number in TensorBoard; may be repeated",
-        )
-    parser.set_defaults(run=_check)
+    _add_options(check, _check, {"log_dir": "LOGDIR"})
+    options = {"type": as_limit, "action": "append", "default": [], "metavar": "NAME=VALUE"}
+    of = (
+        "of reliance (the largest gap), a nuisance (background, cast ...), focus, or the tag of a "
+        "number in TensorBoard; may be repeated"
+    )
+    check.add_argument("--max", **options, help=f"at most; {of}")
+    check.add_argument("--min", **options, help=f"at least; {of}")
+
+
+def _add_options(
+    parser: argparse.ArgumentParser, run: Any, folders: Mapping[str, str], page: str | None = None
+) -> None:
+    """Add the log folders that a command reads, and the page that it writes."""
+    for name, metavar in folders.items():
+        parser.add_argument(name, metavar=metavar, type=Path, help=_FOLDER)
+    if page is not None:
+        words = "(%(default)s)"
+        parser.add_argument("--out", metavar="FILE", type=as_page, default=Path(page), help=words)
+    parser.set_defaults(run=run)
 
 
 def as_limit(text: str) -> tuple[str, float]:
@@ -100,30 +86,30 @@ def as_page(text: str) -> Path:
 
 
 def _report(args: argparse.Namespace) -> None:
-    """Write the page of one training."""
+    """Write the page of one training run."""
     from keras_saliency.recording.tensorboard.event_reader import newest
 
     training, older = newest(args.log_dir)
     _write(args.out, {"/".join(training.folder.resolve().parts[-2:]): training})
     if older:
         print(
-            f"The newest of {len(older) + 1} trainings; for another give its folder: "
+            f"The newest of {len(older) + 1} training runs; for another give its folder: "
             f"{', '.join(older)}"
         )
 
 
 def _compare(args: argparse.Namespace) -> None:
-    """Write the page of two trainings."""
+    """Write the page of two training runs."""
     from keras_saliency.recording.tensorboard.event_reader import newest
 
     first, second = (newest(folder)[0] for folder in (args.first, args.second))
     if first.folder.samefile(second.folder):
-        raise ValueError(f"{first.folder} is the newest training of both. Give two folders.")
-    _write(args.out, _told_apart(args.first, first, args.second, second))
+        raise ValueError(f"{first.folder} is the newest training run of both. Give two folders.")
+    _write(args.out, _names_of(args.first, first, args.second, second))
 
 
-def _told_apart(a: Path, first: Training, b: Path, second: Training) -> dict[str, Training]:
-    """Name two trainings by the folders that were given, as short as tells them apart."""
+def _names_of(a: Path, first: Training, b: Path, second: Training) -> dict[str, Training]:
+    """Name two training runs by their folders, as short as distinguishes them."""
     for name in (lambda path: path.resolve().name, str):
         if name(a) != name(b):
             return {name(a): first, name(b): second}
@@ -138,7 +124,7 @@ def _write(out: Path, trainings: Mapping[str, Training]) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Print one line, and return the exit status."""
+    """Judge a training run in one line, and return the exit status."""
     from keras_saliency.recording.report.check import check
     from keras_saliency.recording.tensorboard.event_reader import newest
 

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from keras_saliency.common.validation import did_you_mean
-
 Method = Callable[[Any, Any], Any]
 
 
@@ -55,6 +53,8 @@ def get(method: str | Method) -> Method:
             f"A method must be a name or a callable (model, images) -> maps. Received: {method!r}"
         )
     if method not in available():
+        from keras_saliency.common.validation import did_you_mean  # with NumPy, which --help spares
+
         hint = did_you_mean(method.replace("-", "_").lower(), available())
         raise ValueError(
             f"Unknown method {method!r}.{hint} Available: {', '.join(available())}; "

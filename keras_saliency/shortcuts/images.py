@@ -21,12 +21,14 @@ Swap = Callable[["ImageSet", "ImageSet", Array, Array], Array]
 class ImageSet:
     """Images, either receivers or donors. What counterfactuals are composed of is computed once.
 
-    Attributes:
+    Args:
         pixels: uint8 `(n, height, width, channels)`, as displayed.
         labels: int64 `(n,)`, classes.
         masks: float32 `(n, height, width)` in [0, 1], 1 on the object; or `None`.
         tight: Like `masks`, with as little background as possible, from which the object's position
-            and size are measured.
+            and size are measured; by default the masks.
+
+    Attributes:
         spots: int64 `(n, 2)`, row and column of the centre of each image's salient patch, which is
             located anew at each evaluation; or `None`.
     """

@@ -18,8 +18,10 @@ Gap = tuple[float, float]  # and its standard error
 class Alarm:
     """An alarm, raised after two evaluations in succession above its threshold.
 
-    Attributes:
+    Args:
         threshold: The gap above which it is raised.
+
+    Attributes:
         end: The gap below which it ends.
         is_on: Whether it is raised.
         since: The evaluation at which a gap was first above the threshold, also before the alarm

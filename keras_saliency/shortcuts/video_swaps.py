@@ -25,10 +25,12 @@ _CLEAR = 0.99  # share of a pixel that must show the scene to be taken from anot
 class VideoSet:
     """Videos, either receivers or donors.
 
-    Attributes:
+    Args:
         pixels: uint8 `(n, frames, height, width, channels)`, as displayed.
         labels: int64 `(n,)`, classes.
         masks: float32 `(n, frames, height, width)` in [0, 1], 1 on what moves; or `None`.
+
+    Attributes:
         frames: An `ImageSet` of all frames, those of a video one after the other.
         spots: `None`: salient patches are not located in videos.
     """

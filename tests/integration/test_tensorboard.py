@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency.cli.main import _showing_all
+from keras_saliency.cli.tensorboard import with_all_images
 
 STEPS = 12  # with the set before training more than the ten that TensorBoard keeps
 FREQUENCIES = (1, 7, "epoch")
@@ -174,7 +174,7 @@ def test_the_command_shows_everything_in_both_loaders(logs, read, loader):
     ],
 )
 def test_what_the_user_says_of_samples_counts(flags, samples):
-    assert _showing_all(["--logdir", "a b", *flags, "--bind_all"]) == [
+    assert with_all_images(["--logdir", "a b", *flags, "--bind_all"]) == [
         f"--samples_per_plugin={samples}",
         "--logdir",
         "a b",
