@@ -1,4 +1,4 @@
-"""The lines of the page's charts, which its script draws."""
+"""The charts of a page as data, which its script draws."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ _FIRST = ("loss", "accuracy")
 
 
 def charts(trainings: Mapping[str, Training]) -> dict[str, list[Chart]]:
-    """Lay out all charts, by the id of the element that they stand in.
+    """Lay out all charts.
 
     Args:
-        trainings: One or two, by what to call them.
+        trainings: One or two training runs, by name.
+
+    Returns:
+        `{id of an element: its charts}`.
     """
-    gaps = {f"gaps-{i}": [_gaps(one, trainings)] for i, one in enumerate(trainings.values())}
-    drawn = {
-        place: charts for place, charts in gaps.items() if any(chart["lines"] for chart in charts)
-    }
+    gaps = {f"gaps-{i}": _gaps(run, trainings) for i, run in enumerate(trainings.values())}
+    drawn = {element: [chart] for element, chart in gaps.items() if chart["lines"]}
     return drawn | {"curves": [*_curves(trainings), *_of_maps(trainings)]}
 
 
 def _gaps(training: Training, trainings: Mapping[str, Training]) -> Chart:
-    """The gaps of one training, on the scale of all."""
+    """The gaps of one training run, on a scale that all share."""
     verdicts = training.verdicts
     names = dict.fromkeys(name for verdict in verdicts for name in verdict.gaps)
     lines = [
         {"name": name, "points": [[v.step, *v.gaps.get(name, (None,))] for v in verdicts]}
         for name in names
     ]
-    everywhere = [
-        gap for one in trainings.values() for v in one.verdicts for gap, _ in v.gaps.values()
-    ]
-    held = [0, *([min(everywhere), max(everywhere)] if everywhere else [])]
+    runs = trainings.values()
+    values = [gap for run in runs for v in run.verdicts for gap, _ in v.gaps.values()]
+    held = [0, *([min(values), max(values)] if values else [])]
     threshold = verdicts[-1].threshold if verdicts else None
     title = "Probability lost when a thing is swapped"
     return _chart(title, lines, {v.step: v.when for v in verdicts}, held=held, threshold=threshold)
 
 
 def _curves(trainings: Mapping[str, Training]) -> list[Chart]:
-    metrics = dict.fromkeys(name for one in trainings.values() for name in one.curves)
+    metrics = dict.fromkeys(name for run in trainings.values() for name in run.curves)
     ordered = sorted(metrics, key=lambda name: (_FIRST.index(name) if name in _FIRST else 9, name))
-    found = []
+    by_epochs = all(training.counts_epochs for training in trainings.values())
+    drawn = []
     for metric in ordered:
         parts = {
             _named(trainings, run, part): steps
@@ -54,14 +55,13 @@ def _curves(trainings: Mapping[str, Training]) -> list[Chart]:
             for part, steps in training.curves.get(metric, {}).items()
         }
         lines = [{"name": name, "points": _points(steps)} for name, steps in parts.items()]
-        by_epochs = all(training.counts_epochs for training in trainings.values())
         whens = {step: f"epoch {step + 1}" for steps in parts.values() for step in steps}
-        found.append(_chart(metric.replace("_", " ").capitalize(), lines, whens, own=not by_epochs))
-    return found
+        drawn.append(_chart(metric.replace("_", " ").capitalize(), lines, whens, own=not by_epochs))
+    return drawn
 
 
 def _of_maps(trainings: Mapping[str, Training]) -> list[Chart]:
-    """The mean focus, and what the model makes of the probes."""
+    """The mean localization, and the mean probability of the probes' classes."""
     whens = {
         seen.step: seen.when
         for training in trainings.values()
@@ -72,8 +72,8 @@ def _of_maps(trainings: Mapping[str, Training]) -> list[Chart]:
         "Mean focus on the object, × chance": ("focus/", {"held": [0], "chance": True}),
         "Mean probability of the probes’ classes": ("probes/probability", {"held": [0, 1]}),
     }
-    found = []
-    for title, (tag, look) in groups.items():
+    drawn = []
+    for title, (tag, options) in groups.items():
         lines = [
             {"name": _named(trainings, run, name[len(tag) :]), "points": _points(steps)}
             for run, training in trainings.items()
@@ -81,12 +81,12 @@ def _of_maps(trainings: Mapping[str, Training]) -> list[Chart]:
             if name.startswith(tag)
         ]
         if lines:
-            found.append(_chart(title, lines, whens, **look))
-    return found
+            drawn.append(_chart(title, lines, whens, **options))
+    return drawn
 
 
 def _named(trainings: Mapping[str, Training], run: str, part: str) -> str:
-    """Name a line by what tells it from the others."""
+    """Name a line by its part, and by its run where there are two."""
     return " ".join(filter(None, [run if len(trainings) > 1 else "", part]))
 
 

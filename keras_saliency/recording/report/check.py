@@ -1,4 +1,4 @@
-"""Does a training keep within limits: an answer for a continuous integration."""
+"""Check of a training run against limits, for continuous integration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RELIANCE = "reliance"
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether all limits are kept, and one line of reason."""
+    """Whether all limits are kept, and the reason in one line."""
 
     passed: bool
     reason: str
@@ -24,23 +24,23 @@ def check(
     most: Mapping[str, float] | None = None,
     least: Mapping[str, float] | None = None,
 ) -> Answer:
-    """Judge the last look at a training.
+    """Check the last evaluation of a training run.
 
     Without limits the newest verdict must give no alarm. A verdict that abstains passes no limit
     of the verdict, as nothing is known then.
 
     Args:
-        training: The training.
-        most: What may be reached at most, by name: `"reliance"` (the largest gap), a nuisance such
-            as `"background"`, the tag of a number such as `"focus/grad-cam"`, or the group of such
-            tags, `"focus"`, all of which must keep to it.
-        least: Likewise, what must be reached.
+        training: The training run.
+        most: Upper limits by name: `"reliance"` (the largest gap), a nuisance such as
+            `"background"`, the tag of a scalar such as `"focus/grad-cam"`, or a group of tags,
+            such as `"focus"`, each of which must keep the limit.
+        least: Lower limits, likewise.
 
     Returns:
-        The answer.
+        Whether all limits are kept, and why.
 
     Raises:
-        ValueError: If nothing of that name was written, or no verdict where one is asked for.
+        ValueError: If nothing of that name was written, or there is no verdict to check.
 
     Example:
         ```python
@@ -51,10 +51,10 @@ def check(
     if not most and not least:
         return _without_limits(_verdict_of(training))
     answers = [
-        _keeps(found, limit, is_most)
+        _keeps(value, limit, is_most)
         for limits, is_most in ((most, True), (least, False))
         for name, limit in (limits or {}).items()
-        for found in _values(training, name)
+        for value in _values(training, name)
     ]
     broken = [answer.reason for answer in answers if not answer.passed]
     return Answer(not broken, "; ".join(broken or [answer.reason for answer in answers]))
@@ -68,12 +68,12 @@ class _Value:
     why: str = ""  # it is not known
 
 
-def _keeps(found: _Value, limit: float, is_most: bool) -> Answer:
-    if math.isnan(found.value):
-        return Answer(False, f"{found.name} is not known at {found.when}{found.why}")
-    passed = found.value <= limit if is_most else found.value >= limit
+def _keeps(last: _Value, limit: float, is_most: bool) -> Answer:
+    if math.isnan(last.value):
+        return Answer(False, f"{last.name} is not known at {last.when}{last.why}")
+    passed = last.value <= limit if is_most else last.value >= limit
     sign = ("<=" if passed else ">") if is_most else (">=" if passed else "<")
-    return Answer(passed, f"{found.name} {found.value:.3g} {sign} {limit:g} at {found.when}")
+    return Answer(passed, f"{last.name} {last.value:.3g} {sign} {limit:g} at {last.when}")
 
 
 def _without_limits(last: Judgement) -> Answer:
@@ -109,16 +109,13 @@ def _values(training: Training, name: str) -> list[_Value]:
 def _last_scalar(training: Training, tag: str) -> _Value:
     steps = training.scalars[tag]
     last = max(steps)
-    return _Value(tag, steps[last], _moment(training, last))
-
-
-def _moment(training: Training, step: int) -> str:
-    """Say when a step was; the maps, which say it as well, need not be read for that."""
-    return {one.step: one.when for one in training.verdicts}.get(step, f"step {step}")
+    # The maps name their moments as well, but need not be read for that.
+    moments = {verdict.step: verdict.when for verdict in training.verdicts}
+    return _Value(tag, steps[last], moments.get(last, f"step {last}"))
 
 
 def _groups(training: Training) -> list[str]:
-    """What may be asked for: numbers, and groups of them that are about all probes."""
+    """The tags that have limits: of all probes together, or else all."""
     tags = sorted(tag for tag in training.scalars if not tag.startswith("shortcut/"))
     of_all = [tag for tag in tags if tag.split("/")[0] in ("focus", "similarity", "probes")]
     return of_all or tags

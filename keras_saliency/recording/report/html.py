@@ -1,4 +1,4 @@
-"""Elements of a page. Whatever is a text becomes a text, never markup."""
+"""Elements of a page. A text is written as text, never as markup."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ def node(tag: str, *children: Child, **attributes: str | int | None) -> Element:
 
     Args:
         tag: Such as `"p"`.
-        children: Texts and elements; None is left out.
-        attributes: Those that are None are left out. `class_` is `class`, `data_run` `data-run`.
+        *children: Texts and elements; None is left out.
+        **attributes: Those that are None are left out. `class_` is `class`, `data_run` `data-run`.
+
+    Returns:
+        The element.
 
     Example:
         ```python
@@ -40,9 +43,16 @@ def script_data(content: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def picture_address(blob: bytes, kind: str) -> str:
-    """Write a picture as an address that holds it."""
-    return f"data:{kind};base64,{base64.b64encode(blob).decode()}"
+def figure(blob: bytes, kind: str, alt: str, *caption: Child) -> Element:
+    """Make a figure of an image file, which its address holds."""
+    address = f"data:{kind};base64,{base64.b64encode(blob).decode()}"
+    return node("figure", node("img", src=address, alt=alt), node("figcaption", *caption))
+
+
+def row(head: str, *cells: Child, class_: str | None = None) -> Element:
+    """Make a row of a table; cells are texts, or elements as they are."""
+    data = (cell if isinstance(cell, Element) else node("td", cell) for cell in cells)
+    return node("tr", node("th", head, scope="row"), *data, class_=class_)
 
 
 def document(root: Element) -> bytes:

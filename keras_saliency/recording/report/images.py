@@ -1,4 +1,4 @@
-"""The pictures that a page holds: each once, as many steps as there is room for, and stills."""
+"""The images of a page: each once, of as many steps as there is room for, and stills."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
 from keras_saliency.recording.tensorboard.plugin_schema import image_type
 
 ROOM = 24_000_000  # bytes of maps in a page, as base64
-STILLS = 16  # probes that are drawn once and for all
+STILLS = 16  # probes that are drawn
 _Maps = dict[str, list[dict[str, Any]]]  # of each method, step by step
 _SIDE = 200  # pixels of a still
-_MOST_PIXELS = 2**26  # of a picture that is decoded
+_MOST_PIXELS = 2**26  # of an image that is decoded
 
 
 class Store:
-    """Pictures by key, each kept once.
+    """Images by key, each kept once.
 
     Example:
         ```python
         store = Store()
-        store.add(jpeg) == store.add(jpeg)  # "0", and one picture
+        store.add(jpeg) == store.add(jpeg)  # "0", and one image
         ```
     """
 
@@ -38,21 +38,21 @@ class Store:
         self._keys: dict[bytes, str] = {}
 
     def add(self, blob: bytes) -> str:
-        """Keep a picture, and return its key."""
+        """Keep an image file, and return its key."""
         return self._keys.setdefault(blob, str(len(self._keys)))
 
     def listed(self) -> list[str]:
-        """All pictures in the order of their keys, as base64."""
+        """All images in the order of their keys, as base64."""
         return [base64.b64encode(blob).decode() for blob in self._keys]
 
 
 def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str, list[int]]:
     """Choose the steps whose maps a page holds: all, or as many as there is room for, evenly.
 
-    Small maps come first, so that a method whose maps are large takes nothing from the others.
+    Small maps come first, so that a method with large maps takes no room from the others.
 
     Args:
-        trainings: One or two.
+        trainings: One or two training runs.
         room: Bytes of maps, as base64.
 
     Returns:
@@ -60,10 +60,10 @@ def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str
     """
     sizes: dict[str, dict[int, int]] = {}
     for training in trainings:
-        for method, all_ in training.methods.items():
+        for method, evaluations in training.methods.items():
             steps = sizes.setdefault(method, {})
-            for seen in all_:
-                size = sum(-(-len(one) // 3) * 4 for one in seen.pictures)
+            for seen in evaluations:
+                size = sum(-(-len(blob) // 3) * 4 for blob in seen.pictures)
                 steps[seen.step] = steps.get(seen.step, 0) + size
     chosen = {}
     smallest_first = sorted(sizes, key=lambda method: sum(sizes[method].values()))
@@ -74,40 +74,43 @@ def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str
 
 
 def _evenly(sizes: Mapping[int, int], room: int) -> list[int]:
-    """Choose steps evenly, as many as there is room for, and the first and the last at least."""
+    """Choose as many steps as there is room for, evenly; at least the first and the last."""
     steps = sorted(sizes)
     for count in range(len(steps), 2, -1):
-        places = np.rint(np.linspace(0, len(steps) - 1, count)).astype(int)
-        chosen = [steps[place] for place in places]
+        indices = np.rint(np.linspace(0, len(steps) - 1, count)).astype(int)
+        chosen = [steps[index] for index in indices]
         if sum(sizes[step] for step in chosen) <= room:
             return chosen
     return sorted({*steps[:1], *steps[-1:]})
 
 
-def answers(
+def responses(
     trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], store: Store
 ) -> dict[str, dict[str, Any]]:
-    """What the Saliency tab asks its server for: `{route: {run: answer}}`, pictures in the store.
+    """Prepare the responses that the Saliency tab gets from its server.
 
     Args:
-        trainings: By the name of their run.
-        steps: Whose maps are shown, by method.
-        store: Takes the pictures.
+        trainings: One or two training runs, by name.
+        steps: The steps whose maps are shown, by method.
+        store: The store, to which their images are added.
+
+    Returns:
+        `{route: {run: response}}`, with keys of the store in place of images.
     """
-    found: dict[str, dict[str, Any]] = {"runs": {}, "probes": {}, "maps": {}}
+    routes: dict[str, dict[str, Any]] = {"runs": {}, "probes": {}, "maps": {}}
     for run, training in trainings.items():
         if training.probes is None:
             continue
         maps = {
-            method: [_step(seen, store) for seen in all_ if seen.step in set(steps[method])]
-            for method, all_ in training.methods.items()
+            method: [_step(seen, store) for seen in evaluations if seen.step in set(steps[method])]
+            for method, evaluations in training.methods.items()
         }
-        found["runs"][run] = {"methods": {method: [] for method in maps}, "verdict": []}
-        found["probes"][run] = _probes(training.probes, store)
-        found["maps"][run] = maps
-    if len(found["maps"]) == 2:
-        _hold_first(*found["maps"].items())
-    return found
+        routes["runs"][run] = {"methods": {method: [] for method in maps}, "verdict": []}
+        routes["probes"][run] = _probes(training.probes, store)
+        routes["maps"][run] = maps
+    if len(routes["maps"]) == 2:
+        _hold_first(*routes["maps"].items())
+    return routes
 
 
 def _hold_first(first: tuple[str, _Maps], second: tuple[str, _Maps]) -> None:
@@ -127,24 +130,29 @@ def _step(seen: Seen, store: Store) -> dict[str, Any]:
 
 
 def _probes(probes: Seen, store: Store) -> dict[str, Any]:
-    keys, count = [store.add(one) for one in probes.pictures], len(probes.said["names"])
+    keys, count = [store.add(blob) for blob in probes.pictures], len(probes.said["names"])
     masks = keys[count:] if len(keys) > count else None
     return probes.said | {"pictures": keys[:count], "mask_pictures": masks}
 
 
 def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
-    """Draw the maps of a method's last step once and for all, of some probes.
+    """Draw the maps of a method's last step as stills, which need no script.
+
+    Args:
+        training: The training run.
+        method: The method.
 
     Returns:
-        `(probe, JPEG)` of each, chosen evenly by label; those that can't be read are left out.
+        `(probe, JPEG)` of some probes, chosen evenly by label; those that can't be read are left
+        out.
     """
     probes, steps = training.probes, training.methods.get(method, [])
     if probes is None or not steps or not steps[-1].pictures:
         return []
     labels = probes.said.get("labels")
     count = len(probes.said["names"])
-    known = [str(one) for one in labels] if isinstance(labels, list) else []
-    shown = choose_evenly(known if len(known) == count else ["" for _ in range(count)], STILLS)
+    known = list(map(str, labels)) if isinstance(labels, list) else []
+    shown = choose_evenly(known if len(known) == count else [""] * count, STILLS)
     maps, signed = _decoded(steps[-1].pictures[0], "L"), steps[-1].said.get("signed") is True
     if maps is None or len(maps) % count:
         return []
@@ -168,5 +176,5 @@ def _decoded(blob: bytes, mode: str) -> Array | None:
             if file.width * file.height > _MOST_PIXELS:
                 return None
             return np.array(file.convert(mode))
-    except Exception:  # whatever a broken picture may make Pillow raise
+    except Exception:  # a broken image may make Pillow raise anything
         return None

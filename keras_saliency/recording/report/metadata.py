@@ -1,4 +1,4 @@
-"""What a reader should know of a training besides: settings, versions, sizes."""
+"""Metadata of a training run: settings, versions, sizes."""
 
 from __future__ import annotations
 
@@ -6,36 +6,38 @@ from keras_saliency.recording.tensorboard.event_reader import Training
 from keras_saliency.recording.tensorboard.plugin_schema import Data
 
 
-def facts_of(training: Training) -> dict[str, str]:
-    """List each fact with its value, in words.
+def metadata_of(training: Training) -> dict[str, str]:
+    """List the metadata of a training run in words.
 
     Args:
-        training: The training.
+        training: The training run.
+
+    Returns:
+        `{name: value}`, in the order of the page.
     """
-    facts = {"log folder": str(training.folder), "began": training.began}
-    facts["looked at"] = training.span_words
+    rows = {"log folder": str(training.folder), "began": training.began}
+    rows["looked at"] = training.span_words
     if training.probes is not None:
-        facts |= _of_probes(training.probes.said)
+        rows |= _of_probes(training.probes.said)
     if training.verdicts:
         last = training.verdicts[-1]
-        facts["swapped for the verdict"] = ", ".join(last.gaps) or "nothing"
-        facts["verdicts"] = str(len(training.verdicts))
+        rows["swapped for the verdict"] = ", ".join(last.gaps) or "nothing"
+        rows["verdicts"] = str(len(training.verdicts))
         if last.threshold is not None:
-            facts["threshold of the alarm"] = f"{last.threshold:g}"
+            rows["threshold of the alarm"] = f"{last.threshold:g}"
         if last.masks_from is not None:
-            facts["where the objects are"] = last.masks_from
-    return facts
+            rows["where the objects are"] = last.masks_from
+    return rows
 
 
-def _of_probes(said: Data) -> dict[str, str]:
-    facts: dict[str, str] = {}
-    settings = said.get("settings")
-    if isinstance(settings, dict):
-        facts |= {str(name): str(value) for name, value in settings.items()}
-    facts["probes"] = str(len(said["names"])) + (" with masks" if said.get("masks") else "")
-    classes, size = said.get("classes"), said.get("size")
+def _of_probes(probes: Data) -> dict[str, str]:
+    settings = probes.get("settings")
+    given = settings.items() if isinstance(settings, dict) else ()
+    rows = {str(name): str(value) for name, value in given}
+    rows["probes"] = str(len(probes["names"])) + (" with masks" if probes.get("masks") else "")
+    classes, size = probes.get("classes"), probes.get("size")
     if isinstance(classes, list) and classes:
-        facts["classes"] = ", ".join(map(str, classes))
+        rows["classes"] = ", ".join(map(str, classes))
     if isinstance(size, list) and len(size) == 2:
-        facts["size of the pictures"] = f"{size[1]} × {size[0]} pixels"
-    return facts
+        rows["size of the pictures"] = f"{size[1]} × {size[0]} pixels"
+    return rows

@@ -1,4 +1,4 @@
-"""The page: one file with everything in it, of one training or of two side by side."""
+"""The page of one training run, or of two side by side: one file with everything in it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from keras_saliency.recording.report.html import (
     Child,
     Element,
     document,
+    figure,
     node,
-    picture_address,
+    row,
     script_data,
 )
-from keras_saliency.recording.report.metadata import facts_of
+from keras_saliency.recording.report.metadata import metadata_of
 from keras_saliency.recording.report.script import bundled
 from keras_saliency.recording.tensorboard.event_reader import Training
 from keras_saliency.version import __version__
@@ -42,11 +43,12 @@ _LIMITS = (
 
 
 def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes:
-    """Make the page of one training, or of two side by side.
+    """Make the page of one training run, or of two side by side.
 
     Args:
-        trainings: One or two, by what to call them.
-        room: Bytes of maps that the page may hold, as base64; of more steps some are left out.
+        trainings: One or two training runs, by name.
+        room: The largest size of the maps in bytes, as base64; where they are larger, some steps
+            are left out.
 
     Returns:
         An HTML file that needs nothing else.
@@ -59,11 +61,11 @@ def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes
     """
     all_ = list(trainings.values())
     steps, store = images.steps_with_room(all_, room), images.Store()
-    answers = images.answers(trainings, steps, store)
+    responses = images.responses(trainings, steps, store)
     method = _first_method(all_)
     content = {
-        **answers,
-        "link": _link(list(answers["runs"]), method),
+        **responses,
+        "link": _link(list(responses["runs"]), method),
         "charts": charts.charts(trainings),
         "pictures": store.listed(),
     }
@@ -100,12 +102,12 @@ def _sections(
     yield verdict.differences(trainings)
     if any(training.verdicts for training in all_):
         yield _section("What it rests on", *verdict.gaps(trainings))
-        yield _section("Twins", *verdict.twins(trainings))
-    yield _section("Over time", node("div", id="curves", class_="plots"), _needs_script())
-    yield _section("Where it looks", *_looks(trainings, steps, method))
-    yield _section(
-        "What these pictures can’t tell", node("ul", *(node("li", one) for one in _LIMITS))
-    )
+        yield _section("Twins", *verdict.counterfactuals(trainings))
+    hint = node("p", "The curves are drawn by a script, which does not run here.", class_="still")
+    yield _section("Over time", node("div", id="curves", class_="plots"), hint)
+    yield _section("Where it looks", *_maps(trainings, steps, method))
+    limits = node("ul", *(node("li", limit) for limit in _LIMITS))
+    yield _section("What these pictures can’t tell", limits)
     yield _section("Settings", _table(names, all_), *_faults(trainings))
     yield node(
         "footer",
@@ -115,30 +117,27 @@ def _sections(
 
 
 def _heading(trainings: Mapping[str, Training]) -> Element:
-    said = [f"{name}: {training.span_words}" for name, training in trainings.items()]
-    subtitle = said if len(said) > 1 else [next(iter(trainings.values())).span_words]
-    words = "What the model looks at" if len(said) == 1 else "What two models look at"
-    name = None if len(said) > 1 else node("p", *trainings, class_="run")
-    return node("header", name, node("h1", words), *(node("p", one) for one in subtitle))
+    if len(trainings) == 1:
+        ((name, training),) = trainings.items()
+        title = node("h1", "What the model looks at")
+        return node("header", node("p", name, class_="run"), title, node("p", training.span_words))
+    spans = (node("p", f"{name}: {run.span_words}") for name, run in trainings.items())
+    return node("header", node("h1", "What two models look at"), *spans)
 
 
 def _section(title: str, *children: Child) -> Element:
     return node("section", node("h2", title), *children)
 
 
-def _needs_script() -> Element:
-    return node("p", "The curves are drawn by a script, which does not run here.", class_="still")
-
-
-def _looks(
+def _maps(
     trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
 ) -> Iterable[Child]:
     if fewer := _fewer(trainings, steps):
-        said = (
+        words = (
             f"Not all pictures are in this file, as they would make it too large to send: of "
             f"{fewer}, evenly chosen. The curves are of all."
         )
-        yield node("p", said, class_="note")
+        yield node("p", words, class_="note")
     yield node("div", id="look", class_="app")
     for name, training in trainings.items():
         if method is not None:
@@ -146,13 +145,14 @@ def _looks(
 
 
 def _fewer(trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]]) -> str:
-    """Say of which methods some steps are left out; empty where it is none."""
-    said = []
+    """List the methods of which some steps are left out; empty where there are none."""
+    parts = []
     for method, chosen in steps.items():
-        every = {seen.step for one in trainings.values() for seen in one.methods.get(method, [])}
+        runs = trainings.values()
+        every = {seen.step for run in runs for seen in run.methods.get(method, [])}
         if len(chosen) < len(every):
-            said.append(f"{method} {len(chosen)} of {len(every)} steps")
-    return ", ".join(said)
+            parts.append(f"{method} {len(chosen)} of {len(every)} steps")
+    return ", ".join(parts)
 
 
 def _stills(name: str | None, training: Training, method: str) -> Element | None:
@@ -166,28 +166,18 @@ def _stills(name: str | None, training: Training, method: str) -> Element | None
     figures = []
     for probe, blob in drawn:
         caption = verdict.caption(last, probe)
-        figures.append(
-            node(
-                "figure",
-                node(
-                    "img",
-                    src=picture_address(blob, "image/jpeg"),
-                    alt=f"{names[probe]}, {method} at {last.when}: {caption}",
-                ),
-                node("figcaption", node("strong", str(names[probe])), node("br"), caption),
-            )
-        )
+        alt = f"{names[probe]}, {method} at {last.when}: {caption}"
+        words = node("strong", str(names[probe])), node("br"), caption
+        figures.append(figure(blob, "image/jpeg", alt, *words))
     return node("div", node("h3", title), node("div", *figures, class_="stills"), class_="still")
 
 
 def _table(names: Sequence[str], trainings: Sequence[Training]) -> Element:
-    facts = [facts_of(training) for training in trainings]
+    columns = [metadata_of(training) for training in trainings]
     rows = []
-    for key in dict.fromkeys(key for one in facts for key in one):
-        values = [one.get(key, "–") for one in facts]
-        differs = "differs" if len(set(values)) > 1 else None
-        cells = (node("td", value) for value in values)
-        rows.append(node("tr", node("th", key, scope="row"), *cells, class_=differs))
+    for key in dict.fromkeys(key for column in columns for key in column):
+        values = [column.get(key, "–") for column in columns]
+        rows.append(row(key, *values, class_="differs" if len(set(values)) > 1 else None))
     head = node("tr", node("td"), *(node("th", name, scope="col") for name in names))
     heads = [node("thead", head)] if len(names) > 1 else []
     return node("table", *heads, node("tbody", *rows), class_="facts-table")
@@ -200,25 +190,25 @@ def _faults(trainings: Mapping[str, Training]) -> Iterable[Element]:
 
 
 def _first_method(trainings: Sequence[Training]) -> str | None:
-    """Grad-CAM where all have it, else the first that all have."""
-    shared = [m for m in trainings[0].methods if all(m in one.methods for one in trainings)]
+    """Grad-CAM where all have it, else the first method that all have."""
+    shared = [m for m in trainings[0].methods if all(m in run.methods for run in trainings)]
     return "grad-cam" if "grad-cam" in shared else next(iter(shared), None)
 
 
 def _link(runs: Sequence[str], method: str | None) -> str:
-    """What is shown first, as the Saliency tab's links say it."""
+    """The first view, in the form of the Saliency tab's links."""
     if not runs or method is None:
         return ""
-    said: dict[str, Any] = {"run": runs[0], "method": method}
+    view: dict[str, Any] = {"run": runs[0], "method": method}
     if len(runs) > 1:
-        said |= {"withRun": runs[1], "withMethod": method}
+        view |= {"withRun": runs[1], "withMethod": method}
     return "#keras_saliency" + "".join(
-        f"&p.keras_saliency.{name}={quote(value, safe='')}" for name, value in said.items()
+        f"&p.keras_saliency.{name}={quote(value, safe='')}" for name, value in view.items()
     )
 
 
 def _style() -> str:
-    """The tab's style with the page's own; dark where the reader's system is, never on paper."""
+    """The tab's style and the page's own; dark where the reader's system is, never on paper."""
     dark = "@media screen and (prefers-color-scheme: dark) {\n:root"
     tab = _TAB_STYLE.read_text(encoding="utf-8")
     start = tab.index(".dark {")

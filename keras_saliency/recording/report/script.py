@@ -1,7 +1,7 @@
-"""One script out of many modules: a page that stands alone can import nothing.
+"""One script made of many modules: a page that stands alone can import nothing.
 
-The modules are those of the Saliency tab, in the one way in which they are written: names in braces
-are imported, and what is exported is declared where it is exported.
+The modules are those of the Saliency tab, which are written in one form: names in braces are
+imported, and exports stand at declarations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 def bundled(first: Path) -> str:
-    """Join a module with all that it imports.
+    """Join a module with all modules that it imports.
 
     Args:
         first: The module's file.
@@ -25,7 +25,7 @@ def bundled(first: Path) -> str:
         its own.
 
     Raises:
-        ValueError: If a module imports or exports in another way.
+        ValueError: If a module imports or exports in another form.
 
     Example:
         ```python
@@ -38,7 +38,7 @@ def bundled(first: Path) -> str:
 
 
 def _add(path: Path, order: list[Path]) -> None:
-    """Add a module to the others, after those that it imports."""
+    """Add a module, after those that it imports."""
     for _, name in _IMPORT.findall(path.read_text(encoding="utf-8")):
         needed = (path.parent / name).resolve()
         if needed not in order:
@@ -50,13 +50,13 @@ def _add(path: Path, order: list[Path]) -> None:
 def _wrapped(path: Path) -> str:
     source = path.read_text(encoding="utf-8")
     exported = [name for _, name in _EXPORT.findall(source)]
-    body = _IMPORT.sub(lambda found: f"const {{{found[1]}}} = {_named(found[2])};", source)
+    body = _IMPORT.sub(lambda match: f"const {{{match[1]}}} = {_named(match[2])};", source)
     body = _EXPORT.sub(r"\1", body)
     if (left := _LEFT.search(body)) or "</script" in body:
-        said = left[0] if left else "</script"
-        raise ValueError(f"{path.name} can't be joined with others. Received: {said}")
-    given = f"return {{ {', '.join(exported)} }};"
-    return f"const {_named(path.name)} = (() => {{\n{body}\n{given}\n}})();"
+        received = left[0] if left else "</script"
+        raise ValueError(f"{path.name} can't be joined with others. Received: {received}")
+    exports = f"return {{ {', '.join(exported)} }};"
+    return f"const {_named(path.name)} = (() => {{\n{body}\n{exports}\n}})();"
 
 
 def _named(path: str) -> str:

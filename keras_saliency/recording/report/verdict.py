@@ -1,11 +1,11 @@
-"""The verdict in words, and what it rests on, as parts of a page."""
+"""The verdict and the measurements behind it, as parts of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_saliency.recording.report.html import Child, Element, node, picture_address
+from keras_saliency.recording.report.html import Child, Element, figure, node, row
 from keras_saliency.recording.tensorboard.event_reader import Judgement, Seen, Training, number
 from keras_saliency.recording.tensorboard.plugin_schema import image_type
 
@@ -21,12 +21,20 @@ _GAP = (
 
 
 def verdicts(trainings: Mapping[str, Training]) -> Iterable[Child]:
-    """Say of each training what it relies on."""
-    cards = []
-    for name, training in trainings.items():
-        title = name if len(trainings) > 1 else None
-        cards.append(_card(title, training.verdicts[-1] if training.verdicts else None))
+    """Show the last verdict of each training run."""
+    cards = (_card(title, last) for title, last in _titled(trainings))
     yield node("div", *cards, class_="beside")
+
+
+def _last(trainings: Mapping[str, Training]) -> list[Judgement | None]:
+    """The last verdict of each training run."""
+    return [run.verdicts[-1] if run.verdicts else None for run in trainings.values()]
+
+
+def _titled(trainings: Mapping[str, Training]) -> list[tuple[str | None, Judgement | None]]:
+    """The last verdicts, with the names of their training runs where there are two."""
+    names = trainings if len(trainings) > 1 else [None]
+    return list(zip(names, _last(trainings), strict=True))
 
 
 def _card(title: str | None, last: Judgement | None) -> Element:
@@ -55,40 +63,33 @@ def _by_class(last: Judgement) -> str:
 
 
 def in_words(text: str) -> str:
-    """Write a verdict as it is printed."""
+    """Write the text of a verdict as it is printed."""
     return text.replace("+-", "±").rstrip(".")
 
 
 def differences(trainings: Mapping[str, Training]) -> Element | None:
-    """Say how the gaps of two trainings differ."""
+    """Compare the gaps of two training runs."""
     if len(trainings) != 2:
         return None
-    first, second = (one.verdicts[-1] if one.verdicts else None for one in trainings.values())
-    unsaid = [
-        name
-        for name, last in zip(trainings, (first, second), strict=True)
-        if last is None or last.abstains
-    ]
+    first, second = _last(trainings)
+    unknown = [str(name) for name, last in _titled(trainings) if last is None or last.abstains]
     if first is None or second is None:
-        said = f"The two can’t be compared: {' and '.join(unsaid)} has no verdict."
-        return node("section", node("h2", "The difference"), node("p", said, class_="headline"))
+        words = f"The two can’t be compared: {' and '.join(unknown)} has no verdict."
+        return node("section", node("h2", "The difference"), node("p", words, class_="headline"))
     rows = []
     for name in dict.fromkeys([*first.gaps, *second.gaps]):
-        one, other = first.gaps.get(name), second.gaps.get(name)
+        before, after = first.gaps.get(name), second.gaps.get(name)
         change = None
-        if one is not None and other is not None:
-            change = other[0] - one[0], (one[1] ** 2 + other[1] ** 2) ** 0.5
-        cells = [_pair(one), _pair(other), _pair(change, signed=True)]
-        rows.append(node("tr", node("th", name, scope="row"), *(node("td", one) for one in cells)))
-    said = (
-        f"The two can’t be compared, as of {' and '.join(unsaid)} nothing can be said."
-        if unsaid
-        else _change(first, second)
-    )
+        if before is not None and after is not None:
+            change = after[0] - before[0], (before[1] ** 2 + after[1] ** 2) ** 0.5
+        rows.append(row(name, _pair(before), _pair(after), _pair(change, signed=True)))
+    words = _change(first, second)
+    if unknown:
+        words = f"The two can’t be compared, as of {' and '.join(unknown)} nothing can be said."
     heads = ["what is swapped", *(f"gap of {name}" for name in trainings), "difference"]
-    head = node("tr", *(node("th", one, scope="col") for one in heads))
+    head = node("tr", *(node("th", title, scope="col") for title in heads))
     table = node("table", node("thead", head), node("tbody", *rows), class_="numbers")
-    return node("section", node("h2", "The difference"), node("p", said, class_="headline"), table)
+    return node("section", node("h2", "The difference"), node("p", words, class_="headline"), table)
 
 
 def _change(first: Judgement, second: Judgement) -> str:
@@ -103,29 +104,23 @@ def gaps(trainings: Mapping[str, Training]) -> Iterable[Child]:
     """Show the gaps: the last ones as bars, all of them in a chart that a script draws."""
     yield node("p", _GAP, class_="note")
     columns = []
-    for i, (name, training) in enumerate(trainings.items()):
-        title = None if len(trainings) == 1 else node("h3", name)
-        last = training.verdicts[-1] if training.verdicts else None
+    for i, (name, last) in enumerate(_titled(trainings)):
         bars = None if last is None else _bars(last)
         chart = node("div", id=f"gaps-{i}", class_="plots")
-        columns += (
-            [node("div", title, bars), chart]
-            if title is None
-            else [node("div", title, bars, chart)]
-        )
+        head = [None if name is None else node("h3", name), bars]
+        columns += [node("div", *head), chart] if name is None else [node("div", *head, chart)]
     yield node("div", *columns, class_="beside")
 
 
 def _bars(last: Judgement) -> Element:
     rows = []
-    for name, (gap, error) in sorted(last.gaps.items(), key=lambda one: -one[1][0]):
-        bar = node("td", _bar(gap, last.threshold), class_="bar-cell")
-        cells = [node("th", name, scope="row"), bar, node("td", _pair((gap, error)))]
-        rows.append(node("tr", *cells))
-    said = f"Gaps at {last.when}"
+    for name, pair in sorted(last.gaps.items(), key=lambda item: -item[1][0]):
+        bar = node("td", _bar(pair[0], last.threshold), class_="bar-cell")
+        rows.append(row(name, bar, _pair(pair)))
+    words = f"Gaps at {last.when}"
     if last.threshold is not None:
-        said += f"; the line is the threshold of the alarm, {last.threshold:g}"
-    return node("table", node("caption", said), node("tbody", *rows), class_="numbers bars")
+        words += f"; the line is the threshold of the alarm, {last.threshold:g}"
+    return node("table", node("caption", words), node("tbody", *rows), class_="numbers bars")
 
 
 def _bar(gap: float, threshold: float | None) -> Element:
@@ -139,8 +134,8 @@ def _bar(gap: float, threshold: float | None) -> Element:
     return node("svg", *parts, aria_hidden="true", **box)
 
 
-def twins(trainings: Mapping[str, Training]) -> Iterable[Child]:
-    """Show the twins of the last verdicts: what the gaps are measured on."""
+def counterfactuals(trainings: Mapping[str, Training]) -> Iterable[Child]:
+    """Show the counterfactual images of the last verdicts, on which gaps are measured."""
     yield node(
         "p",
         "A few of the pictures behind the gaps: as they are, with the thing of an image of the "
@@ -148,9 +143,9 @@ def twins(trainings: Mapping[str, Training]) -> Iterable[Child]:
         "class.",
         class_="note",
     )
-    last = [one.verdicts[-1] if one.verdicts else None for one in trainings.values()]
-    first = [name for one in last for name in _order(one)[: _leading(one)]]
-    rest = [name for one in last for name in _order(one) if name not in first]
+    verdicts = [last for last in _last(trainings) if last is not None]
+    first = [name for last in verdicts for name in _order(last)[: _leading(last)]]
+    rest = [name for last in verdicts for name in _order(last) if name not in first]
     yield _sheets(trainings, dict.fromkeys(first))
     if rest:
         shown = dict.fromkeys(rest)
@@ -158,31 +153,23 @@ def twins(trainings: Mapping[str, Training]) -> Iterable[Child]:
         yield node("details", title, _sheets(trainings, shown))
 
 
-def _leading(last: Judgement | None) -> int:
-    """How many nuisances are shown at once: those above the threshold, and the first."""
-    if last is None or last.threshold is None:
+def _leading(last: Judgement) -> int:
+    """The number of nuisances that are shown at once: those above the threshold, and the first."""
+    if last.threshold is None:
         return 1
     return max(1, sum(gap > last.threshold for gap, _ in last.gaps.values()))
 
 
 def _sheets(trainings: Mapping[str, Training], nuisances: Iterable[str]) -> Element:
-    many = len(trainings) > 1
-    rows = [
-        [
-            _sheet(one.verdicts[-1] if one.verdicts else None, nuisance, name if many else None)
-            for name, one in trainings.items()
-        ]
-        for nuisance in nuisances
-    ]
-    if many:
+    titled = _titled(trainings)
+    rows = [[_sheet(last, nuisance, name) for name, last in titled] for nuisance in nuisances]
+    if len(trainings) > 1:
         return node("div", *(node("div", *row, class_="beside") for row in rows), class_="twins")
     return node("div", *(figure for row in rows for figure in row), class_="twins beside")
 
 
-def _order(last: Judgement | None) -> list[str]:
-    """The nuisances with pictures: the cause first, then by their gaps."""
-    if last is None:
-        return []
+def _order(last: Judgement) -> list[str]:
+    """The nuisances with images: the cause first, then by their gaps."""
     gap = {name: pair[0] for name, pair in last.gaps.items()}
     return sorted(last.sheets, key=lambda name: (name != last.cause, -gap.get(name, -1.0)))
 
@@ -195,17 +182,16 @@ def _sheet(last: Judgement | None, nuisance: str, name: str | None) -> Element:
     gap = f", gap {_pair(last.gaps[nuisance])}" if nuisance in last.gaps else ""
     words = f"{f'{name}: ' if name else ''}{nuisance} swapped{gap}, at {last.when}"
     alt = f"Pictures and their twins with the probability of the right class: {words}"
-    image = node("img", src=picture_address(blob, kind), alt=alt)
-    return node("figure", image, node("figcaption", words))
+    return figure(blob, kind, alt, words)
 
 
 def caption(seen: Seen, probe: int) -> str:
-    """Say what the model says of a probe, and how much of its map lies on the object."""
-    said = f"says {_at(seen, 'predicted', probe) or 'nothing'}"
+    """Caption a probe with the model's prediction and the localization of its map."""
+    words = f"says {_at(seen, 'predicted', probe) or 'nothing'}"
     sure, focus = (number(_at(seen, name, probe)) for name in ("confidence", "focus"))
     if sure is not None:
-        said += f", {_percent(sure)}"
-    return said + ("" if focus is None else f"; focus {focus:.3g} × chance")
+        words += f", {_percent(sure)}"
+    return words + ("" if focus is None else f"; focus {focus:.3g} × chance")
 
 
 def _at(seen: Seen, quantity: str, probe: int) -> Any:
