@@ -1,13 +1,13 @@
-"""Models trained on tiles of large pictures: pathology slides, satellite scenes, maps.
+"""Models trained on tiles of large images: pathology slides, satellite scenes, maps.
 
-Tiles with a slide, a place and a label are given to the callback as probes. At each look it draws,
-slide by slide, the labels, the predicted probabilities and their difference at the tiles' places,
-and the tiles' own attribution maps as a mosaic:
+Tiles with a slide, a place and a label are given to the callback as probes. At each evaluation it
+draws, slide by slide, the labels, the predicted probabilities and their difference at the places of
+the tiles, and the tiles' attribution maps as a mosaic:
 
     tiles = ks.tiles.Tiles.from_csv("tiles.csv", class_names=["normal", "tumour"])
     model.fit(train, epochs=20, callbacks=[ks.SaliencyCallback(tiles)])
 
-Without a callback, `tile_map`, `tile_sheet` and `tile_mosaic` draw the same of arrays.
+Without a callback, `tile_map`, `tile_sheet` and `tile_mosaic` draw arrays in the same way.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Where the tiles of a slide lie, and on which pixels of a map."""
+"""The places of a slide's tiles, and their pixels on a map."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keras_saliency.common.types import Array
 
-_ASKED = 256  # tiles, whose nearest neighbours tell how far tiles lie apart
+_SAMPLED = 256  # tiles, from which distances and windows are found
 _LARGEST = 64  # pixels of a tile on a map
 
 
@@ -17,8 +17,10 @@ class Frame:
     """A part of a slide and the map that shows it.
 
     Attributes:
-        left, top: The corner of the part, in the units of the slide.
-        width, height: Its size, in these units.
+        left: The left edge of the part, in the units of the slide.
+        top: Its upper edge.
+        width: Its width.
+        height: Its height.
         scale: Pixels of the map for each unit.
     """
 
@@ -34,37 +36,41 @@ class Frame:
         return max(1, round(self.scale * self.height)), max(1, round(self.scale * self.width))
 
     def within(self, room: tuple[float, float], tile: tuple[float, float]) -> Frame:
-        """Scale the map to a room `(height, width)` in pixels, tiles to whole pixels if it goes.
+        """Scale the map to a room, and tiles to whole pixels where they have one or more.
 
         Args:
-            room: What the map fits into.
+            room: The `(height, width)` that the map fits into, in pixels.
             tile: The `(height, width)` of a tile, in the units of the slide.
+
+        Returns:
+            The frame with that scale.
         """
         scale = min(room[0] / self.height, room[1] / self.width)
         pixels = scale * tile[1]
         if pixels >= 1:
             scale = min(np.floor(pixels), _LARGEST) / tile[1]
-        return Frame(self.left, self.top, self.width, self.height, float(scale))
+        return replace(self, scale=float(scale))
 
     def boxes(self, x: Array, y: Array, tile: tuple[float, float]) -> Array:
         """Find the pixels of each tile: int `(n, 4)` of left, top, right and bottom, inside.
 
         Edges are rounded, so that tiles that meet on the slide meet on the map; none is thinner
         than a pixel.
+
+        Args:
+            x: `(n,)`, the left edges of the tiles.
+            y: `(n,)`, their upper edges.
+            tile: The `(height, width)` of a tile, in the units of the slide.
+
+        Returns:
+            int `(n, 4)`.
         """
-        height, width = self.size
-        edges = [x - self.left, y - self.top, x - self.left + tile[1], y - self.top + tile[0]]
-        left, top, right, bottom = (np.rint(self.scale * edge).astype(int) for edge in edges)
-        right, bottom = np.maximum(right, left + 1), np.maximum(bottom, top + 1)
-        return np.stack(
-            [
-                left.clip(0, width - 1),
-                top.clip(0, height - 1),
-                right.clip(1, width),
-                bottom.clip(1, height),
-            ],
-            axis=1,
+        corner = np.stack([x - self.left, y - self.top], axis=1)
+        first, last = (
+            np.rint(self.scale * edge).astype(int) for edge in (corner, corner + tile[::-1])
         )
+        last, size = np.maximum(last, first + 1), self.size[::-1]
+        return np.hstack([first.clip(0, np.subtract(size, 1)), last.clip(1, size)])
 
 
 def frame_of(x: Array, y: Array, tile: tuple[float, float]) -> Frame:
@@ -91,7 +97,7 @@ def averaged(values: Array, boxes: Array, size: tuple[int, int]) -> Array:
 
 
 def _summed(values: Array, boxes: Array, size: tuple[int, int]) -> Array:
-    """Add the values of all boxes: noted at their four corners, and summed up both ways."""
+    """Add the values of all boxes: set at their four corners, and summed along both axes."""
     height, width = size
     left, top, right, bottom = boxes.T
     corners = np.concatenate([part * (width + 1) for part in (top, top, bottom, bottom)])
@@ -102,26 +108,25 @@ def _summed(values: Array, boxes: Array, size: tuple[int, int]) -> Array:
 
 
 def spacing(x: Array, y: Array) -> float:
-    """Find how far tiles lie apart: the median way to the nearest, along the axis that is longer.
+    """Return the median distance from a tile to its nearest neighbour, along the longer axis.
 
     It is the stride of a regular grid. A single tile is one unit from the next.
     """
-    asked = np.unique(np.linspace(0, len(x) - 1, min(_ASKED, len(x))).astype(int))
     nearest = []
-    for i in asked:
-        ways = np.maximum(np.abs(x - x[i]), np.abs(y - y[i]))
-        ways = ways[ways > 0]
-        if ways.size:
-            nearest.append(ways.min())
+    for i in _sampled(len(x)):
+        distances = _distances(x, y, i)
+        distances = distances[distances > 0]
+        if distances.size:
+            nearest.append(distances.min())
     return float(np.median(nearest)) if nearest else 1.0
 
 
 def window(x: Array, y: Array, labels: Array, count: int) -> Array:
-    """Choose neighbours, where labels are mixed most: what a model is asked about in detail.
+    """Choose neighbours, where labels are mixed most.
 
     Args:
-        x: `(n,)`, where the tiles of a slide lie.
-        y: Likewise.
+        x: `(n,)`, the left edges of a slide's tiles.
+        y: `(n,)`, their upper edges.
         labels: int `(n,)`, a number for each different label.
         count: How many are wanted.
 
@@ -130,15 +135,20 @@ def window(x: Array, y: Array, labels: Array, count: int) -> Array:
     """
     if len(x) <= count:
         return np.arange(len(x))
-    middles = np.unique(np.linspace(0, len(x) - 1, min(_ASKED, len(x))).astype(int))
-    found = [_nearest(x, y, middle, count) for middle in middles]
-    mixed = [_entropy(labels[members]) for members in found]
-    return np.sort(found[int(np.argmax(mixed))])
+    middles = _sampled(len(x))
+    windows = [np.argpartition(_distances(x, y, i), count - 1)[:count] for i in middles]
+    entropies = [_entropy(labels[members]) for members in windows]
+    return np.sort(windows[int(np.argmax(entropies))])
 
 
-def _nearest(x: Array, y: Array, middle: int, count: int) -> Array:
-    ways = np.maximum(np.abs(x - x[middle]), np.abs(y - y[middle]))
-    return np.argpartition(ways, count - 1)[:count]
+def _sampled(count: int) -> Array:
+    """Choose up to 256 tiles evenly."""
+    return np.unique(np.linspace(0, count - 1, min(_SAMPLED, count)).astype(int))
+
+
+def _distances(x: Array, y: Array, i: int) -> Array:
+    """Return how far each tile is from one of them, along the axis that is longer."""
+    return np.maximum(np.abs(x - x[i]), np.abs(y - y[i]))
 
 
 def _entropy(labels: Array) -> float:
