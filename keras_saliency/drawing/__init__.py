@@ -1,1 +1,1 @@
-"""Pictures of maps: colours, overlays, sheets, animations."""
+"""Drawing of maps: colours, overlays, sheets, animations."""

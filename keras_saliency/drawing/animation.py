@@ -37,20 +37,19 @@ def animation(
     """Animate the columns of a film strip.
 
     Args:
-        names: What each probe is.
-        columns: For each moment its label and its pictures, uint8 `(n, height, width, 3)`.
-        title: What is drawn, above everything.
+        names: The name of each probe.
+        columns: For each moment its label and its images, uint8 `(n, height, width, 3)`.
+        title: The title above all frames.
         pauses: How long each frame is shown, and the last one, in milliseconds.
 
     Returns:
-        A GIF that repeats for ever, 350 pixels wide, of at most 40 frames and, unless two frames
-        alone are more, 1 MiB. Of more frames every other one is left out, as often as it takes; the
-        last one stays.
+        A GIF that repeats for ever, 350 pixels wide, of at most 40 frames and 1 MiB. Of more,
+        every other frame but the last is left out, as often as needed, until two are left.
 
     Example:
         ```python
         photos = np.zeros((4, 48, 64, 3), np.uint8)
-        moved = animation(list("abcd"), [("epoch 1", photos), ("epoch 2", photos)], title="cam")
+        made = animation(list("abcd"), [("epoch 1", photos), ("epoch 2", photos)], title="cam")
         ```
     """
     shown = list(columns)

@@ -21,7 +21,7 @@ _HEADER, _FOOTER = 26, 50  # of a card
 _GAP = 2  # between the cells of a film strip
 _TOP = 46  # of the cells below a title and the headings of columns
 _NAME_WIDTH = 116
-_TWIN_WIDTH = 120  # three beside each other make a card
+_COUNTERFACTUAL_WIDTH = 120  # three beside each other make a card
 _MASKS = 32  # on a sheet
 _CELL_WIDTH = 64  # at least, for the label above a narrow image
 
@@ -43,24 +43,24 @@ def tile(
     """Draw the card of one map for TensorBoard's image tab.
 
     Args:
-        display: The picture, uint8 `(height, width, 3)`, RGB.
+        display: The image, uint8 `(height, width, 3)`, RGB.
         map_: Raw floats `(h, w)` of any size; `(time,)` of a signal, `(frames, h, w)` of a volume.
-            One that cannot be drawn is labelled as such.
-        title: What the picture is, top left.
-        subtitle: When it was, top right.
-        caption: What the model says, below the picture.
+            A map that cannot be drawn is labelled as such.
+        title: The name of the image, at the top left.
+        subtitle: The moment, at the top right.
+        caption: The prediction, below the image.
         correct: Whether the model is right, which colours and marks the caption; None for neither.
         signed: Whether the sign is drawn.
         peak: The magnitude at the end of the colour bar. By default the map's own largest.
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         width: The card's width in pixels. The text grows with it.
-        frames: How many frames the volume has that the picture shows some of.
+        frames: How many frames the volume has, some of which the image shows.
 
     Returns:
-        uint8 `(any, width, 3)`; the height follows from the picture's shape alone.
+        uint8 `(any, width, 3)`; the height depends on the image's shape alone.
 
     Raises:
-        TypeError: If the picture is not uint8.
+        TypeError: If the image is not uint8.
         ValueError: If a shape, the peak or the colour map's name is wrong.
 
     Example:
@@ -70,8 +70,8 @@ def tile(
         ```
     """
     check_rgb(display, "display")
-    picture = fit_image(display, width, _TALLEST * width)
-    drawn = heatmap.overlay(picture, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
+    image = fit_image(display, width, _TALLEST * width)
+    drawn = heatmap.overlay(image, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
     card = _Card(drawn, title, subtitle, width)
     why = heatmap.fault(map_, signed)
     if why:
@@ -90,10 +90,10 @@ def error_tile(
     """Draw the card of a map that could not be computed.
 
     Args:
-        display: The picture, uint8 `(height, width, 3)`, RGB; it is shown in grey.
+        display: The image, uint8 `(height, width, 3)`, RGB; it is shown in grey.
         message: Why there is no map.
-        title: What the picture is, top left.
-        subtitle: When it was, top right.
+        title: The name of the image, at the top left.
+        subtitle: The moment, at the top right.
         width: The card's width in pixels.
 
     Returns:
@@ -106,8 +106,8 @@ def error_tile(
         ```
     """
     check_rgb(display, "display")
-    picture = heatmap.grey(fit_image(display, width, _TALLEST * width))
-    card = _Card(picture, title, subtitle, width)
+    image = heatmap.grey(fit_image(display, width, _TALLEST * width))
+    card = _Card(image, title, subtitle, width)
     card.label(f"no map: {message}")
     return card.pixels
 
@@ -155,18 +155,19 @@ class _Card(Sheet):
 
 
 def cell(
-    picture: np.ndarray, map_: np.ndarray | None, *, signed: bool = False, frames: int = 1
+    image: np.ndarray, map_: np.ndarray | None, *, signed: bool = False, frames: int = 1
 ) -> np.ndarray:
-    """Draw one picture of a film strip.
+    """Draw one cell of a film strip.
 
     Args:
-        picture: The small picture, uint8 `(height, width, 3)`, RGB.
+        image: The small image, uint8 `(height, width, 3)`, RGB.
         map_: Raw floats, as in `tile`, drawn on its own scale; None where there is no map.
         signed: Whether the sign is drawn.
-        frames: How many frames the volume has that the picture shows some of.
+        frames: How many frames the volume has, some of which the image shows.
 
     Returns:
-        uint8 `(height, width, 3)`; in grey and marked "dead", "NaN" or "error" without heat.
+        uint8 `(height, width, 3)`; without a map that can be drawn, in grey and labelled "dead",
+        "NaN" or "error".
 
     Example:
         ```python
@@ -174,8 +175,8 @@ def cell(
         ```
     """
     if map_ is not None and not heatmap.fault(map_, signed):
-        return heatmap.overlay(picture, map_, signed=signed, frames=frames)
-    sheet = Sheet(heatmap.grey(picture))
+        return heatmap.overlay(image, map_, signed=signed, frames=frames)
+    sheet = Sheet(heatmap.grey(image))
     words = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
     middle = (sheet.width / 2, sheet.height / 2)
     left, top, right, bottom = text.font(11).getbbox(words, anchor="mm")
@@ -188,25 +189,25 @@ def cell(
 
 
 def thumbnails(display: np.ndarray, side: int = 96) -> np.ndarray:
-    """Make the small pictures of a film strip.
+    """Make the small images of a film strip.
 
     Args:
-        display: The pictures, uint8 `(batch, height, width, 3)`.
-        side: The longer side of a small picture in pixels.
+        display: The images, uint8 `(batch, height, width, 3)`.
+        side: The longer side of a small image in pixels.
 
     Returns:
-        uint8 `(batch, h, w, 3)` of the same shape of picture.
+        uint8 `(batch, h, w, 3)` of the same aspect ratio.
 
     Example:
         ```python
         thumbnails(np.zeros((4, 224, 160, 3), np.uint8)).shape  # (4, 96, 69, 3)
         ```
     """
-    return np.stack([fit_image(picture, side, side) for picture in display])
+    return np.stack([fit_image(image, side, side) for image in display])
 
 
 def film_strip(
-    pictures: np.ndarray,
+    images: np.ndarray,
     names: Sequence[str],
     columns: Sequence[tuple[str, np.ndarray]],
     *,
@@ -215,13 +216,13 @@ def film_strip(
     """Draw how the maps changed while training: a row a probe, a column an epoch.
 
     Args:
-        pictures: The clean small pictures, uint8 `(batch, height, width, 3)`.
-        names: What each picture is.
+        images: The small images without maps, uint8 `(batch, height, width, 3)`.
+        names: The name of each image.
         columns: For each epoch its label and its cells, uint8 `(batch, height, width, 3)`.
-        title: What is drawn, above everything.
+        title: The title of the strip.
 
     Returns:
-        uint8 `(any, any, 3)`.
+        uint8 `(height, width, 3)` of any size.
 
     Example:
         ```python
@@ -229,73 +230,78 @@ def film_strip(
         film_strip(photos, list("abcd"), [("epoch 1", photos)], title="grad-cam")
         ```
     """
-    height, width = pictures.shape[1:3]
+    height, width = images.shape[1:3]
     room = max(width, _CELL_WIDTH)
     step, left = (room + _GAP, max(height, 14) + _GAP), _NAME_WIDTH + 8
     across = len(columns) + 1
-    size = (left + step[0] * across + 6, _TOP + step[1] * len(pictures) + 6)
+    size = (left + step[0] * across + 6, _TOP + step[1] * len(images) + 6)
     sheet = Sheet(paper(*size))
     sheet.header(title)
     for i, label in enumerate(["probe", *(label for label, _ in columns)]):
         place = (left + step[0] * i + room / 2, 35)
         sheet.write(label, place, room - 2, 11, FAINT, "mm")
-    rows = zip(pictures, *(cells for _, cells in columns), strict=True)
+    rows = zip(images, *(cells for _, cells in columns), strict=True)
     places = sheet.grid(chain.from_iterable(rows), (left, _TOP), step, across, room)
     for name, (_, top) in zip(names, places[::across], strict=True):
         sheet.write(name, (left - 6, top + height / 2), _NAME_WIDTH, 11, INK, "rm")
     return sheet.pixels
 
 
-def twin_sheet(pictures: np.ndarray, probabilities: np.ndarray, *, title: str) -> np.ndarray:
-    """Draw receivers beside their twins, with the probability of their class under each.
+def counterfactual_sheet(
+    images: np.ndarray, probabilities: np.ndarray, *, title: str
+) -> np.ndarray:
+    """Draw receivers beside their counterfactual images, with the probability of their class.
 
     Args:
-        pictures: uint8 `(receivers, 3, height, width, 3)`: the receiver, its twin with a donor of
-            its own class, and its twin with a donor of another class.
+        images: uint8 `(receivers, 3, height, width, 3)`: the receiver, its counterfactual with a
+            donor of its own class, and that with a donor of another class.
         probabilities: `(receivers, 3)` in [0, 1].
         title: What was swapped, and when.
 
     Returns:
-        uint8 `(any, any, 3)`.
+        uint8 `(height, width, 3)` of any size.
 
     Example:
         ```python
-        twin_sheet(np.zeros((4, 3, 72, 96, 3), np.uint8), np.ones((4, 3)), title="background")
+        images = np.zeros((4, 3, 72, 96, 3), np.uint8)
+        counterfactual_sheet(images, np.ones((4, 3)), title="background")
         ```
     """
-    cells = thumbnails(pictures.reshape(-1, *pictures.shape[2:]), _TWIN_WIDTH)
-    height, step = cells.shape[1], (_TWIN_WIDTH + 6, cells.shape[1] + 24)
-    sheet = Sheet(paper(3 * step[0] + 6, _TOP + step[1] * len(pictures)))
+    cells = thumbnails(images.reshape(-1, *images.shape[2:]), _COUNTERFACTUAL_WIDTH)
+    height, step = cells.shape[1], (_COUNTERFACTUAL_WIDTH + 6, cells.shape[1] + 24)
+    sheet = Sheet(paper(3 * step[0] + 6, _TOP + step[1] * len(images)))
     sheet.header(title)
     for i, heading in enumerate(("as it is", "from its own class", "from another class")):
-        place = (6 + i * step[0] + _TWIN_WIDTH / 2, 35)
-        sheet.write(heading, place, _TWIN_WIDTH, 11, FAINT, "mm")
-    places = sheet.grid(cells, (6, _TOP), step, 3, _TWIN_WIDTH)
+        place = (6 + i * step[0] + _COUNTERFACTUAL_WIDTH / 2, 35)
+        sheet.write(heading, place, _COUNTERFACTUAL_WIDTH, 11, FAINT, "mm")
+    places = sheet.grid(cells, (6, _TOP), step, 3, _COUNTERFACTUAL_WIDTH)
     for share, (middle, top) in zip(probabilities.flat, places, strict=True):
-        sheet.write(f"p = {share:.2f}", (middle, top + height + 10), _TWIN_WIDTH, 11, INK, "mm")
+        sheet.write(
+            f"p = {share:.2f}", (middle, top + height + 10), _COUNTERFACTUAL_WIDTH, 11, INK, "mm"
+        )
     return sheet.pixels
 
 
-def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.ndarray:
-    """Draw masks on their pictures: the object in colour, what is outside in pale grey.
+def mask_sheet(images: np.ndarray, masks: np.ndarray, *, title: str) -> np.ndarray:
+    """Draw masks on their images: the object in colour, the background in pale grey.
 
     Args:
-        pictures: uint8 `(batch, height, width, 3)`; 32 of them are drawn, evenly spread.
+        images: uint8 `(batch, height, width, 3)`; up to 32 of them are drawn, evenly spread.
         masks: `(batch, height, width)` in [0, 1].
-        title: Whose masks they are, and who made them.
+        title: What the masks are of, and their source.
 
     Returns:
-        uint8 `(any, any, 3)`.
+        uint8 `(height, width, 3)` of any size.
 
     Example:
         ```python
         mask_sheet(np.zeros((9, 72, 96, 3), np.uint8), np.ones((9, 72, 96)), title="donors")
         ```
     """
-    chosen = np.linspace(0, len(pictures) - 1, min(_MASKS, len(pictures))).astype(int)
-    pictures, masks = pictures[chosen], masks[chosen, ..., None]
-    pale = np.stack([heatmap.grey(picture) for picture in pictures]) * 0.35 + 160
-    cells = thumbnails((masks * pictures + (1 - masks) * pale).round().astype(np.uint8), 80)
+    chosen = np.linspace(0, len(images) - 1, min(_MASKS, len(images))).astype(int)
+    images, masks = images[chosen], masks[chosen, ..., None]
+    pale = np.stack([heatmap.grey(image) for image in images]) * 0.35 + 160
+    cells = thumbnails((masks * images + (1 - masks) * pale).round().astype(np.uint8), 80)
     height, width = cells.shape[1:3]
     columns = min(len(cells), 8)
     step = (width + _GAP, height + _GAP)
@@ -306,7 +312,7 @@ def mask_sheet(pictures: np.ndarray, masks: np.ndarray, *, title: str) -> np.nda
     return sheet.pixels
 
 
-def fit_image(picture: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Resize a picture to the largest size of its shape inside a box, smoothly both ways."""
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    return resize_image(picture, scaled_size(picture.shape, scale), cv2.INTER_CUBIC)
+def fit_image(image: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Resize an image to the largest size of its aspect ratio inside a box, smoothly both ways."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    return resize_image(image, scaled_size(image.shape, scale), cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""What a notebook shows of a result: a picture, and words beside it."""
+"""Results in notebooks: an image, and a caption beside it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def png(picture: np.ndarray | Figure) -> bytes:
-    """Encode a picture, uint8 `(height, width, 3)`, or a matplotlib figure, as PNG."""
-    found = io.BytesIO()
-    if isinstance(picture, np.ndarray):
-        Image.fromarray(picture).save(found, "PNG")
+def png(image: np.ndarray | Figure) -> bytes:
+    """Encode an image, uint8 `(height, width, 3)`, or a matplotlib figure, as PNG."""
+    file = io.BytesIO()
+    if isinstance(image, np.ndarray):
+        Image.fromarray(image).save(file, "PNG")
     else:
-        picture.savefig(found, format="png", dpi=80)
-    return found.getvalue()
+        image.savefig(file, format="png", dpi=80)
+    return file.getvalue()
 
 
-def figure_html(image: bytes, words: str) -> str:
-    """Put a PNG and words, which are no HTML, into HTML that holds all it needs."""
-    data, text = base64.b64encode(image).decode(), html.escape(words)
+def figure_html(image: bytes, caption: str) -> str:
+    """Put a PNG and a caption, which is plain text, into HTML that needs no other file."""
+    data, text = base64.b64encode(image).decode(), html.escape(caption)
     return (
         f'<figure style="margin: 0"><figcaption>{text}</figcaption>'
         f'<img alt="{text}" src="data:image/png;base64,{data}" style="max-width: 100%"></figure>'

@@ -30,17 +30,17 @@ def save_gif(
     """Write a video with its map over it as an animated GIF.
 
     Args:
-        path: Where to, ending in `.gif`.
-        clip: The frames, uint8 `(frames, height, width, 3)`; small ones are enlarged.
+        path: The file, ending in `.gif`.
+        clip: The frames, uint8 `(frames, height, width, 3)`; a small video is enlarged.
         map_: Raw floats `(f, h, w)`.
-        fps: Frames a second, up to 50.
+        fps: Frames per second, up to 50.
         signed: Whether the sign is drawn.
         cmap: A matplotlib colour map.
         opacity: A constant opacity from 0 to 1; None lets it follow the magnitude.
 
     Raises:
-        ValueError: If the path does not end in `.gif`, or the speed is out of its range.
-        OSError: If the disk does not take it.
+        ValueError: If the path does not end in `.gif`, or `fps` is out of its range.
+        OSError: If the file cannot be written.
     """
     check_place(path)
     if not 0 < fps <= _FASTEST:
@@ -52,11 +52,7 @@ def save_gif(
 
 
 def check_place(path: str | Path) -> None:
-    """Refuse a path where no GIF can be written.
-
-    Raises:
-        ValueError: If it does not end in `.gif`, or its folder is missing.
-    """
+    """Raise a ValueError unless a GIF can be written to a path."""
     if Path(path).suffix.lower() != ".gif":
         raise ValueError(f"A video is written as an animated GIF, *.gif. Received: {path}")
     if not Path(path).parent.is_dir():
@@ -64,36 +60,36 @@ def check_place(path: str | Path) -> None:
 
 
 def pauses(count: int, fps: float) -> list[int]:
-    """How long to show each of so many frames, in milliseconds: in steps of 10, as GIFs have."""
+    """Return how long each frame is shown, in milliseconds: multiples of 10, as GIFs need."""
     ends = np.rint(np.arange(count + 1) * (100 / fps)).astype(int)
-    return [10 * int(one) for one in np.maximum(np.diff(ends), 1)]
+    return (10 * np.maximum(np.diff(ends), 1)).tolist()
 
 
 def played(
     names: Sequence[str], clips: Array, maps: Array, *, title: str, signed: bool = False
 ) -> Animation:
-    """Let videos play beside each other for TensorBoard, each with its map over it.
+    """Animate videos beside each other for TensorBoard, each with its map over it.
 
     Args:
-        names: What each video is.
+        names: The name of each video.
         clips: uint8 `(n, frames, height, width, 3)`.
         maps: Raw floats `(n, f, h, w)`, each drawn on one scale for all frames.
-        title: What is drawn, above everything.
+        title: The title above all frames.
         signed: Whether the sign is drawn.
 
     Returns:
-        A GIF of 350 pixels width that repeats for ever; a map that can't be drawn leaves its video
-        in grey, and the name says so.
+        A GIF of 350 pixels width that repeats for ever; a map that cannot be drawn leaves its
+        video in grey, which its name states.
     """
-    drawn, said = [], []
+    drawn, titles = [], []
     for name, clip, map_ in zip(names, clips, maps, strict=True):
         small = cards.thumbnails(clip, _ALONE if len(clips) == 1 else _BESIDE)
         drawn.append(heatmap.overlay_frames(small, map_, signed=signed))
-        said.append(f"{name} · no heat" if heatmap.fault(map_, signed) else name)
+        titles.append(f"{name} · no heat" if heatmap.fault(map_, signed) else name)
     count = clips.shape[1]
     moments = [
         (f"frame {t + 1} of {count}", np.stack([frames[t] for frames in drawn]))
         for t in range(count)
     ]
     pause = max(_LEAST_MS, round(_PLAYED_MS / count, -1))
-    return animation(said, moments, title=title, pauses=(pause, 3 * pause))
+    return animation(titles, moments, title=title, pauses=(pause, 3 * pause))

@@ -1,4 +1,4 @@
-"""The film strips: how the maps of a method changed while training, in one picture."""
+"""The film strips: how the maps of a method changed while training, in one image."""
 
 import hashlib
 import io
@@ -35,9 +35,9 @@ class Columns:
 
     Attributes:
         seen: How many snapshots there were.
-        stride: From how many of them on one is kept.
-        kept: Those that are kept, fewer than 20.
-        shown: Those to be drawn.
+        stride: Every how many of them one is kept.
+        kept: The columns that are kept, fewer than 20.
+        shown: The columns to be drawn.
         written: How many snapshots there were when the strip was last drawn.
         stored: Whether what is kept is on disk.
     """
@@ -50,7 +50,7 @@ class Columns:
     stored: bool = True
 
     def add(self, newest: Column) -> None:
-        """Take in the newest column."""
+        """Add the newest column."""
         self._go_back_to(newest.step)
         due = self.seen % self.stride == 0
         self.seen += 1
@@ -62,7 +62,7 @@ class Columns:
                 self.stride *= 2
 
     def _go_back_to(self, step: int) -> None:
-        """Forget what a training that is resumed from an earlier epoch goes through again."""
+        """Drop the columns that a training run resumed from an earlier epoch will add again."""
         before = [column for column in self.kept if column.step < step]
         if len(before) < len(self.kept):
             self.kept, self.seen, self.written = before, len(before) * self.stride, 0
@@ -74,23 +74,23 @@ class Columns:
 
 
 class FilmStrips:
-    """One film strip for each method, of bounded memory however long the training.
+    """One film strip for each method, of bounded memory however long the training run.
 
-    What is kept also lies in a folder, if there is one, out of which a resumed training goes on.
+    The columns also lie in a folder, if there is one, from which a resumed training run goes on.
 
     Args:
-        names: What each probe is.
+        names: The name of each probe.
         labels: For each probe its label in words, or None.
         display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
-        of: What is explained.
-        frames: How many frames the volumes have of which `display` shows some.
-        folder: Where the columns are kept, or None; what is broken there, or of other probes, is
+        of: The explained quantity.
+        frames: How many frames the volumes have, some of which `display` shows.
+        folder: Where the columns are kept, or None. A file that is broken, or of other probes, is
             replaced.
 
     Example:
         ```python
         strips = FilmStrips(["00 cat"], ["cat"], photos, "logits", 1, run / "film-strips")
-        picture = strips.add("grad_cam", 0, "epoch 1", maps, signed=False)
+        image = strips.add("grad_cam", 0, "epoch 1", maps, signed=False)
         ```
     """
 
@@ -105,14 +105,14 @@ class FilmStrips:
     ) -> None:
         self._names = list(names)
         self._animated = choose_evenly(labels, _ANIMATED)
-        self._volume = frames
-        side = 96 if len(self._names) <= 8 else 64  # so that a long strip is seen, and written
+        self._frames = frames
+        side = 96 if len(self._names) <= 8 else 64  # so that a long strip can be seen, and written
         if display.shape[2] >= 2 * display.shape[1]:
             side *= 2  # curves and rows of frames are low
-        self._pictures = cards.thumbnails(display, side)
+        self._images = cards.thumbnails(display, side)
         self._note = f"{of.replace('_', ' ')}, each picture on its own scale up to its peak"
-        said = repr((self._names, self._note, self._pictures.shape)).encode()
-        self._whose = hashlib.sha256(said + self._pictures.tobytes()).hexdigest()
+        described = repr((self._names, self._note, self._images.shape)).encode()
+        self._whose = hashlib.sha256(described + self._images.tobytes()).hexdigest()
         self._folder = folder
         self._strips: dict[str, Columns] = {}
 
@@ -123,18 +123,18 @@ class FilmStrips:
 
         Args:
             method: The strip's name.
-            step: The moment as a step; columns of this and later ones are dropped.
-            when: The same in words.
-            maps: Raw floats `(n, ...)`, or None where there are none.
+            step: The step of the maps; columns of this and later steps are dropped.
+            when: The moment in words.
+            maps: Raw floats `(n, ...)`, or None where the method failed.
             signed: Whether the sign is drawn.
 
         Returns:
             The strip, uint8 `(height, width, 3)`, or None until it has grown by a quarter.
         """
-        each = [None] * len(self._pictures) if maps is None else maps
+        map_of = [None] * len(self._images) if maps is None else maps
         cells = [
-            cards.cell(picture, map_, signed=signed, frames=self._volume)
-            for picture, map_ in zip(self._pictures, each, strict=True)
+            cards.cell(image, map_, signed=signed, frames=self._frames)
+            for image, map_ in zip(self._images, map_of, strict=True)
         ]
         label = when.removesuffix(" training")  # a column is narrow
         if method not in self._strips:
@@ -144,7 +144,7 @@ class FilmStrips:
         return self._draw(method) if columns.is_due else None
 
     def unwritten(self) -> dict[str, tuple[int, np.ndarray]]:
-        """Draw what was added since a strip was last drawn: by method, its step and the strip."""
+        """Draw the strips that have grown since the last time: by method, step and strip."""
         return {
             method: (columns.shown[-1].step, self._draw(method))
             for method, columns in self._strips.items()
@@ -152,21 +152,21 @@ class FilmStrips:
         }
 
     def animations(self) -> dict[str, tuple[int, Animation]]:
-        """Animate what changed in up to 16 probes: by method, the last step and the animation."""
+        """Animate up to 16 probes: by method, the last step and the animation."""
         names = [self._names[i] for i in self._animated]
-        made = {}
+        animated = {}
         for method, columns in self._strips.items():
             if len(columns.shown) > 1:
-                moments = [(one.label, one.cells[self._animated]) for one in columns.shown]
-                title = words(method)
-                made[method] = (columns.shown[-1].step, animation(names, moments, title=title))
-        return made
+                moments = [(column.label, column.cells[self._animated]) for column in columns.shown]
+                gif = animation(names, moments, title=words(method))
+                animated[method] = (columns.shown[-1].step, gif)
+        return animated
 
     def store(self) -> None:
-        """Put what is kept on disk.
+        """Write the columns to disk.
 
         Raises:
-            OSError: If the disk does not take it.
+            OSError: If they cannot be written.
         """
         if self._folder is None:
             return
@@ -180,16 +180,16 @@ class FilmStrips:
         columns.written = columns.seen
         title = f"{words(method)} · {self._note}"
         labelled = [(column.label, column.cells) for column in columns.shown]
-        return cards.film_strip(self._pictures, self._names, labelled, title=title)
+        return cards.film_strip(self._images, self._names, labelled, title=title)
 
     def _store(self, folder: Path, method: str, columns: Columns) -> None:
-        """Put the columns on disk, all or nothing, as one picture in place of many arrays."""
+        """Write the columns, all or nothing, as one image instead of many arrays."""
         cells = np.stack([column.cells for column in columns.kept])
         count, probes, height, width, _ = cells.shape
         sheet = cells.transpose(1, 2, 0, 3, 4).reshape(probes * height, count * width, 3)
-        found = io.BytesIO()
+        file = io.BytesIO()
         np.savez(
-            found,
+            file,
             whose=self._whose,
             seen=columns.seen,
             stride=columns.stride,
@@ -198,32 +198,32 @@ class FilmStrips:
             sheet=np.frombuffer(encode_jpeg(sheet), np.uint8),
         )
         folder.mkdir(exist_ok=True)
-        place = _place(folder, method)
-        place.with_suffix(".part").write_bytes(found.getvalue())
-        os.replace(place.with_suffix(".part"), place)
+        path = _path(folder, method)
+        path.with_suffix(".part").write_bytes(file.getvalue())
+        os.replace(path.with_suffix(".part"), path)
 
     def _restore(self, method: str) -> Columns:
-        """Take up the columns of a training that this one goes on with; else begin anew."""
+        """Read the columns of the training run that is resumed; else start without any."""
         if self._folder is None:
             return Columns()
         try:
-            stored = io.BytesIO(_place(self._folder, method).read_bytes())
-            with np.load(stored, allow_pickle=False) as found:
-                if str(found["whose"]) != self._whose:
+            file = io.BytesIO(_path(self._folder, method).read_bytes())
+            with np.load(file, allow_pickle=False) as stored:
+                if str(stored["whose"]) != self._whose:
                     return Columns()
-                sheet = np.asarray(cv2.imdecode(found["sheet"], cv2.IMREAD_COLOR))[..., ::-1]
-                steps = [int(step) for step in found["steps"]]
-                # There and back, as NumPy lets what is no character be one.
-                labels = [str(label).encode().decode() for label in found["labels"].tolist()]
-                seen, stride = int(found["seen"]), int(found["stride"])
+                sheet = np.asarray(cv2.imdecode(stored["sheet"], cv2.IMREAD_COLOR))[..., ::-1]
+                steps = [int(step) for step in stored["steps"]]
+                # There and back, as NumPy accepts invalid characters.
+                labels = [str(label).encode().decode() for label in stored["labels"].tolist()]
+                seen, stride = int(stored["seen"]), int(stored["stride"])
             if seen < 0 or stride < 1 or len(steps) >= _COLUMNS:
                 return Columns()
-            probes, height, width, _ = self._pictures.shape
+            probes, height, width, _ = self._images.shape
             cells = sheet.reshape(probes, height, len(steps), width, 3).transpose(2, 0, 1, 3, 4)
             return Columns(seen, stride, list(map(Column, steps, labels, cells)))
-        except Exception:  # whatever a missing or broken file may raise: there is a new strip then
+        except Exception:  # whatever a missing or broken file may raise: the strip starts anew
             return Columns()
 
 
-def _place(folder: Path, method: str) -> Path:
+def _path(folder: Path, method: str) -> Path:
     return folder / f"{safe_tag(method)}.npz"

@@ -1,4 +1,4 @@
-"""The overview: what all methods say of a few probes at one moment, in one picture."""
+"""The overview: the maps of all methods and of a few probes at one moment, in one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of,
 
 _PROBES = 16
 _HIGHEST = 1020  # of a sheet as wide as a card; TensorBoard gives what is higher a scroll bar
-_ENOUGH = 0.75  # of the probes that were asked for: more of them would make the maps too small
+_ENOUGH = 0.75  # of the wanted probes: more of them would make the maps too small
 _NARROWEST = 52  # a map, so that it can be read
 _PLEASANT = 80  # a map, where there is room
 _LEAST = 104  # a probe with its caption
@@ -34,11 +34,11 @@ class Overview:
     and so high that the card needs no scroll bar.
 
     Args:
-        names: What each probe is.
+        names: The name of each probe.
         display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
         labels: For each probe its label in words, or None.
-        of: What is explained.
-        frames: How many frames the volumes have of which `display` shows some.
+        of: The explained quantity.
+        frames: How many frames the volumes have, some of which `display` shows.
 
     Example:
         ```python
@@ -55,19 +55,19 @@ class Overview:
         frames: int = 1,
     ) -> None:
         self._labels = list(labels)
-        self._titles = [title_of(*both) for both in zip(names, labels, strict=True)]
+        self._titles = [title_of(*pair) for pair in zip(names, labels, strict=True)]
         self._display = display
         self._of = of.replace("_", " ")
         self._frames = frames
 
     def draw(self, snapshot: Snapshot) -> np.ndarray:
-        """Draw the sheet of one set.
+        """Draw the sheet of one snapshot.
 
         Args:
-            snapshot: What was seen.
+            snapshot: The maps and the predictions.
 
         Returns:
-            uint8 `(any, 350, 3)`, or a multiple of that width.
+            uint8 `(height, 350, 3)`, or a multiple of that width.
         """
         methods = snapshot.methods
         has_sign = set(filter(snapshot.is_signed, snapshot.maps))
@@ -109,7 +109,7 @@ class Overview:
     def _draw_caption(
         self, sheet: Sheet, grid: _Grid, snapshot: Snapshot, i: int, corner: tuple[int, int]
     ) -> None:
-        """Write what a probe is, and what the model says where that is something else."""
+        """Write what a probe is, and the prediction where that is something else."""
         left, top = corner
         correct = snapshot.correct[i]
         glyph, colour = MARKS[correct]
@@ -137,7 +137,7 @@ class Overview:
 
 
 class _Grid:
-    """Where everything stands: probes beside and below each other, each with all its maps."""
+    """The layout: probes beside and below each other, each with all its maps."""
 
     def __init__(self, methods: int, probes: int, shape: float) -> None:
         needed = methods * (_NARROWEST + _GAP) + 2 * _MARGIN
@@ -151,18 +151,18 @@ class _Grid:
             (1, 1) if shape <= 0.5 else (self._beside(_PLEASANT), self._beside(_NARROWEST))
         )
         for across in range(min(least, probes), most + 1):
-            self._lay(across, probes)
+            self._arrange(across, probes)
             if self.probes >= _ENOUGH * probes:
                 break
 
     def _beside(self, map_width: int) -> int:
-        """How many probes fit beside each other where a map is at least so wide."""
+        """Return how many probes fit beside each other if maps are at least so wide."""
         least = max(self._methods * (map_width + _GAP), _LEAST * self.scale)
         inside = self.width - 2 * self.margin
         return max(1, (inside + self._between) // (least + self._between))
 
-    def _lay(self, across: int, probes: int) -> None:
-        """Lay out as many probes as there is room for below each other."""
+    def _arrange(self, across: int, probes: int) -> None:
+        """Lay out as many probes as fit below each other."""
         self.across = across
         inside = self.width - 2 * self.margin
         self.probe = (inside + self._between) // across - self._between
@@ -177,7 +177,7 @@ class _Grid:
         self.height = around + rows * self._row_step
 
     def corner(self, k: int) -> tuple[int, int]:
-        """Where the `k`-th probe begins."""
+        """Return where the `k`-th probe begins."""
         row, column = divmod(k, self.across)
         left = self.margin + column * (self.probe + self._between)
         return left, _HEADER * self.scale + row * self._row_step

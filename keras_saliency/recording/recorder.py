@@ -304,7 +304,7 @@ def _write_verdict(
     writer.scalars({"shortcut/reliance": float(verdict.reliance)} | gaps, step)
     writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
     sheets = {
-        name: cards.twin_sheet(
+        name: cards.counterfactual_sheet(
             sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
         )
         for name, sheet in verdict.sheets.items()
