@@ -71,7 +71,7 @@ def train(logs, epochs, probes):
 
     class Measure(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            assert watch._recorder.flush(600)
+            assert watch.session.recorder.flush(600)
             if epoch % 10 == 0:
                 gc.collect()
                 measured.append((epoch, in_use()))

@@ -23,7 +23,7 @@ def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[st
             callback.set_model(given.model)
             callback.set_params({"verbose": 0})
             ours.append(seconds(lambda watch=callback: begin(watch)))
-            callback._recorder.flush(120)
+            callback.session.recorder.flush(120)
             step.append(seconds(given.train))
             callback.on_train_end()
         keras.utils.clear_session()

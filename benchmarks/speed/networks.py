@@ -70,6 +70,7 @@ class Watch:
 
     def __init__(self, callback: ks.SaliencyCallback) -> None:
         self._callback, self._epoch = callback, 0
+        self.explainer = callback.session.explainer
 
     def evaluate(self) -> None:
         """Do what the training thread does at an epoch's end."""
@@ -78,11 +79,11 @@ class Watch:
 
     def ask(self) -> None:
         """Look, and record nothing."""
-        self._callback._explainer.evaluate()
+        self.explainer.evaluate()
 
     def finish_drawing(self) -> None:
         """Wait for the worker thread."""
-        self._callback._recorder.flush(120)
+        self._callback.session.recorder.flush(120)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def main() -> None:
 
     class Measure(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            watch._recorder.flush(60)
+            watch.session.recorder.flush(60)
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             sizes[epoch + 1] = pages
 

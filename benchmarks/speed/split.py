@@ -20,7 +20,7 @@ from timing import interleaved, ratio
 def main(model: str = SMALL, rounds: str = "101") -> None:
     given = subject(model)
     with watching(given) as watch:
-        explainer = watch._callback._explainer
+        explainer = watch.explainer
         rows = slice(0, len(given.images))
 
         def one_pass() -> None:

@@ -58,10 +58,10 @@ def measure(name: str, size: tuple[int, int], rounds: int) -> dict[str, float | 
         watch.set_params({"verbose": 0})
         watch.on_train_begin()
         watch.on_epoch_begin(0)
-        first = seconds(lambda: watch._assess(0, {}))
+        first = seconds(lambda: watch.session.assess(0, {}))
         model.train_on_batch(*batch)
         for _ in range(rounds):
-            evaluations.append(seconds(lambda: watch._assess(1, {})))
+            evaluations.append(seconds(lambda: watch.session.assess(1, {})))
             steps += [seconds(lambda: model.train_on_batch(*batch)) for _ in range(5)]
         watch.on_train_end()
     evaluation, step = statistics.median(evaluations), statistics.median(steps)

@@ -7,8 +7,8 @@ import keras
 from keras_saliency.engine.keras_private import flatten_layers
 
 
-class Settling:
-    """Counts the steps since a training began.
+class BatchNormStatus:
+    """Counts the steps since a training run began.
 
     Args:
         model: The model, before its first batch.
@@ -16,12 +16,12 @@ class Settling:
 
     def __init__(self, model: keras.Model) -> None:
         self._momentum = _fresh_momentum(model) if _optimizer(model) else 0.0
-        self._begun_at = iterations(model)
+        self._start = iterations(model)
 
     def note(self, model: keras.Model) -> str:
-        """Return what is to be said of the model as it is now, or nothing."""
+        """Return a note for readers of the model's maps as it is now, or nothing."""
         # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
-        weight = self._momentum ** (iterations(model) - self._begun_at) if self._momentum else 0
+        weight = self._momentum ** (iterations(model) - self._start) if self._momentum else 0
         return "batch norm not settled" if weight > 0.1 else ""
 
 
@@ -37,11 +37,11 @@ def _optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None:
 
 def _fresh_momentum(model: keras.Model) -> float:
     """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
-    found = [0.0]
+    momenta = [0.0]
     for layer in flatten_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.built:
             mean = keras.ops.convert_to_numpy(layer.moving_mean)
-            spread = keras.ops.convert_to_numpy(layer.moving_variance)
-            if not mean.any() and (spread == 1).all():
-                found.append(layer.momentum)
-    return max(found)
+            variance = keras.ops.convert_to_numpy(layer.moving_variance)
+            if not mean.any() and (variance == 1).all():
+                momenta.append(layer.momentum)
+    return max(momenta)

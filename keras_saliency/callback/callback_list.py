@@ -1,55 +1,54 @@
-"""The other callbacks of a training, of which Keras tells a callback nothing."""
+"""The other callbacks of a training run, which Keras does not tell a callback about."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
 
 import keras
 
 
-class Siblings:
-    """The callbacks of a training in their order; to be made inside one of the callback's hooks.
+class OtherCallbacks:
+    """The callbacks of a training run in their order; to be made inside one of a callback's hooks.
 
     Args:
-        callback: The one that asks.
+        callback: The callback whose hook runs.
     """
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
         self._callback = callback
-        self._listed = _listed_with(callback)
+        self._callbacks = _list_that_calls(callback)
 
-    def carried(self, logs: Mapping[str, Any]) -> dict[str, float]:
-        """Take what Keras's own `TensorBoard` would write of an epoch's logs, where there is none.
+    def unwritten(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """Return what Keras's own `TensorBoard` would write of an epoch's logs, if it is absent.
 
         The numbers of the verdict have curves of their own.
         """
-        if any(isinstance(one, keras.callbacks.TensorBoard) for one in self._listed):
+        if any(isinstance(other, keras.callbacks.TensorBoard) for other in self._callbacks):
             return {}
         return {k: float(v) for k, v in logs.items() if not k.startswith("shortcut_")}
 
     def restorers(self) -> list[keras.callbacks.EarlyStopping]:
         """Return each `EarlyStopping` that brings the best weights back when training ends."""
         kind = keras.callbacks.EarlyStopping
-        return [one for one in self._listed if isinstance(one, kind) and one.restore_best_weights]
+        return [c for c in self._callbacks if isinstance(c, kind) and c.restore_best_weights]
 
     def after(self) -> list[keras.callbacks.Callback]:
-        """Return those whose hooks run after those of the one that asks."""
-        return self._listed[self._listed.index(self._callback) + 1 :]
+        """Return those whose hooks run after those of the callback."""
+        return self._callbacks[self._callbacks.index(self._callback) + 1 :]
 
     def comes_before(self, other: keras.callbacks.Callback) -> bool:
-        """Whether another callback's hooks run before those of the one that asks."""
-        return self._listed.index(other) < self._listed.index(self._callback)
+        """Whether another callback's hooks run before those of the callback."""
+        return self._callbacks.index(other) < self._callbacks.index(self._callback)
 
 
-def _listed_with(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
+def _list_that_calls(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
     """Find the list that calls the callback's hook: its owner is a caller further up."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        listed = getattr(frame.f_locals.get("self"), "callbacks", None)
-        if isinstance(listed, list) and any(one is callback for one in listed):
-            return list(listed)
+        callbacks = getattr(frame.f_locals.get("self"), "callbacks", None)
+        if isinstance(callbacks, list) and any(other is callback for other in callbacks):
+            return list(callbacks)
         frame = frame.f_back
     return [callback]

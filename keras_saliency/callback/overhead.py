@@ -1,101 +1,134 @@
-"""Keeping within a share of a training's time: what is looked at less often, and in what words."""
+"""Measuring the callback's time, and keeping it within a share of the training run's."""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from keras_saliency.callback.schedule import in_words
+from keras_saliency.callback import messages
+from keras_saliency.callback.schedule import Schedule
+
+NOTICEABLE = 0.2  # of an epoch, above which the time taken is reported
+LEAST = 1.0  # seconds, below which it never is
 
 _EPOCHS = 3  # of which the time is taken in the middle, as single ones are disturbed
-_ROOM = 0.5  # of what is allowed must do before something is asked more often again
+_ROOM = 0.5  # of what is allowed must do before something is done more often again
 _GROWTH = 1.25  # of an interval that is not long enough yet
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How often something is done: 1 is as often as the user asked, 3 a third of that.
+# Part to how rarely it runs: 1 is as often as the user requested, 3 a third of that. A part is the
+# evaluation, the verdict, or by its name a method with passes of its own, which runs at one of so
+# many evaluations.
+Pace = dict[Any, int]
 
-    Attributes:
-        look: Of looks.
-        methods: Of methods with passes of their own: at one of so many looks.
-        verdict: Of verdicts.
-    """
-
-    look: int = 1
-    methods: Mapping[str, int] = field(default_factory=dict)
-    verdict: int = 1
+_EVALUATION, _VERDICT = object(), object()  # parts that no method can be named like
 
 
 class Overhead:
-    """Decide what is due, and after each epoch what is to be done less often.
+    """Measure the callback's time, decide what is due, and what is done less often from now on.
 
     Args:
-        most: Share of the time that may be ours, above 0 and below 1; None for any.
-        every: After how many epochs or batches the user wants a look.
-        counts_batches: Whether these are batches.
+        most: Share of the time that the callback may take, above 0 and below 1; None for any.
+        schedule: How often the user wants an evaluation.
         verdict_every: After how many epochs the user wants a verdict; None for never.
 
+    Attributes:
+        changes: What was changed, in words.
+
     Example:
-        >>> overhead = Overhead(0.1, every=1, counts_batches=False, verdict_every=None)
-        >>> overhead.settle(training=9.0)  # The first epoch traces.
-        >>> overhead.looks(2)
+        >>> overhead = Overhead(0.1, Schedule(1), verdict_every=None)
+        >>> with overhead.running():
+        ...     time.sleep(0.01)
+        >>> overhead.report("epoch 1") is None  # Nobody waits for a hundredth of a second.
         True
-        >>> overhead.looked(0.9, {"rise": 0.8})
-        >>> overhead.settle(training=2.0)
-        'looking takes 31 % of the time, max_overhead=0.1; from now on rise in one of 7 looks'
+        >>> overhead.adjust(training=9.0)  # The first epoch traces.
+        >>> overhead.is_evaluation_due(2)
+        True
+        >>> overhead.add_evaluation(0.9, {"rise": 0.8})
+        >>> overhead.adjust(training=2.0).partition("; ")[2]
+        'from now on rise in one of 7 evaluations'
         >>> [sorted(overhead.left_out(epoch)) for epoch in (6, 7, 8)]
         [['rise'], [], ['rise']]
     """
 
-    def __init__(
-        self, most: float | None, every: int, counts_batches: bool, verdict_every: int | None
-    ) -> None:
+    def __init__(self, most: float | None, schedule: Schedule, verdict_every: int | None) -> None:
         self.changes: list[str] = []
-        self._most = most
-        self._every, self._counts_batches = every, counts_batches
-        self._verdict_every = verdict_every
-        self._pace = Pace()
-        self._look, self._verdict = 0.0, 0.0
-        self._methods: dict[str, float] = {}
-        self._trainings: list[float] = []
+        self._most, self._schedule = most, schedule
+        self._verdict_every = verdict_every or 1
+        self._seconds: dict[Any, float] = {_EVALUATION: 0.0, _VERDICT: 0.0}
+        self._pace: Pace = {}
+        self._epochs: list[float] = []
         self._has_begun, self._counted = False, 0
+        self._is_reported = False
+        self.begin_epoch()
 
-    def looks(self, count: int, last: int = 1) -> bool:
-        """Tell, after each epoch or batch, whether the probes are looked at after so many.
+    def begin_epoch(self) -> None:
+        """Begin to measure an epoch."""
+        self._began, self._ours = time.perf_counter(), 0.0
 
-        Where several batches run in one go, it is asked after the last of so many, and looks if it
-        is time after any of these.
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Callable[[], float]]:
+        """Count the time within the context as the callback's; return what tells it."""
+        entered, before = time.perf_counter(), self._ours
+        try:
+            yield lambda: self._ours - before
+        finally:
+            self._ours += time.perf_counter() - entered
+
+    def report(self, when: str) -> str | None:
+        """Report, of the first epoch with an evaluation, how much of it was the callback's.
+
+        Args:
+            when: The epoch in words.
+
+        Returns:
+            A line for the user, or None where it was no more than `NOTICEABLE` or under `LEAST`.
+        """
+        is_first, self._is_reported = not self._is_reported, self._is_reported or self._ours > 0
+        share = self._ours / (time.perf_counter() - self._began)
+        if not is_first or share <= NOTICEABLE or self._ours < LEAST:
+            return None
+        return messages.time_taken(self._ours, share, when)
+
+    @property
+    def _period(self) -> int:
+        return self._schedule.every * self._pace.get(_EVALUATION, 1)
+
+    def is_evaluation_due(self, count: int, last: int = 1) -> bool:
+        """Whether the probes are evaluated after so many epochs or batches; to be asked of each.
+
+        Where several batches run in one go, it is asked after the last of so many, and an
+        evaluation is due if it is after any of these.
         """
         self._counted += last
-        period = self._every * self._pace.look
-        return count // period > (count - last) // period
+        return count // self._period > (count - last) // self._period
 
     def left_out(self, count: int) -> frozenset[str]:
-        """Return the methods that are left out of the look after so many epochs, or batches."""
-        number = count // (self._every * self._pace.look)
-        return frozenset(name for name, one_of in self._pace.methods.items() if number % one_of)
+        """Return the methods that are left out after so many epochs or batches."""
+        number = count // self._period
+        return frozenset(name for name, one_of in self._method_pace() if number % one_of)
 
-    def judges(self, epochs: int) -> bool:
-        """Tell whether a verdict is due after so many epochs."""
-        return epochs % ((self._verdict_every or 1) * self._pace.verdict) == 0
+    def is_verdict_due(self, epochs: int) -> bool:
+        """Whether a verdict is due after so many epochs."""
+        return epochs % (self._verdict_every * self._pace.get(_VERDICT, 1)) == 0
 
-    def looked(self, seconds: float, methods: Mapping[str, float]) -> None:
-        """Take note of a look: its seconds, and those of methods with passes of their own."""
-        self._methods |= methods
-        self._look = seconds - sum(methods.values())
+    def add_evaluation(self, seconds: float, methods: Mapping[str, float]) -> None:
+        """Add an evaluation: its seconds, and those of methods with passes of their own."""
+        self._seconds.update(methods)
+        self._seconds[_EVALUATION] = seconds - sum(methods.values())
 
-    def judged(self, seconds: float) -> None:
-        """Take note of the seconds of a verdict."""
-        self._verdict = seconds
+    def add_verdict(self, seconds: float) -> None:
+        """Add the seconds of a verdict."""
+        self._seconds[_VERDICT] = seconds
 
-    def settle(self, training: float) -> str | None:
+    def adjust(self, training: float | None = None) -> str | None:
         """Change the pace after an epoch but the first one, if it must be or may be.
 
         Args:
-            training: The seconds of the epoch that were not ours.
+            training: The seconds of the epoch that were not the callback's; by default as measured.
 
         Returns:
             What has changed, in words, or None.
@@ -104,59 +137,55 @@ class Overhead:
         counted, self._counted = self._counted, 0
         if self._most is None or not has_begun:
             return None
-        self._trainings = [*self._trainings[1 - _EPOCHS :], training]
-        usual = statistics.median(self._trainings)
+        if training is None:
+            training = time.perf_counter() - self._began - self._ours
+        self._epochs = [*self._epochs[1 - _EPOCHS :], training]
+        usual = statistics.median(self._epochs)
         allowed = usual * self._most / (1 - self._most)
-        looks = counted / self._every
-        before, now = self._pace, self._cost(self._pace, looks)
+        evaluations = counted / self._schedule.every
+        before, now = self._pace, self._cost(self._pace, evaluations)
         if now > allowed:
-            self._pace = self._within(allowed, looks)
-        elif self._cost(roomy := self._within(_ROOM * allowed, looks), looks) > now:
+            self._pace = self._within(allowed, evaluations)
+        elif self._cost(roomy := self._within(_ROOM * allowed, evaluations), evaluations) > now:
             self._pace = roomy
         if self._pace == before:
             return None
-        share = 100 * now / (usual + now)
-        self.changes.append(
-            f"looking takes {share:.3g} % of the time, max_overhead={self._most:g}; from now on "
-            f"{self._in_words()}"
-        )
-        return self.changes[-1]
+        change = messages.pace_changed(now / (usual + now), self._most, self._described())
+        self.changes.append(change)
+        return change
 
-    def _within(self, allowed: float, looks: float) -> Pace:
-        """Find the pace that keeps within so many seconds an epoch: the dearest part gives way."""
-        one_of: dict[Any, int] = dict.fromkeys((_LOOK, _VERDICT, *self._methods), 1)
-        while self._cost(pace := _pace(one_of), looks) > allowed:
-            parts = self._parts(pace, looks)
-            dearest = max(parts, key=lambda part: parts[part])
-            one_of[dearest] = max(one_of[dearest] + 1, int(_GROWTH * one_of[dearest]))
+    def _within(self, allowed: float, evaluations: float) -> Pace:
+        """Find the pace within so many seconds an epoch: the most expensive part gives way."""
+        pace = dict.fromkeys(self._seconds, 1)
+        while sum((parts := self._parts(pace, evaluations)).values()) > allowed:
+            most = max(parts, key=lambda part: parts[part])
+            pace[most] = max(pace[most] + 1, int(_GROWTH * pace[most]))
         return pace
 
-    def _cost(self, pace: Pace, looks: float) -> float:
+    def _cost(self, pace: Pace, evaluations: float) -> float:
         """Return what a pace costs, in seconds an epoch."""
-        return sum(self._parts(pace, looks).values())
+        return sum(self._parts(pace, evaluations).values())
 
-    def _parts(self, pace: Pace, looks: float) -> dict[Any, float]:
-        looks /= pace.look
-        parts: dict[Any, float] = {
-            name: seconds * looks / pace.methods.get(name, 1)
-            for name, seconds in self._methods.items()
+    def _parts(self, pace: Pace, evaluations: float) -> dict[Any, float]:
+        evaluations /= pace.get(_EVALUATION, 1)
+        counts = {
+            _EVALUATION: evaluations,
+            _VERDICT: 1 / self._verdict_every / pace.get(_VERDICT, 1),
         }
-        verdicts = 1 / (self._verdict_every or 1) / pace.verdict
-        return parts | {_LOOK: self._look * looks, _VERDICT: self._verdict * verdicts}
+        return {
+            part: seconds * counts.get(part, evaluations / pace.get(part, 1))
+            for part, seconds in self._seconds.items()
+        }
 
-    def _in_words(self) -> str:
-        pace, every = self._pace, self._every * self._pace.look
-        said = [f"it looks every {in_words(every, self._counts_batches)}"] * (pace.look > 1)
-        said += [f"{name} in one of {n} looks" for name, n in pace.methods.items() if n > 1]
-        if pace.verdict > 1:
-            epochs = in_words(pace.verdict * (self._verdict_every or 1), False)
-            said.append(f"a verdict every {epochs}")
-        return ", ".join(said) or "all is done as often as asked again"
+    def _method_pace(self) -> list[tuple[str, int]]:
+        return [(part, n) for part, n in self._pace.items() if isinstance(part, str)]
 
-
-_LOOK, _VERDICT = object(), object()  # parts that no method can be named like
-
-
-def _pace(one_of: Mapping[Any, int]) -> Pace:
-    methods = {name: n for name, n in one_of.items() if isinstance(name, str)}
-    return Pace(one_of[_LOOK], methods, one_of[_VERDICT])
+    def _described(self) -> list[str]:
+        """Describe what is done less often than requested."""
+        evaluations = Schedule(self._period, self._schedule.counts_batches)
+        verdicts = Schedule(self._pace.get(_VERDICT, 1) * self._verdict_every)
+        return [
+            *[f"it evaluates every {evaluations}"] * (self._pace.get(_EVALUATION, 1) > 1),
+            *(f"{name} in one of {n} evaluations" for name, n in self._method_pace() if n > 1),
+            *[f"a verdict every {verdicts}"] * (self._pace.get(_VERDICT, 1) > 1),
+        ]

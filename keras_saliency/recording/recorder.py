@@ -1,7 +1,7 @@
 """Draws, encodes and writes snapshots on a thread of its own while training goes on."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -46,16 +46,11 @@ class Recorder:
     Args:
         writer: Where images and numbers go; it is closed with the recorder. To a bare `BaseWriter`,
             which writes nothing, nothing is drawn.
-        names: For each probe a unique name that is fit for a tag, such as "03_penguin".
-        display: The probes as a person sees them, uint8 `(n, height, width, 3)`.
-        labels: For each probe its label in words, or None.
-        masks: float `(n, height, width)` in [0, 1], where the objects are, or None.
+        probes: The probes, of which names, labels, display and masks are used.
         of: What is explained: "logits", or another quantity that the cards then name.
         drawn: How many probes are drawn at most, chosen evenly per label. Numbers are written
             for all.
-        frames: How many frames the volumes have of which `display` shows some.
-        clips: Of volumes all frames, uint8 `(n, frames, height, width, 3)`, or None.
-        plugin_data: What writes the Saliency tab, or None.
+        settings: What a reader of the Saliency tab should know; None for no tab.
         slides: What draws the slides, where the probes are tiles.
         on_fault: Called with one clause, such as "could not draw the maps of cam (...)", once for
             each kind of fault, in the worker thread. By default it warns.
@@ -66,7 +61,7 @@ class Recorder:
 
     Example:
         ```python
-        recorder = Recorder(EventWriter(new_run("logs")), ["00_cat"], photos, ["cat"])
+        recorder = Recorder(EventWriter(new_run("logs")), Probes(photos, labels))
         recorder.record(snapshot)
         recorder.close()
         ```
@@ -75,80 +70,36 @@ class Recorder:
     def __init__(
         self,
         writer: BaseWriter,
-        names: Sequence[str],
-        display: np.ndarray,
-        labels: Sequence[str | None],
+        probes: "Probes",
         *,
-        masks: np.ndarray | None = None,
         of: str = "logits",
         drawn: int = _DRAWN,
-        frames: int = 1,
-        clips: np.ndarray | None = None,
-        plugin_data: PluginData | None = None,
+        settings: Mapping[str, str] | None = None,
         slides: Slides | None = None,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
-        self.writer, self._plugin_data, self._slides = writer, plugin_data, slides
-        self._names, self._labels, self._display = list(names), list(labels), display
+        self.writer, self._slides = writer, slides
+        self._names, self._labels = list(probes.names), probes.label_texts()
+        self._display, self._frames, self._clips = probes.display, probes.frames, probes.clips
         # The explained quantity is named where it is not the logit.
         self._explained = "" if of == "logits" else f" · {of.replace('_', ' ')}"
-        self._frames, self._clips = frames, clips
         self._newest: Snapshot | None = None
-        self._drawn = choose_evenly(labels, drawn)
-        self._measure = MapMeasure(masks)
-        self._overview = Overview(names, display, labels, of, frames)
+        self._drawn = chosen = choose_evenly(self._labels, drawn)
+        self._measure = MapMeasure(probes.masks)
+        self._overview = Overview(self._names, self._display, self._labels, of, self._frames)
         self._strips = FilmStrips(
-            [words(names[i]) for i in self._drawn],
-            [labels[i] for i in self._drawn],
-            display[self._drawn],
+            [words(self._names[i]) for i in chosen],
+            [self._labels[i] for i in chosen],
+            self._display[chosen],
             of,
-            frames,
+            self._frames,
             None if writer.state_folder is None else writer.state_folder / "film-strips",
         )
+        self._plugin_data: PluginData | None = None
+        if isinstance(writer, EventWriter) and settings is not None:
+            self._plugin_data = PluginData(writer, probes, chosen, of=of, settings=settings)
         is_idle = type(writer) is BaseWriter
         self.worker = Worker(writer.description, on_fault, self.close, is_idle)
-
-    @classmethod
-    def of_probes(
-        cls,
-        writer: BaseWriter,
-        probes: "Probes",
-        *,
-        of: str,
-        settings: Mapping[str, str],
-        slides: Slides | None,
-        on_fault: Callable[[str], None],
-    ) -> "Recorder":
-        """Make a recorder for probes, with all that TensorBoard shows of them.
-
-        Args:
-            writer: Where images and numbers go.
-            probes: The probes.
-            of: What is explained.
-            settings: What a reader of the Saliency tab should know besides.
-            slides: What draws the slides, where the probes are tiles.
-            on_fault: As above.
-
-        Returns:
-            The recorder.
-        """
-        labels, plugin_data = probes.label_texts(), None
-        if isinstance(writer, EventWriter):
-            shown = choose_evenly(labels, _DRAWN)
-            plugin_data = PluginData(writer, probes, shown, of=of, settings=settings)
-        return cls(
-            writer,
-            probes.names,
-            probes.display,
-            labels,
-            masks=probes.masks,
-            of=of,
-            frames=probes.frames,
-            clips=probes.clips,
-            plugin_data=plugin_data,
-            slides=slides,
-            on_fault=on_fault,
-        )
 
     def record(self, snapshot: Snapshot) -> None:
         """Hand over a snapshot.
@@ -159,7 +110,7 @@ class Recorder:
                 as of those that follow, with no more waiting, until there is room again.
         """
         worker = self.worker
-        if worker.submit_large(lambda: self._write(snapshot), "record a snapshot", snapshot.when):
+        if worker.submit(lambda: self._write(snapshot), "record a snapshot", snapshot.when):
             return
         worker.report(
             "slow",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -34,88 +34,76 @@ _HOW_TO_READ = """\
 
 
 def about(
-    model: keras.Model,
-    explainer: Explainer,
-    target: Target,
+    listed: Mapping[str, str],
     probes: Probes,
     *,
-    every: str,
-    asks_for_verdict: bool,
+    has_verdict: bool,
     verdict: Verdict | None,
     changes: Sequence[str] = (),
 ) -> str:
     """Write the page in Markdown; whatever names it holds, they show as they are.
 
     Args:
-        model: The model.
-        explainer: What was settled for it.
-        target: What is explained.
+        listed: The settings in words, by name.
         probes: The probes.
-        every: After how many epochs or batches they are looked at, in words.
-        asks_for_verdict: Whether there will be a verdict.
+        has_verdict: Whether there will be a verdict.
         verdict: The newest one, or None.
         changes: What came to be done less often, in words.
 
     Returns:
         Markdown.
     """
+    text = "None; it needs `shortcuts=`, the training data."
     if verdict is not None:
-        judged = escaped(verdict.text) + "."
-    elif asks_for_verdict:
-        judged = "Not yet; it comes after the first epoch, as `shortcut/verdict`."
-    else:
-        judged = "None; it needs `shortcuts=`, the training data."
-    listed = settings(model, explainer, target, every)
-    return "\n\n".join(
-        [
-            "## The verdict",
-            judged,
-            "## How to read it",
-            _HOW_TO_READ.strip(),
-            "## Settings",
-            _table(("setting", "value"), listed.items()),
-            *_changed(changes),
-            "## Probes",
-            _table(("probe", "label", "mask"), _rows(probes)),
-            *_beyond(len(probes)),
-        ]
-    )
+        text = escaped(verdict.text) + "."
+    elif has_verdict:
+        text = "Not yet; it comes after the first epoch, as `shortcut/verdict`."
+    lines = "\n".join(f"- {escaped(change)}." for change in changes)
+    parts = [
+        *("## The verdict", text, "## How to read it", _HOW_TO_READ.strip(), "## Settings"),
+        _table(("setting", "value"), listed.items()),
+        *(["## To save time", lines] if changes else []),
+        "## Probes",
+        _table(("probe", "label", "mask"), _rows(probes)),
+        f"and {len(probes) - _LISTED} more." if len(probes) > _LISTED else "",
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 def escaped(text: str) -> str:
     """Write any text so that Markdown and HTML show just it, on one line."""
-    return re.sub(r"[^\w ,]|_", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
+    return re.sub(r"[^\w ,]|_", lambda match: f"&#{ord(match[0])};", " ".join(text.split()))
 
 
 def settings(
     model: keras.Model, explainer: Explainer, target: Target, every: str
 ) -> dict[str, str]:
-    """Say what is looked at, and how.
+    """Describe what is explained, and how.
 
     Args:
         model: The model.
-        explainer: What was settled for it.
+        explainer: What computes the maps.
         target: What is explained.
         every: After how many epochs or batches, in words.
 
     Returns:
         Each setting with its value, in words.
     """
-    place = explainer.target_layer
+    layer = explainer.target_layer
     return {
         "model": f"{model.name}, {model.count_params():,} parameters",
-        "layer": place.name if place else "none of the methods asks for one",
+        "layer": layer.name if layer else "none of the methods asks for one",
         "target": _described(target.what),
         "explained": explainer.of.replace("_", " "),
         "methods": ", ".join(explainer.perturbed),
-        "looks every": every,
+        "looks every": every,  # also a key in the JSON of the Saliency tab
         "keras_saliency": __version__,
         "keras": f"{keras.__version__} on {keras.backend.backend()}",
     }
 
 
 def _described(what: Any) -> str:
-    """Say what is explained: a word, a function's name, or an array's shape."""
+    """Describe what is explained: a word, a function's name, or an array's shape."""
     if isinstance(what, str):
         return what
     if callable(what):
@@ -131,15 +119,6 @@ def _rows(probes: Probes) -> Iterable[tuple[str, str, str]]:
             return
         share = "" if masks is None else f"{100 * masks[i].mean():.0f} %"
         yield name, label or "", share
-
-
-def _changed(changes: Sequence[str]) -> list[str]:
-    lines = "\n".join(f"- {escaped(change)}." for change in changes)
-    return ["## To save time", lines] if changes else []
-
-
-def _beyond(count: int) -> list[str]:
-    return [f"and {count - _LISTED} more."] if count > _LISTED else []
 
 
 def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:

@@ -53,46 +53,30 @@ class Worker:
         self._process = os.getpid()
         self._is_closed = False
 
-    def submit(self, job: Job, task: str) -> None:
+    def submit(self, job: Job, task: str, moment: str | None = None) -> bool:
         """Hand over a job.
 
         Args:
             job: Called in the thread.
             task: What it does, in words: "write the verdict".
-        """
-        if not self._is_idle:
-            with self.guard(task):
-                self._put(partial(self._run, job, task))
-
-    def submit_large(self, job: Job, task: str, moment: str) -> bool:
-        """Hand over a job of which two at most may wait or run at a time.
-
-        Args:
-            job: Called in the thread.
-            task: What it does, in words.
-            moment: To which moment of the training run it belongs, in words: "epoch 3".
+            moment: Of a large job, of which two at most may wait or run at a time, the moment of
+                the training run that it belongs to, in words: "epoch 3".
 
         Returns:
-            False where there was no room for it within 2 s. The next ones are then refused without
-            waiting, until there is room again.
+            False where there was no room for a large job within 2 s. The next ones are then refused
+            without waiting, until there is room again.
         """
-        if self._is_idle:
-            return True
         with self.guard(task):
+            if self._is_idle:
+                return True
             self._ensure_thread()
-            room = self._room
-            self._is_behind = not room.acquire(timeout=0 if self._is_behind else _PATIENCE_S)
-            if self._is_behind:
-                return False
-
-            def run() -> None:
-                self._moment = moment
-                try:
-                    self._run(job, task)
-                finally:
-                    room.release()
-
-            self._put(run)
+            room = None if moment is None else self._room
+            if room is not None:
+                patience = 0 if self._is_behind else _PATIENCE_S
+                self._is_behind = not room.acquire(timeout=patience)
+                if self._is_behind:
+                    return False
+            self._queue.put(partial(self._run, job, task, moment, room))
         return True
 
     def flush(self, timeout: float) -> bool:
@@ -107,7 +91,8 @@ class Worker:
         if self.thread is None or self._is_closed:
             return True
         done = threading.Event()
-        self._put(done.set)
+        self._ensure_thread()
+        self._queue.put(done.set)
         return done.wait(timeout)
 
     def close(self, *last: tuple[Job, str]) -> bool:
@@ -161,17 +146,13 @@ class Worker:
         except Exception:  # such as a warning that the user's filters turn into an error
             logging.getLogger(__name__).exception(message)
 
-    def _put(self, job: Job) -> None:
-        self._ensure_thread()
-        self._queue.put(job)
-
     def _ensure_thread(self) -> None:
         if self._is_closed:
             raise RuntimeError("the recorder is closed")
-        if self.thread is not None and self.thread.is_alive():
-            return
         if self.thread is None:
             atexit.register(self._at_exit)
+        elif self.thread.is_alive():
+            return
         else:
             self.report(
                 "worker",
@@ -186,6 +167,17 @@ class Worker:
         while (job := self._queue.get()) is not None:
             job()
 
-    def _run(self, job: Job, task: str) -> None:
-        with self.guard(task):
-            job()
+    def _run(
+        self,
+        job: Job,
+        task: str,
+        moment: str | None = None,
+        room: threading.Semaphore | None = None,
+    ) -> None:
+        self._moment = moment or self._moment
+        try:
+            with self.guard(task):
+                job()
+        finally:  # also where something ends the thread
+            if room is not None:
+                room.release()

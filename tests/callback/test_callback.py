@@ -289,7 +289,10 @@ def test_batch_norm_that_has_not_settled_is_named(tmp_path):
     watch = ks.SaliencyCallback(pictures(1), tmp_path)
     model = restless()
     fit(model, [watch], epochs=2)  # six steps at a momentum of 0.99
-    assert (watch._last.when, watch._last.note) == ("epoch 2", "batch norm not settled")
+    assert (watch.session.newest.when, watch.session.newest.note) == (
+        "epoch 2",
+        "batch norm not settled",
+    )
     settled = keras.Sequential(
         [
             keras.Input(SIZE),
@@ -300,7 +303,7 @@ def test_batch_norm_that_has_not_settled_is_named(tmp_path):
         ]
     )
     fit(settled, [watch], epochs=2)
-    assert (watch._last.when, watch._last.note) == ("epoch 2", "")
+    assert (watch.session.newest.when, watch.session.newest.note) == ("epoch 2", "")
 
 
 def test_thirty_three_probes_in_chunks_are_as_one_by_one(tmp_path):
@@ -421,7 +424,7 @@ def test_probes_without_labels_explain_the_prediction_and_say_so(tmp_path, capsy
     model.fit(x, y, verbose=2, callbacks=[ks.SaliencyCallback(x[:2], tmp_path)])
     said = capsys.readouterr().out
     assert said.count("the predicted class is explained") == 1
-    assert said.count("looks at layer 'last', a grid of 9 x 14") == 1
+    assert said.count("explains layer 'last', a grid of 9 x 14") == 1
 
 
 def said_in_fit(capsys, model, watch, epochs=1):
@@ -450,11 +453,11 @@ def test_what_costly_methods_ask_is_said_before_training(tmp_path, capsys):
     chosen = ["saliency", some("rise", 21), some("smooth_grad", 20)]
     said = said_in_fit(capsys, model, ks.SaliencyCallback(pictures(2), tmp_path, chosen))
     before, _, _ = said.partition("- loss")
-    assert "rise asks the model about 2 x 21 images at each look" in before
-    assert "smooth_grad asks" not in said
-    assert "saliency asks" not in said
+    assert "rise queries the model with 2 x 21 images per evaluation" in before
+    assert "smooth_grad queries" not in said
+    assert "saliency queries" not in said
     cheap = ks.SaliencyCallback(pictures(2), tmp_path)
-    assert "asks the model" not in said_in_fit(capsys, model, cheap)
+    assert "queries the model" not in said_in_fit(capsys, model, cheap)
 
 
 def test_a_look_that_takes_much_of_an_epoch_is_told_once(tmp_path, capsys):
@@ -465,11 +468,13 @@ def test_a_look_that_takes_much_of_an_epoch_is_told_once(tmp_path, capsys):
     model = functional("softmax")
     model.compile("sgd", loss_of("softmax"))
     quick = ks.SaliencyCallback(pictures(2), tmp_path)
-    assert "looking took" not in said_in_fit(capsys, model, quick, epochs=2)
+    assert "the callback took" not in said_in_fit(capsys, model, quick, epochs=2)
     every_other = ks.SaliencyCallback(pictures(2), tmp_path, [slow], every=2)
     said = said_in_fit(capsys, model, every_other, epochs=4)
-    seconds, share = re.findall(r"looking took (.*) s, (\d+) % of epoch 2; every=", said)[0]
-    assert said.count("looking took") == 1
+    seconds, share = re.findall(
+        r"the callback took (.*) s, (\d+) % of epoch 2; a larger every=", said
+    )[0]
+    assert said.count("the callback took") == 1
     assert 1.1 <= float(seconds) < 4
     assert 20 < int(share) <= 100
 

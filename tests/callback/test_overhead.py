@@ -11,6 +11,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 import keras_saliency as ks
 from keras_saliency.callback.overhead import Overhead
+from keras_saliency.callback.schedule import Schedule
 
 SIZE = (24, 31)
 
@@ -23,17 +24,17 @@ def share_that_is_spent(overhead, epochs, training, look, methods, verdict, ever
     ours = np.zeros(epochs)
     count = 0
     for epoch in range(epochs):
-        if verdict and overhead.judges(epoch + 1):
+        if verdict and overhead.is_verdict_due(epoch + 1):
             ours[epoch] += verdict
-            overhead.judged(verdict)
+            overhead.add_verdict(verdict)
         for _ in range(batches or 1):
             count += 1
-            if overhead.looks(count):
+            if overhead.is_evaluation_due(count):
                 left_out = overhead.left_out(count)
                 there = {name: taken for name, taken in methods.items() if name not in left_out}
                 ours[epoch] += look + sum(there.values())
-                overhead.looked(look + sum(there.values()), there)
-        overhead.settle(training[epoch])
+                overhead.add_evaluation(look + sum(there.values()), there)
+        overhead.adjust(training[epoch])
     half = slice(epochs // 2, None)
     return ours[half].sum() / (ours[half].sum() + training[half].sum())
 
@@ -45,7 +46,7 @@ def test_the_share_is_kept_in_the_long_run(seed):
     most = rng.choice([0.02, 0.05, 0.3])
     every = int(rng.integers(1, 4))
     batches = int(rng.choice([0, 7]))
-    overhead = Overhead(most, every, batches > 0, 2)
+    overhead = Overhead(most, Schedule(every, batches > 0), 2)
     costs = {
         "look": 10 ** rng.uniform(-3, 0.5),
         "methods": {name: 10 ** rng.uniform(-3, 1) for name in ("rise", "own")[: seed % 3]},
@@ -60,64 +61,65 @@ def test_the_share_is_kept_in_the_long_run(seed):
 
 
 def test_what_is_dear_gives_way_and_nothing_else():
-    overhead = Overhead(0.1, 1, False, None)
+    overhead = Overhead(0.1, Schedule(1), None)
     methods = {"rise": 5.0, "own": 0.02}
     share_that_is_spent(overhead, 200, np.full(200, 1.0), 0.01, methods, 0, 1, 0)
     left_out = [overhead.left_out(epoch) for epoch in range(1, 401)]
-    assert all(overhead.looks(epoch) for epoch in range(1, 401))
+    assert all(overhead.is_evaluation_due(epoch) for epoch in range(1, 401))
     assert not any("own" in names for names in left_out)
     turns = sum("rise" not in names for names in left_out)
     assert 3 <= turns <= 7  # of 400 x 0.081 s / 5 s = 6.5, less a quarter at most
     wanted = (
-        "looking takes 83.4 % of the time, max_overhead=0.1; from now on rise in one of N looks"
+        "the callback takes 83.4 % of the time, max_overhead=0.1; from now on rise in one of N "
+        "evaluations"
     )
-    assert [re.sub(r"\d+(?= looks)", "N", change) for change in overhead.changes] == [wanted]
+    assert [re.sub(r"\d+(?= evaluations)", "N", change) for change in overhead.changes] == [wanted]
 
 
 def test_where_all_fits_nothing_changes():
-    overhead = Overhead(0.5, 2, False, 3)
+    overhead = Overhead(0.5, Schedule(2), 3)
     share_that_is_spent(overhead, 50, np.full(50, 1.0), 0.3, {"rise": 0.3}, 0.3, 2, 0)
     assert overhead.changes == []
-    assert [overhead.looks(n) for n in range(1, 5)] == [False, True, False, True]
-    assert [overhead.judges(n) for n in range(1, 7)] == [False, False, True] * 2
+    assert [overhead.is_evaluation_due(n) for n in range(1, 5)] == [False, True, False, True]
+    assert [overhead.is_verdict_due(n) for n in range(1, 7)] == [False, False, True] * 2
 
 
 def test_a_machine_that_is_disturbed_changes_little():
     rng = np.random.default_rng(0)
-    overhead = Overhead(0.05, 1, False, None)
+    overhead = Overhead(0.05, Schedule(1), None)
     for epoch in range(1, 2001):
-        if overhead.looks(epoch):
-            overhead.looked(rng.uniform(0.8, 1.2), {})
-        overhead.settle(rng.uniform(0.8, 1.2))
+        if overhead.is_evaluation_due(epoch):
+            overhead.add_evaluation(rng.uniform(0.8, 1.2), {})
+        overhead.adjust(rng.uniform(0.8, 1.2))
     assert len(overhead.changes) <= 5
 
 
 def test_what_is_said_is_what_looking_takes_at_the_pace_before():
-    overhead = Overhead(0.1, 1, False, None)
+    overhead = Overhead(0.1, Schedule(1), None)
     for epoch in range(1, 200):
-        if overhead.looks(epoch):
-            overhead.looked(3.0 if epoch < 4 else 0.2, {})
-        overhead.settle(1.0)
+        if overhead.is_evaluation_due(epoch):
+            overhead.add_evaluation(3.0 if epoch < 4 else 0.2, {})
+        overhead.adjust(1.0)
     first, second = overhead.changes
-    assert first.startswith("looking takes 75 % of the time")
+    assert first.startswith("the callback takes 75 % of the time")
     every = int(re.search(r"every (\d+) epochs", first)[1])
-    assert second.startswith(f"looking takes {20 / (every + 0.2):.3g} % of the time")
+    assert second.startswith(f"the callback takes {20 / (every + 0.2):.3g} % of the time")
 
 
 def test_without_a_bound_nothing_is_ever_cut():
-    overhead = Overhead(None, 1, False, 1)
+    overhead = Overhead(None, Schedule(1), 1)
     share_that_is_spent(overhead, 50, np.full(50, 0.001), 9.0, {"rise": 9.0}, 9.0, 1, 0)
     assert overhead.changes == []
-    assert all(overhead.looks(n) and overhead.judges(n) for n in range(1, 99))
+    assert all(overhead.is_evaluation_due(n) and overhead.is_verdict_due(n) for n in range(1, 99))
 
 
 def test_what_becomes_quick_comes_as_often_as_before():
-    overhead = Overhead(0.1, 1, False, None)
+    overhead = Overhead(0.1, Schedule(1), None)
     share_that_is_spent(overhead, 20, np.full(20, 1.0), 1.0, {}, 0, 1, 0)
     share_that_is_spent(overhead, 40, np.full(40, 1.0), 0.01, {}, 0, 1, 0)
-    assert "from now on it looks every" in overhead.changes[0]
-    assert overhead.changes[-1].endswith("all is done as often as asked again")
-    assert all(overhead.looks(n) for n in range(1, 30))
+    assert "from now on it evaluates every" in overhead.changes[0]
+    assert overhead.changes[-1].endswith("everything is evaluated as often as requested again")
+    assert all(overhead.is_evaluation_due(n) for n in range(1, 30))
 
 
 def pictures(count=24):
@@ -161,9 +163,9 @@ def test_a_slow_method_is_cut_within_fit_and_this_is_said(tmp_path, capsys):
     network().fit(x, y, epochs=7, verbose=2, callbacks=[watch])
     assert epochs == [0, 0, 1, 2]  # the rehearsal, before training, and until it was known
     said = [line for line in capsys.readouterr().out.splitlines() if "max_overhead" in line]
-    assert re.search(r"max_overhead=0\.05; from now on .*slow in one of \d+ looks", said[0])
+    assert re.search(r"max_overhead=0\.05; from now on .*slow in one of \d+ evaluations", said[0])
     assert len(said) == len(set(said))
-    assert not any("every= looks less often" in line for line in said)
+    assert not any("every= evaluates less often" in line for line in said)
     found = EventAccumulator(str(tmp_path / "saliency"), size_guidance={"tensors": 0}).Reload()
     tag = next(tag for tag in found.Tags()["tensors"] if tag.startswith("about"))
     pages = [make_ndarray(one.tensor_proto).ravel()[0] for one in found.Tensors(tag)]

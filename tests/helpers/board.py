@@ -1,5 +1,7 @@
 """A recorder at work in a folder, and what can be read back from there."""
 
+import types
+
 import cv2
 import numpy as np
 from tensorboard.backend.event_processing import plugin_event_accumulator
@@ -38,6 +40,18 @@ def snapshot(step=0, n=3, **changes):
     return Snapshot(**(values | changes))
 
 
+def shown(names, display, labels, masks):
+    """Probes as far as a recorder shows them."""
+    return types.SimpleNamespace(
+        names=names,
+        display=display,
+        label_texts=lambda: list(labels),
+        masks=masks,
+        frames=1,
+        clips=None,
+    )
+
+
 class Board:
     """A run, a recorder that writes there, the faults it told, and what can be read back."""
 
@@ -48,9 +62,12 @@ class Board:
         options = {"on_fault": self.faults.append} | options
         self.recorder = Recorder(
             options.pop("writer", None) or EventWriter(self.run),
-            options.pop("names", names),
-            options.pop("display", photos(n)),
-            options.pop("labels", labels or ["cat"] * n),
+            shown(
+                names=options.pop("names", names),
+                display=options.pop("display", photos(n)),
+                labels=options.pop("labels", labels or ["cat"] * n),
+                masks=options.pop("masks", None),
+            ),
             **options,
         )
 

@@ -62,7 +62,7 @@ class Then(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch in self.actions:
-            assert self.watch._recorder.flush(60)
+            assert self.watch.session.recorder.flush(60)
             self.actions[epoch]()
 
 

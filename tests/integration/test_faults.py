@@ -168,7 +168,7 @@ def test_a_disk_that_is_slow(tmp_path, monkeypatch):
     slow = []
 
     def slow_down():
-        slow.append(SlowFile(watch._recorder.writer))
+        slow.append(SlowFile(watch.session.recorder.writer))
 
     class LetsGo(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -187,7 +187,7 @@ DIES = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadException
 
 def end_worker(watch):
     """End the thread that draws as the interpreter ends one, wherever it is."""
-    thread = watch._recorder.worker.thread
+    thread = watch.session.recorder.worker.thread
     exception = ctypes.py_object(SystemExit)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), exception) == 1
 
@@ -209,7 +209,7 @@ class EndsWorkerAtWork(keras.callbacks.Callback):
         self.watch = watch
 
     def on_epoch_end(self, epoch, logs=None):
-        recorder = self.watch._recorder
+        recorder = self.watch.session.recorder
         if epoch == 1:
             assert recorder.flush(60)
             self.slow = SlowFile(recorder.writer)

@@ -127,7 +127,10 @@ def test_a_method_out_of_memory_gets_half_as_many_images_at_once(tmp_path, caplo
     with caplog.at_level(logging.INFO, "keras_saliency"):
         assert watched(watch, Lets(1)) == []
     assert caplog.text.count("out of memory") == 1
-    assert "out of memory with batch_size=32, so it looks at 1 images at a time" in caplog.text
+    assert (
+        "out of memory with batch_size=32; from now on it evaluates 1 images at a time"
+        in caplog.text
+    )
     assert greedy_one.asked == [1, *[4] * 3, *[4, 2], *[1] * 12]  # rehearsed with one
     run = Run(tmp_path / "saliency")
     assert run.values("greedy/peak") == pytest.approx(run.values("modest/peak"), rel=1e-5)

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
-from keras_saliency.callback.batch_norm import Settling
+from keras_saliency.callback.batch_norm import BatchNormStatus
 from keras_saliency.metrics.localization import enrichment
 from keras_saliency.recording.overview import Overview
 
@@ -102,9 +102,11 @@ def test_a_notebook_shows_the_newest_set_and_the_verdict(trained):
     watch, _ = trained
     shown = np.asarray(Image.open(io.BytesIO(watch._repr_png_())))
     seen = probes()
-    wanted = Overview(seen.names, seen.display, seen.label_texts(), "logits").draw(watch._last)
+    wanted = Overview(seen.names, seen.display, seen.label_texts(), "logits").draw(
+        watch.session.newest
+    )
     np.testing.assert_array_equal(shown, wanted)
-    assert watch._last.step == 1
+    assert watch.session.newest.step == 1
     page = watch._repr_html_()
     assert base64.b64decode(re.search(r'base64,([^"]*)', page)[1]) == watch._repr_png_()
     assert "The model: can&#x27;t say" in page
@@ -133,6 +135,6 @@ def test_how_to_see_all_steps_is_said_when_training_begins(tmp_path, capsys, epo
 
 
 def test_only_batch_norms_that_have_seen_nothing_are_not_settled():
-    assert Settling(network()).note(network()) == ""
+    assert BatchNormStatus(network()).note(network()) == ""
     fresh = network(keras.layers.BatchNormalization())
-    assert Settling(fresh).note(fresh) == "batch norm not settled"
+    assert BatchNormStatus(fresh).note(fresh) == "batch norm not settled"

@@ -10,9 +10,10 @@ from tensorboard import plugin_util
 
 import keras_saliency as ks
 from keras_saliency.attribution.explainer import Explainer
-from keras_saliency.callback.schedule import hint, in_words, read_every
+from keras_saliency.callback.messages import all_steps
+from keras_saliency.callback.schedule import Schedule
 from keras_saliency.engine.targets import Target
-from keras_saliency.recording.run_summary import about, escaped
+from keras_saliency.recording.run_summary import about, escaped, settings
 from keras_saliency.shortcuts.verdict import Verdict
 
 HOSTILE = [
@@ -72,8 +73,8 @@ def page(target="label", verdict=None, asks=False, every="epoch", n=3, masks=Tru
     )
     settled = Target.of_any(target)
     explainer = Explainer(model, probes, ["saliency", "grad_cam"], settled, layer, 8)
-    options = {"every": every, "asks_for_verdict": asks, "verdict": verdict}
-    return rendered(about(model, explainer, settled, probes, **options))
+    listed = settings(model, explainer, settled, every)
+    return rendered(about(listed, probes, has_verdict=asks, verdict=verdict))
 
 
 def test_settings_probes_and_how_to_read_are_told():
@@ -141,7 +142,7 @@ def test_how_to_see_all_is_told_where_there_are_more_than_ten(
     tmp_path, epochs, steps, every, images
 ):
     folder = tmp_path / "my logs"
-    said = hint({"epochs": epochs, "steps": steps}, *read_every(every), folder)
+    said = all_steps(Schedule.of(every).evaluations({"epochs": epochs, "steps": steps}), folder)
     if images is None:
         assert said is None
     else:
@@ -151,5 +152,5 @@ def test_how_to_see_all_is_told_where_there_are_more_than_ten(
 
 
 def test_how_often_in_words():
-    said = [in_words(*read_every(every)) for every in (1, 5, "1 batch", "200 batches")]
+    said = [str(Schedule.of(every)) for every in (1, 5, "1 batch", "200 batches")]
     assert said == ["epoch", "5 epochs", "batch", "200 batches"]

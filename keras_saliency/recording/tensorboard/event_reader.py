@@ -1,6 +1,6 @@
-"""One training, read from its log folder.
+"""One training run, read from its log folder.
 
-The files may be cut off, broken, or of others: what can't be read is left out, and said.
+The files may be cut off, broken, or of others: what can't be read is left out, and reported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CANNOT_SAY = "can't say"  # how a verdict begins that is none
 
 @dataclass(frozen=True)
 class Seen:
-    """What one tag holds at one step: the JSON, and the pictures that come with it."""
+    """What one tag holds at one step: the JSON, and the images that come with it."""
 
     step: int
     said: Data
@@ -58,7 +58,7 @@ class Judgement:
         per_class: `{class: gap}` of the cause.
         masks_from: Where the masks are from, or `None`.
         threshold: The gap above which there may be an alarm, or `None`.
-        sheets: `{nuisance: its twins as a JPEG}`.
+        sheets: `{nuisance: its counterfactual images as a JPEG}`.
     """
 
     step: int
@@ -80,30 +80,30 @@ class Judgement:
 
     @classmethod
     def of(cls, seen: Seen) -> Judgement:
-        """Take a verdict from a file, whoever wrote it."""
-        said = seen.said
-        sheets = [str(name) for name in _listed(said.get("sheets"))]
+        """Read a verdict from a file, whoever wrote it."""
+        data = seen.said
+        sheets = [str(name) for name in _listed(data.get("sheets"))]
         return cls(
             step=seen.step,
             when=seen.when,
-            text=str(said.get("text") or f"{_CANNOT_SAY}: there are no words"),
-            reliance=number(said.get("reliance")),
+            text=str(data.get("text") or f"{_CANNOT_SAY}: there are no words"),
+            reliance=number(data.get("reliance")),
             gaps={
                 name: (gap, error)
-                for name, pair in _named(said.get("gaps"))
+                for name, pair in _named(data.get("gaps"))
                 if isinstance(pair, list) and len(pair) == 2
                 if (gap := number(pair[0])) is not None
                 if (error := number(pair[1])) is not None
             },
-            alarm=said.get("alarm") is True,
-            cause=_text(said.get("cause")),
+            alarm=data.get("alarm") is True,
+            cause=_text(data.get("cause")),
             per_class={
                 name: gap
-                for name, one in _named(said.get("per_class"))
-                if (gap := number(one)) is not None
+                for name, value in _named(data.get("per_class"))
+                if (gap := number(value)) is not None
             },
-            masks_from=_text(said.get("masks_from")),
-            threshold=number(said.get("threshold")),
+            masks_from=_text(data.get("masks_from")),
+            threshold=number(data.get("threshold")),
             sheets=dict(zip(sheets, seen.pictures, strict=False)),
         )
 
@@ -118,7 +118,7 @@ class _Events:
 
 
 class Training:
-    """A training that `SaliencyCallback` has watched.
+    """A training run that `SaliencyCallback` has written.
 
     Args:
         folder: The folder of its run.
@@ -148,19 +148,17 @@ class Training:
     @cached_property
     def probes(self) -> Seen | None:
         """The probes, `None` where there are none that can be read."""
-        found = [
-            seen
-            for seen in self._seen(PROBES)
-            if isinstance(names := seen.said.get("names"), list)
-            and len(seen.pictures) == (2 if seen.said.get("masks") is True else 1) * len(names)
-        ]
-        return found[-1] if found else None
+        for seen in reversed(self._seen(PROBES)):
+            names, images_each = seen.said.get("names"), 1 + (seen.said.get("masks") is True)
+            if isinstance(names, list) and len(seen.pictures) == images_each * len(names):
+                return seen
+        return None
 
     @cached_property
     def methods(self) -> dict[str, list[Seen]]:
-        """What each method showed, step by step."""
+        """The maps of each method, step by step."""
         tags = sorted(tag for tag in self._events.blobs if tag.startswith(MAPS))
-        return {tag[len(MAPS) :]: self._seen(tag) for tag in tags}
+        return {tag.removeprefix(MAPS): self._seen(tag) for tag in tags}
 
     @cached_property
     def verdicts(self) -> list[Judgement]:
@@ -169,9 +167,9 @@ class Training:
 
     @cached_property
     def moments(self) -> dict[int, str]:
-        """Each step at which it was looked at, in words."""
-        seen = [one for steps in self.methods.values() for one in steps]
-        return {one.step: one.when for one in sorted(seen, key=lambda one: one.step)}
+        """Each step at which it was evaluated, in words."""
+        moments = {seen.step: seen.when for steps in self.methods.values() for seen in steps}
+        return dict(sorted(moments.items()))
 
     @property
     def counts_epochs(self) -> bool:
@@ -185,12 +183,12 @@ class Training:
 
     @property
     def span_words(self) -> str:
-        """From when to when it was looked at, in words."""
+        """From when to when it was evaluated, in words."""
         whens = list(self.moments.values()) or [verdict.when for verdict in self.verdicts]
         if not whens:
             return "nothing can be read"
-        many = f"{len(whens)} looks, from {whens[0]} to {whens[-1]}"
-        return many if len(whens) > 1 else f"one look, {whens[0]}"
+        many = f"{len(whens)} evaluations, from {whens[0]} to {whens[-1]}"
+        return many if len(whens) > 1 else f"one evaluation, {whens[0]}"
 
     @cached_property
     def scalars(self) -> dict[str, dict[int, float]]:
@@ -203,34 +201,34 @@ class Training:
 
         They are Keras's, of the runs beside it, or else the run's own.
         """
-        found: dict[str, dict[str, dict[int, float]]] = {}
+        curves: dict[str, dict[str, dict[int, float]]] = {}
         for run, part in _KERAS_RUNS.items():
             beside = _events(self.folder.parent / run, maps=False, span=self._span)
             for tag, steps in _by_step(beside.scalars).items():
                 if match := _METRIC.fullmatch(tag):
-                    found.setdefault(match[2], {})[part] = steps
+                    curves.setdefault(match[2], {})[part] = steps
         for tag, own in self.scalars.items():
             if match := _METRIC.fullmatch(tag):
                 part = "validation" if match[1] else "training"
-                found.setdefault(match[2], {}).setdefault(part, own)
-        return found
+                curves.setdefault(match[2], {}).setdefault(part, own)
+        return curves
 
     def _seen(self, tag: str) -> list[Seen]:
         return [seen for _, seen in sorted(self._events.blobs.get(tag, {}).items())]
 
 
 def newest(log_dir: str | Path, *, maps: bool = True) -> tuple[Training, list[str]]:
-    """Read the newest training of a log folder.
+    """Read the newest training run of a log folder.
 
     Args:
         log_dir: The folder that TensorBoard is pointed at, or that of one run in it.
         maps: Whether the maps are read.
 
     Returns:
-        The training, and the names of the older ones.
+        The training run, and the names of the older ones.
 
     Raises:
-        ValueError: If there is no such folder, or no training of ours in it.
+        ValueError: If there is no such folder, or no run of ours in it.
     """
     root = Path(log_dir)
     if not root.is_dir():
@@ -282,20 +280,20 @@ def _beginning(folder: Path) -> float | None:
 
 def _events(folder: Path, maps: bool, span: tuple[float, float] = _ALWAYS) -> _Events:
     """Read the event files of a folder: what was written between two times."""
-    found = _Events()
+    events = _Events()
     for path in _files(folder):
-        for event in _parsed(path, found.faults):
+        for event in _parsed(path, events.faults):
             if not span[0] <= event.wall_time < span[1]:
                 continue
             if event.HasField("session_log"):
-                _forget(found, event)
+                _drop_rewritten(events, event)
             for value in event.summary.value:
                 if _is_ours(value):
                     if maps or not value.tag.startswith(MAPS):
-                        _take_blobs(found, value, event.step)
+                        _read_blobs(events, value, event.step)
                 elif (scalar := _scalar(value)) is not None:
-                    found.scalars.setdefault(value.tag, {})[event.step] = scalar
-    return found
+                    events.scalars.setdefault(value.tag, {})[event.step] = scalar
+    return events
 
 
 def _by_step(scalars: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
@@ -315,10 +313,10 @@ def _parsed(path: Path, faults: list[str]) -> Iterator[event_pb2.Event]:
         faults.append(f"{path.name} can't be read to its end: {error}")
 
 
-def _forget(found: _Events, event: event_pb2.Event) -> None:
-    """A training that was continued wrote anew what comes from this step on."""
+def _drop_rewritten(events: _Events, event: event_pb2.Event) -> None:
+    """Drop what comes from this step on: a run that was continued has written it anew."""
     if event.session_log.status == event_pb2.SessionLog.START:
-        known: list[dict[int, Any]] = [*found.blobs.values(), *found.scalars.values()]
+        known: list[dict[int, Any]] = [*events.blobs.values(), *events.scalars.values()]
         for steps in known:
             for step in [step for step in steps if step >= event.step]:
                 del steps[step]
@@ -334,11 +332,10 @@ def _may_be_scalar(value: summary_pb2.Summary.Value) -> bool:
     )
 
 
-def _take_blobs(found: _Events, value: summary_pb2.Summary.Value, step: int) -> None:
-    first, *pictures = value.tensor.string_val or [b""]
-    said = decoded(first)
-    if said is not None:
-        found.blobs.setdefault(value.tag, {})[step] = Seen(step, said, tuple(pictures))
+def _read_blobs(events: _Events, value: summary_pb2.Summary.Value, step: int) -> None:
+    first, *images = value.tensor.string_val or [b""]
+    if (data := decoded(first)) is not None:
+        events.blobs.setdefault(value.tag, {})[step] = Seen(step, data, tuple(images))
 
 
 def _scalar(value: summary_pb2.Summary.Value) -> float | None:
@@ -354,7 +351,7 @@ def _scalar(value: summary_pb2.Summary.Value) -> float | None:
 
 
 def number(value: Any) -> float | None:
-    """Take a number from a file; what is none, or could not be reckoned with, is `None`."""
+    """Read a number from a file; anything else, or a number too large to square, is `None`."""
     known = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if known and -_HUGE < value < _HUGE else None
 

@@ -70,7 +70,7 @@ def new_run(
             counts as taken when it exists, so two processes that start together never share one.
         resume: Whether to continue the newest run of this name that holds event files, if any; one
             that another process still writes is not continued.
-        later: How many of the newest runs are those of other callbacks of the same training.
+        later: How many of the newest runs are those of other callbacks of the same training run.
 
     Returns:
         The run's folder, which exists.
@@ -107,8 +107,8 @@ def new_run(
 def _numbered_runs(root: pathlib.Path, name: str) -> dict[int, pathlib.Path]:
     """Find the entries of `root` called `name`, `name_2` and so on, by their number."""
     pattern = re.compile(rf"{re.escape(name)}(?:_([1-9]\d*))?")
-    found = ((pattern.fullmatch(path.name), path) for path in root.iterdir())
-    return {int(match[1] or 1): path for match, path in found if match}
+    matches = ((pattern.fullmatch(path.name), path) for path in root.iterdir())
+    return {int(match[1] or 1): path for match, path in matches if match}
 
 
 def _make_next(root: pathlib.Path, name: str, number: int) -> pathlib.Path:
@@ -124,7 +124,7 @@ def _make_next(root: pathlib.Path, name: str, number: int) -> pathlib.Path:
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
-    """Encode a picture as JPEG with its colours at full resolution.
+    """Encode an image as JPEG with its colours at full resolution.
 
     Args:
         image: uint8 `(height, width, 3)`, RGB.
@@ -134,7 +134,7 @@ def encode_jpeg(image: np.ndarray) -> bytes:
         structures of a map that the usual 4:2:0 washes out.
 
     Raises:
-        TypeError: If the picture is not uint8.
+        TypeError: If the image is not uint8.
         ValueError: If its shape is not `(height, width, 3)`, or a side is too long for a JPEG.
 
     Example:
@@ -146,14 +146,14 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     from keras_saliency.common.opencv import cv2
 
     if image.dtype != np.uint8:
-        raise TypeError(f"a picture must be uint8. Received: image.dtype={image.dtype}")
+        raise TypeError(f"an image must be uint8. Received: image.dtype={image.dtype}")
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
-            f"a picture must have the shape (height, width, 3). Received: image.shape={image.shape}"
+            f"an image must have the shape (height, width, 3). Received: image.shape={image.shape}"
         )
     if max(image.shape) > _LONGEST_SIDE:
         raise ValueError(
-            f"a JPEG has at most {_LONGEST_SIDE} pixels a side; draw fewer or smaller pictures. "
+            f"a JPEG has at most {_LONGEST_SIDE} pixels a side; draw fewer or smaller images. "
             f"Received: image.shape={image.shape}"
         )
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -257,14 +257,13 @@ class EventWriter(BaseWriter):
         if focus:
             tags["focus: times more on the object than by chance"] = ["focus/"]
         tags["similarity to the maps before"] = ["similarity/"]
-        charts = [
-            layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
-            for title, patterns in tags.items()
-        ]
-        category = layout_pb2.Category(title="What the model looks at", chart=charts)
-        layout = layout_pb2.Layout(category=[category]).SerializeToString()
+        charts = [{"title": title, "multiline": {"tag": tag}} for title, tag in tags.items()]
+        category = {"title": "What the model looks at", "chart": charts}
+        layout = layout_pb2.Layout(category=[category])
         metadata = charts_metadata.create_summary_metadata()
-        tensors = {charts_metadata.CONFIG_SUMMARY_TAG: _string_tensor([layout], [])}
+        tensors = {
+            charts_metadata.CONFIG_SUMMARY_TAG: _string_tensor([layout.SerializeToString()], [])
+        }
         self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_TENSOR, 0)
 
     def flush(self) -> None:
@@ -288,9 +287,9 @@ class EventWriter(BaseWriter):
     def _begin_file(self) -> None:
         # TensorBoard reads the files of a run in the order of their names, so this one is the last
         # also where the clock of another machine, which wrote before, is ahead.
-        names = (one.name.split(".") for one in self.folder.glob("events.out.tfevents.*"))
-        before = (int(name[3]) for name in names if name[3].isdecimal())
-        second = max([int(time.time()), *(each + 1 for each in before)])
+        names = (path.name.split(".") for path in self.folder.glob("events.out.tfevents.*"))
+        later = (int(name[3]) + 1 for name in names if name[3].isdecimal())
+        second = max([int(time.time()), *later])
         host = re.sub(r"[^\w.-]", "-", socket.gethostname())
         stamp = f"{second:010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
         self.path = self.folder / f"events.out.tfevents.{stamp}.v2"

@@ -36,7 +36,7 @@ _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 _KEPT_STEPS = 1000  # of a tag; TensorBoard keeps ten of what it doesn't know
-_ALL = 10**6  # steps: which of them are kept is settled when they are loaded
+_ALL = 10**6  # steps: which of them are kept is decided when they are loaded
 _MOST_BLOBS = 10**4  # in one step: a broken length must not be taken for a number of blobs
 _AT_ONCE = 8  # blobs to read: one after the other, the fast loader waits 40 ms before each
 _DAY_S = 86_400
@@ -44,12 +44,12 @@ _DAY_S = 86_400
 # What a data provider raises on a key that nobody gave out, or on a broken tensor.
 _UNREADABLE = (errors.PublicError, grpc.RpcError, LookupError, TypeError, ValueError)
 
-Answer = Callable[["_Asked"], wrappers.Response]
+Answer = Callable[["_Query"], wrappers.Response]
 Sequences = dict[str, dict[str, list[provider.BlobSequenceDatum]]]
 
 
 class SaliencyLoader(base_plugin.TBLoader):
-    """What the entry point names; TensorBoard makes it on every start."""
+    """What the entry point names; TensorBoard constructs it on every start."""
 
     def fix_flags(self, flags: argparse.Namespace) -> None:
         """Keep more than ten steps of our tags, unless the user asks for another number.
@@ -110,12 +110,12 @@ class SaliencyPlugin(base_plugin.TBPlugin):
     def _app(self, answer: Answer) -> Any:
         @wrappers.Request.application
         def app(request: wrappers.Request) -> wrappers.Response:
-            return answer(_Asked(request, self._provider))
+            return answer(_Query(request, self._provider))
 
         return app
 
 
-class _Asked:
+class _Query:
     """A request, and what can be read for it."""
 
     def __init__(self, request: wrappers.Request, data_provider: provider.DataProvider) -> None:
@@ -135,9 +135,9 @@ class _Asked:
 
     def sequences(self, run: str | None = None, tag: str | None = None) -> Sequences:
         """Return by run and tag what was written, in the order of steps."""
-        asked = {"experiment_id": self._experiment, "plugin_name": PLUGIN_NAME}
-        wanted = provider.RunTagFilter(runs=_only(run), tags=_only(tag))
-        listed = self._provider.list_blob_sequences(self._context, run_tag_filter=wanted, **asked)
+        ours = {"experiment_id": self._experiment, "plugin_name": PLUGIN_NAME}
+        chosen = provider.RunTagFilter(runs=run and [run], tags=tag and [tag])
+        listed = self._provider.list_blob_sequences(self._context, run_tag_filter=chosen, **ours)
         sound = [
             run
             for run, tags in listed.items()
@@ -145,147 +145,118 @@ class _Asked:
         ]
         if not sound:  # no names at all would stand for every run
             return {}
-        wanted = provider.RunTagFilter(runs=sound, tags=_only(tag))
+        chosen = provider.RunTagFilter(runs=sound, tags=tag and [tag])
         return self._provider.read_blob_sequences(
-            self._context, run_tag_filter=wanted, downsample=_ALL, **asked
+            self._context, run_tag_filter=chosen, downsample=_ALL, **ours
         )
 
     def steps(self, run: str, tag: str) -> list[provider.BlobSequenceDatum]:
         """Return what was written of one tag, of which there must be something."""
-        found = self.sequences(run, tag).get(run, {}).get(tag)
-        if not found:
+        steps = self.sequences(run, tag).get(run, {}).get(tag)
+        if not steps:
             raise errors.NotFoundError(f"the run {run!r} holds nothing called {tag!r}.")
-        return found
+        return steps
 
     def blob(self, key: str) -> bytes:
         """Return the bytes of a blob, by the key that the data provider gave out."""
         try:
             blob = self._provider.read_blob(self._context, blob_key=key)
         except _UNREADABLE as error:
-            raise errors.NotFoundError(
-                "there is no such blob; take a key from an index."
-            ) from error
+            message = "there is no such blob; take a key from an index."
+            raise errors.NotFoundError(message) from error
         if not isinstance(blob, bytes):
             raise errors.NotFoundError("what the key leads to is no blob; take one from an index.")
         return blob
 
     def contents(self, datum: provider.BlobSequenceDatum) -> Data | None:
         """Return the JSON of a step, or `None` where it is not of ours."""
-        if not datum.values:
-            return None
         try:
-            return decoded(self.blob(datum.values[0].blob_key))
+            return decoded(self.blob(datum.values[0].blob_key)) if datum.values else None
         except errors.NotFoundError:
             return None
 
     def read(
-        self, data: Sequence[provider.BlobSequenceDatum]
+        self, steps: Sequence[provider.BlobSequenceDatum]
     ) -> list[tuple[provider.BlobSequenceDatum, Data]]:
         """Return steps with their JSON, but for those whose JSON is not of ours."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = pool.map(self.contents, data)
-            return [(datum, said) for datum, said in zip(data, found, strict=True) if said]
+            contents = pool.map(self.contents, steps)
+            return [(datum, data) for datum, data in zip(steps, contents, strict=True) if data]
 
-    def answered(self, content: Data) -> wrappers.Response:
-        """Answer with JSON, which is never kept: a training may be going on."""
-        # Respond would look at each number for NaN, and there is none left.
+    def answer(self, content: Data) -> wrappers.Response:
+        """Answer with JSON, which is never kept: training may be going on."""
+        # Respond would search the numbers for NaN, and there is none left.
         text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         return http_util.Respond(self.request, text, "application/json")
 
 
-def _answer_runs(asked: _Asked) -> wrappers.Response:
-    """Say which runs there are, and which methods and steps each has."""
+def _answer_runs(query: _Query) -> wrappers.Response:
+    """List the runs, and which methods and steps each has."""
     runs = {}
-    for run, tags in sorted(asked.sequences().items()):
-        steps = {tag: [datum.step for datum in found] for tag, found in sorted(tags.items())}
+    for run, tags in sorted(query.sequences().items()):
+        steps = {tag: [datum.step for datum in data] for tag, data in sorted(tags.items())}
         methods = {tag[len(MAPS) :]: steps[tag] for tag in steps if tag.startswith(MAPS)}
         verdict = steps.get(VERDICT, [])
         if methods or verdict:
             runs[run] = {"methods": methods, "verdict": verdict}
-    return asked.answered({"runs": runs})
+    return query.answer({"runs": runs})
 
 
-def _answer_probes(asked: _Asked) -> wrappers.Response:
-    """Say what a run's probes are."""
-    run = asked.parameter("run")
-    for datum in reversed(asked.steps(run, PROBES)):
-        found = asked.contents(datum)
-        if found is None or not isinstance(found.get("names"), list):
+def _answer_probes(query: _Query) -> wrappers.Response:
+    """Describe a run's probes."""
+    run = query.parameter("run")
+    for datum in reversed(query.steps(run, PROBES)):
+        data = query.contents(datum)
+        if data is None or not isinstance(data.get("names"), list):
             continue
-        count, has_masks = len(found["names"]), found.get("masks") is True
-        keys = _keys(datum)
+        count, has_masks, keys = len(data["names"]), data.get("masks") is True, _keys(datum)
         if len(keys) == (2 if has_masks else 1) * count:
             masks = keys[count:] if has_masks else None
-            return asked.answered(found | {"pictures": keys[:count], "mask_pictures": masks})
+            return query.answer(data | {"pictures": keys[:count], "mask_pictures": masks})
     raise errors.NotFoundError(f"the probes of the run {run!r} can't be read.")
 
 
-def _answer_maps(asked: _Asked) -> wrappers.Response:
-    """Say what a method showed at each step."""
-    run, method = asked.parameter("run"), asked.parameter("method")
-    since = _step(asked.request.args.get("since"))
-    later = [datum for datum in asked.steps(run, MAPS + method) if datum.step > since]
-    steps = [
-        said | {"step": datum.step, "key": _maps_key(datum), "wall_time": datum.wall_time}
-        for datum, said in asked.read(later)
+def _answer_maps(query: _Query) -> wrappers.Response:
+    """Describe a method's maps at each step."""
+    run, method = query.parameter("run"), query.parameter("method")
+    since = _step(query.request.args.get("since"))
+    later = [datum for datum in query.steps(run, MAPS + method) if datum.step > since]
+    steps = [  # All maps of a step are one image; there may be none.
+        data | {"step": datum.step, "key": [*_keys(datum), None][0], "wall_time": datum.wall_time}
+        for datum, data in query.read(later)
     ]
-    return asked.answered({"steps": steps})
+    return query.answer({"steps": steps})
 
 
-def _answer_verdicts(asked: _Asked) -> wrappers.Response:
-    """Say what was found out about shortcuts at each evaluation."""
-    found = asked.steps(asked.parameter("run"), VERDICT)
-    steps = [
-        said | {"step": datum.step, "sheet_keys": _keys(datum)} for datum, said in asked.read(found)
-    ]
-    return asked.answered({"steps": steps})
+def _answer_verdicts(query: _Query) -> wrappers.Response:
+    """Describe the verdict at each evaluation."""
+    verdicts = query.read(query.steps(query.parameter("run"), VERDICT))
+    steps = [data | {"step": datum.step, "sheet_keys": _keys(datum)} for datum, data in verdicts]
+    return query.answer({"steps": steps})
 
 
-def _answer_blob(asked: _Asked) -> wrappers.Response:
-    """Hand out a picture."""
-    _, _, key = asked.parameter("key").partition(".")
-    blob = asked.blob(key)
-    return http_util.Respond(asked.request, blob, _picture_type(blob), expires=_DAY_S)
-
-
-def _picture_type(blob: bytes) -> str:
-    """Return the content type of a picture; nothing else is handed out."""
-    if (found := image_type(blob)) is None:
-        raise errors.InvalidArgumentError(
-            "the key leads to no picture; only pictures are handed out."
-        )
-    return found
+def _answer_blob(query: _Query) -> wrappers.Response:
+    """Return an image; nothing else is handed out."""
+    blob = query.blob(query.parameter("key").partition(".")[2])
+    if (kind := image_type(blob)) is None:
+        message = "the key leads to no picture; only pictures are handed out."
+        raise errors.InvalidArgumentError(message)
+    return http_util.Respond(query.request, blob, kind, expires=_DAY_S)
 
 
 def _keys(datum: provider.BlobSequenceDatum) -> list[str]:
-    """Return the keys of all blobs but the JSON."""
-    return [_stamped(datum, reference.blob_key) for reference in datum.values[1:]]
+    """Return the keys of all blobs but the JSON, with the time before each.
 
-
-def _maps_key(datum: provider.BlobSequenceDatum) -> str | None:
-    """Return the key of the one picture that holds all maps of a step, `None` where it has none."""
-    return next(iter(_keys(datum)), None)
-
-
-def _stamped(datum: provider.BlobSequenceDatum, key: str) -> str:
-    """Put the time before a key.
-
-    TensorBoard's keys are the same after a training that was started anew in the same folder. So
-    no browser shows a picture of the one before.
+    TensorBoard's keys are the same after a training run that was started anew in the same folder.
+    So no browser shows an image of the one before.
     """
-    return f"{int(datum.wall_time * 1000):x}.{key}"
-
-
-def _only(name: str | None) -> list[str] | None:
-    return None if name is None else [name]
+    return [f"{int(datum.wall_time * 1000):x}.{value.blob_key}" for value in datum.values[1:]]
 
 
 def _step(text: str | None) -> float:
-    """Read the step after which steps are asked for, by default before all."""
-    if text is None:
-        return -math.inf
+    """Read the step after which steps are requested, by default before all."""
     try:
-        return int(text)
+        return -math.inf if text is None else int(text)
     except ValueError:
         raise errors.InvalidArgumentError(
             "since must be a whole number, the last step that is known; correct the address."

@@ -1,7 +1,7 @@
-"""What the Saliency tab shows, made into the blobs that its page reads.
+"""The data of the Saliency tab, as the blobs that its page reads.
 
-Maps go into the event file as grey pictures and not as overlays: colours, opacity and scale are
-chosen in the browser. All maps of a method and a step are one picture, one below the other.
+Maps are written to the event file as grey images and not as overlays: colours, opacity and scale
+are chosen in the browser. All maps of a method and a step are one image, one below the other.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from keras_saliency.recording.snapshot import Snapshot
     from keras_saliency.shortcuts.verdict import Verdict
 
-_PICTURE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
+_IMAGE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
 
 
 class PluginData:
-    """Write a training for the Saliency tab: its probes once, then maps and verdicts.
+    """Write a training run for the Saliency tab: its probes once, then maps and verdicts.
+
+    All methods raise an `OSError` if the disk does not take it, and a `ValueError` if the writer is
+    closed.
 
     Args:
         writer: Where it goes.
@@ -43,7 +46,8 @@ class PluginData:
     Example:
         ```python
         data = PluginData(EventWriter(new_run("logs")), probes, range(len(probes)))
-        data.add(snapshot, localization={"grad_cam": enrichment(maps, probes.masks)}, similarity={})
+        localization = {"grad_cam": enrichment(maps, probes.masks)}
+        data.add(snapshot, localization, similarity={})
         ```
     """
 
@@ -73,19 +77,18 @@ class PluginData:
                 than chance would have there (`metrics.localization.enrichment`); NaN where unknown.
                 Methods may be absent.
             similarity: Likewise, how alike each map is to the previous one, from -1 to 1.
-
-        Raises:
-            OSError: If the disk does not take it.
-            ValueError: If the writer is closed.
         """
         if self._probes_are_in != self._writer.path:  # also where it had to begin another file
             self._writer.blobs(PROBES, self._probe_blobs(), snapshot.step)
             self._probes_are_in = self._writer.path
         unknown = np.full(len(self._probes), np.nan)
-        for method in [*snapshot.maps, *snapshot.errors]:
+        for method in snapshot.methods:
             numbers = {
                 "focus": localization.get(method, unknown),
                 "similarity": similarity.get(method, unknown),
+                "score": snapshot.scores,
+                "confidence": snapshot.confidence,
+                "probability": snapshot.probability,
             }
             blobs = self._map_blobs(method, snapshot, numbers)
             self._writer.blobs(MAPS + safe_tag(method), blobs, snapshot.step)
@@ -93,20 +96,16 @@ class PluginData:
     def add_verdict(
         self, verdict: Verdict, sheets: Mapping[str, Array], when: str, step: int
     ) -> None:
-        """Write a verdict with its numbers and twins.
+        """Write a verdict with its numbers and counterfactual images.
 
         Args:
             verdict: What the model relies on.
-            sheets: Nuisance to its twins as drawn, uint8 `(height, width, 3)`.
+            sheets: Nuisance to its counterfactual images as drawn, uint8 `(height, width, 3)`.
             when: The moment in words.
             step: The same as a step.
-
-        Raises:
-            OSError: If the disk does not take it.
-            ValueError: If the writer is closed.
         """
         names = self._probes.class_names
-        said = {
+        data = {
             "when": when,
             "step": step,
             "text": verdict.text,
@@ -123,71 +122,61 @@ class PluginData:
             "threshold": _number(verdict.threshold),
             "sheets": list(sheets),
         }
-        self._writer.blobs(VERDICT, [_json(said), *map(encode_jpeg, sheets.values())], step)
+        self._writer.blobs(VERDICT, [_json(data), *map(encode_jpeg, sheets.values())], step)
 
     def _probe_blobs(self) -> list[bytes]:
-        probes, labels = self._probes, self._probes.label_texts()
-        said = {
-            "names": [probes.names[i] for i in self._shown],
-            "labels": [labels[i] for i in self._shown],
+        probes, labels, shown = self._probes, self._probes.label_texts(), self._shown
+        data = {
+            "names": [probes.names[i] for i in shown],
+            "labels": [labels[i] for i in shown],
             "classes": list(probes.class_names or ()),
             "size": list(probes.display.shape[1:3]),
             "masks": probes.masks is not None,
             "of": self._of,
             "settings": self._settings,
         }
-        pictures = [encode_jpeg(_shrunk(probes.display[i], _PICTURE)) for i in self._shown]
-        masks = [] if probes.masks is None else [self._mask(probes.masks[i]) for i in self._shown]
-        return [_json(said), *pictures, *masks]
-
-    def _mask(self, mask: Array) -> bytes:
-        return _png(255 * _reduced(self._laid_out(mask), _MASK))
+        blobs = [_json(data), *(encode_jpeg(_shrunk(probes.display[i])) for i in shown)]
+        if probes.masks is not None:
+            masks = (self._laid_out(probes.masks[i]) for i in shown)
+            blobs += [_png(255 * _reduced(mask, _MASK)) for mask in masks]
+        return blobs
 
     def _map_blobs(
         self, method: str, snapshot: Snapshot, numbers: Mapping[str, Array]
     ) -> list[bytes]:
-        maps, count = snapshot.maps.get(method), len(self._shown)
-        signed = snapshot.is_signed(method)
-        said: dict[str, Any] = {
+        maps, shown, signed = snapshot.maps.get(method), self._shown, snapshot.is_signed(method)
+        correct = [snapshot.correct[i] for i in shown]
+        data: dict[str, Any] = {
             "method": method,
             "when": snapshot.when_with_note,
             "step": snapshot.step,
             "signed": signed,
-            "peak": [None] * count,
-            "dead": [False] * count,
+            "peak": [None] * len(shown),
+            "dead": [False] * len(shown),
             "error": snapshot.errors.get(method),
+            **{name: _numbers(values[i] for i in shown) for name, values in numbers.items()},
+            "predicted": [snapshot.predicted[i] for i in shown],
+            "correct": [None if known is None else bool(known) for known in correct],
         }
-        numbers = dict(numbers) | {
-            "score": snapshot.scores,
-            "confidence": snapshot.confidence,
-            "probability": snapshot.probability,
-        }
-        said |= {name: _numbers(values[i] for i in self._shown) for name, values in numbers.items()}
-        said["predicted"] = [snapshot.predicted[i] for i in self._shown]
-        correct = [snapshot.correct[i] for i in self._shown]
-        said["correct"] = [None if right is None else bool(right) for right in correct]
         if maps is None:
-            return [_json(said)]
-        shades = []
-        for place, i in enumerate(self._shown):
-            grey, said["peak"][place] = self._shades(maps[i], signed)
-            said["dead"][place] = not said["peak"][place]
-            shades.append(grey)
-        # One picture, as each blob has its price: in TensorBoard, on the way, in the browser.
-        return [_json(said), _png(np.concatenate(shades))]
+            return [_json(data)]
+        shades, data["peak"] = zip(*(self._shades(maps[i], signed) for i in shown), strict=True)
+        data["dead"] = [not peak for peak in data["peak"]]
+        # One image, as each blob has its price: in TensorBoard, on the way, in the browser.
+        return [_json(data), _png(np.concatenate(shades))]
 
     def _shades(self, map_: Array, signed: bool) -> tuple[Array, float | None]:
         """Return a map in shades of grey and its peak, None where it is NaN or infinite."""
         known = bool(np.isfinite(map_).all())
         values = _reduced(self._laid_out(map_ if known else np.zeros_like(map_)), _MAP)
-        # That of the picture, so that it has all of the 256 shades.
+        # That of the image, so that it has all of the 256 shades.
         peak = float(np.abs(values).max())
         shares = values / (peak or 1.0)
         shades = 128 + 127 * shares if signed else 255 * np.abs(shares)
         return shades, _number(peak) if known else None
 
     def _laid_out(self, map_: Array) -> Array:
-        """Lay a map out as its probe's picture: a signal's in a row, a volume's frame by frame."""
+        """Lay a map out as its probe's image: a signal's in a row, a volume's frame by frame."""
         if map_.ndim == 3:
             frames = self._probes.frames
             rows, columns = mosaic_of(frames)
@@ -197,12 +186,12 @@ class PluginData:
 
 
 def _side(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """Return the height and width of a picture once its longest side is as long as it may be."""
+    """Return the height and width of an image once its longest side is as long as it may be."""
     return scaled_size(shape, min(1.0, longest / max(shape[:2])))
 
 
-def _shrunk(picture: Array, longest: int) -> Array:
-    return resize_image(picture, _side(picture.shape, longest))
+def _shrunk(image: Array) -> Array:
+    return resize_image(image, _side(image.shape, _IMAGE))
 
 
 def _reduced(map_: Array, longest: int) -> Array:
@@ -217,8 +206,8 @@ def _png(values: Array) -> bytes:
     return data.tobytes()
 
 
-def _json(said: Mapping[str, Any]) -> bytes:
-    text = json.dumps({"version": VERSION, **said}, ensure_ascii=False, allow_nan=False)
+def _json(data: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"version": VERSION, **data}, ensure_ascii=False, allow_nan=False)
     return text.encode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""What stands in our blobs, for all that read them, whoever wrote the file."""
+"""The contents of our blobs, for all that read them, whoever wrote the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def decoded(blob: bytes) -> Data | None:
         blob: Its bytes.
 
     Returns:
-        What it says, without NaN and infinite numbers, or `None` where it is not of ours.
+        Its contents, without NaN and infinite numbers, or `None` where it is not of ours.
 
     Example:
         ```python
@@ -29,15 +29,15 @@ def decoded(blob: bytes) -> Data | None:
         ```
     """
     try:
-        found = json.loads(blob, parse_constant=lambda _: None, parse_float=_finite)
+        data = json.loads(blob, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    ours = isinstance(found, dict) and found.get("version") == VERSION
-    return found if ours else None
+    is_ours = isinstance(data, dict) and data.get("version") == VERSION
+    return data if is_ours else None
 
 
 def image_type(blob: bytes) -> str | None:
-    """Return the content type of a picture, `None` of anything else."""
+    """Return the content type of an image, `None` of anything else."""
     return next((kind for magic, kind in _IMAGE_TYPES.items() if blob.startswith(magic)), None)
 
 

@@ -51,7 +51,7 @@ def records(path: str | os.PathLike[str]) -> Iterator[Record]:
         path: An event file.
 
     Yields:
-        Each record; nobody has looked whether it is sound.
+        Each record, whose checksum has not been compared.
 
     Raises:
         OSError: If the file can't be read.
@@ -76,6 +76,6 @@ def records(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 
 def _masked(data: bytes) -> int:
-    """Return the checksum in the disguise that the format asks for."""
+    """Return the checksum, masked as the format prescribes."""
     checksum = google_crc32c.value(data)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF

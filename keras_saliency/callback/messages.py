@@ -1,0 +1,141 @@
+"""What the callback prints and warns of."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_saliency.common.user_warnings import warn_user
+
+logger = logging.getLogger("keras_saliency")
+
+EXPENSIVE = 20  # perturbed images of each probe, above which a method's cost is announced
+_KEPT = 10  # steps of a tag of images, by TensorBoard
+_BESIDES = 2  # the snapshot before training, and that of the weights that are kept
+
+NO_LABELS = "the probes have no labels, so the predicted class is explained"
+NO_VERDICT = "gives no verdict on shortcuts without shortcuts=, the training data"
+VERDICT_MISSING = "no verdict without shortcuts="
+TARGET_LAYER = "explains layer {!r}, a grid of {}"
+EXPLAINED = "explains the {}, since the model's logits can't be had"
+OUT_OF_MEMORY = "out of memory with batch_size={}; from now on it evaluates {} images at a time"
+METHOD_FAILED = "{!r} could not be computed ({})"
+VERDICT_FAILED = "there is no verdict of epoch {} ({})"
+IS_MISSING = "{} is missing ({})"
+NOT_TRAINED = "While computing {!r}; nothing has been trained."
+BY_CLOCK = (
+    "max_overhead goes by the clock, which differs between processes that train together and must "
+    "evaluate the probes together. Use every=, or fewer methods. Received: max_overhead={!r}"
+)
+BY_HAND = (
+    "A loop of your own tells its callbacks of all that happens, in order, as "
+    "keras.callbacks.CallbackList(callbacks, model=model) does with the same hooks. Received: {}"
+)
+
+
+class Reporter:
+    """Tells the user what happens in one training run.
+
+    Args:
+        params: The callback's, with "verbose".
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None) -> None:
+        self._is_verbose = bool((params or {}).get("verbose"))
+        self._pending: list[str] = []
+        self._faults: set[str] = set()
+
+    def say(self, *texts: str | None) -> None:
+        """Print lines as Keras prints its progress, but for those that are None."""
+        for text in filter(None, texts):
+            if keras.config.is_interactive_logging_enabled() and self._is_verbose:
+                sys.stdout.write(f"keras_saliency: {text}\n")
+            else:
+                logger.info(text)
+
+    def say_later(self, text: str | None) -> None:
+        """Keep a line until no progress bar is in the way."""
+        self._pending.append(text or "")
+
+    def say_pending(self) -> None:
+        """Print the lines that were kept."""
+        pending, self._pending = self._pending, []
+        self.say(*pending)
+
+    def warn(self, text: str) -> None:
+        """Warn of a fault that does not stop the training run."""
+        warn_user(f"keras_saliency: {text}. The training goes on.")
+
+    def warn_once(self, kind: str, text: str) -> None:
+        """Warn, unless a fault of that kind has been reported."""
+        if kind not in self._faults:
+            self._faults.add(kind)
+            self.warn(text)
+
+    def alarm(self, verdict: str) -> None:
+        """Warn that the model relies on a shortcut."""
+        warn_user(f"keras_saliency: the model {verdict}")
+
+
+def expensive_methods(perturbed: Mapping[str, int], probes: int) -> str | None:
+    """Name the methods that run the model on many perturbed images.
+
+    Args:
+        perturbed: Method name to how many perturbed images of each probe it makes.
+        probes: How many probes there are.
+
+    Returns:
+        A line for the user, or None where no method makes more than `EXPENSIVE` of them.
+
+    Example:
+        >>> expensive_methods({"saliency": 0, "rise": 4000}, 16)
+        'rise queries the model with 16 x 4000 images per evaluation; a larger every= reduces this'
+    """
+    listed = [
+        f"{method} queries the model with {probes} x {count} images"
+        for method, count in perturbed.items()
+        if count > EXPENSIVE
+    ]
+    return f"{', '.join(listed)} per evaluation; a larger every= reduces this" if listed else None
+
+
+def all_steps(evaluations: int, folder: Path) -> str | None:
+    """Explain how to see all snapshots in TensorBoard, where it would keep a few of them.
+
+    Args:
+        evaluations: How many are planned.
+        folder: Where TensorBoard looks for runs.
+
+    Returns:
+        One line, or None where ten evaluations or fewer are planned.
+    """
+    if evaluations <= _KEPT:
+        return None
+    logs = shlex.quote(str(folder))
+    return (
+        f"TensorBoard keeps {_KEPT} steps of each picture; keras-saliency tensorboard --logdir "
+        f"{logs} shows all, as does tensorboard --logdir {logs} "
+        f"--samples_per_plugin images={evaluations + _BESIDES}"
+    )
+
+
+def time_taken(seconds: float, share: float, when: str) -> str:
+    """Report how much of an epoch went into the callback."""
+    return (
+        f"the callback took {seconds:.1f} s, {100 * share:.0f} % of {when}; a larger every= "
+        "evaluates less often, and fewer probes, methods or donors are quicker"
+    )
+
+
+def pace_changed(share: float, most: float, changes: Sequence[str]) -> str:
+    """Report what is done less, or more, often from now on."""
+    return (
+        f"the callback takes {100 * share:.3g} % of the time, max_overhead={most:g}; from now on "
+        f"{', '.join(changes) or 'everything is evaluated as often as requested again'}"
+    )

@@ -1,0 +1,369 @@
+"""One training run, from `on_train_begin` to `on_train_end`, and all of its state."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_saliency.attribution.explainer import Evaluation, Explainer
+from keras_saliency.callback import messages
+from keras_saliency.callback.batch_norm import BatchNormStatus, iterations
+from keras_saliency.callback.callback_list import OtherCallbacks
+from keras_saliency.callback.overhead import Overhead
+from keras_saliency.callback.schedule import Schedule
+from keras_saliency.data.normalization import rgb
+from keras_saliency.data.probes import Probes
+from keras_saliency.drawing.cards import mask_sheet
+from keras_saliency.engine.backend import is_alone, is_chief
+from keras_saliency.engine.predictions import read_predictions
+from keras_saliency.engine.scored_model import Method
+from keras_saliency.engine.target_layer import LayerChoice
+from keras_saliency.engine.targets import Target
+from keras_saliency.recording.base_writer import BaseWriter
+from keras_saliency.recording.overview import Overview
+from keras_saliency.recording.recorder import Recorder
+from keras_saliency.recording.run_summary import about, settings
+from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.writers import Writer, open_writer
+from keras_saliency.shortcuts.classifier import Classifier
+from keras_saliency.shortcuts.evaluator import Evaluator
+from keras_saliency.shortcuts.experiment import Shortcuts
+from keras_saliency.shortcuts.verdict import Verdict
+from keras_saliency.shortcuts.video_swaps import stills
+from keras_saliency.tiles.explainer import TileMaps, explainer_of
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of a `SaliencyCallback`, validated; its docstring describes them."""
+
+    log_dir: Path | Writer
+    methods: Sequence[str | Method]
+    probes: Probes | Path
+    layer: LayerChoice
+    target: Target
+    shortcuts: Shortcuts | None
+    schedule: Schedule
+    batch_size: int
+    strict: bool
+    max_overhead: float | None
+
+    @property
+    def run(self) -> tuple[Path | Writer, str]:
+        """Where all goes, and the name of the TensorBoard run."""
+        return self.log_dir, "saliency_batches" if self.schedule.counts_batches else "saliency"
+
+
+class TrainingSession:
+    """Evaluates the probes during one training run.
+
+    Every process of several evaluates, since one that does not would leave the others waiting: on
+    JAX all of them run each computation together, and so they do on TensorFlow where a variable is
+    gathered when it is read. The results are the same, as the weights are; one process writes them.
+
+    Args:
+        callback: The callback, inside its `on_train_begin`.
+        settings: Its settings.
+        is_first: Whether it is the callback's first training run, where it gives advice.
+
+    Attributes:
+        probes: The probes.
+        explainer: What computes the maps.
+        recorder: What writes them, once the first epoch has begun.
+        is_recording: Whether it does so now.
+        newest: The newest snapshot, or None.
+        verdict: The newest verdict, or None.
+
+    Raises:
+        ValueError: Settings that do not fit the model.
+    """
+
+    recorder: Recorder
+    _overhead: Overhead
+    _batch_norm: BatchNormStatus
+    _evaluator: Evaluator | None
+
+    def __init__(
+        self, callback: keras.callbacks.Callback, settings: Settings, *, is_first: bool
+    ) -> None:
+        self._callback, self._settings, self._is_first = callback, settings, is_first
+        self.is_recording = False
+        self.newest: Snapshot | None = None
+        self.verdict: Verdict | None = None
+        self._best: Snapshot | None = None
+        self._batch, self._batches_in_epoch = 0, 0
+        if settings.max_overhead is not None and not is_alone(self._model):
+            raise ValueError(messages.BY_CLOCK.format(settings.max_overhead))
+        self._reporter = messages.Reporter(callback.params)
+        self._others = OtherCallbacks(callback)
+        counts_batches = settings.schedule.counts_batches
+        self._restorers = [] if counts_batches else self._others.restorers()
+        probes = settings.probes
+        self.probes = probes if isinstance(probes, Probes) else Probes.of(probes, self._model)
+        self.explainer = self._make_explainer()
+        self._classifier: Classifier | None = None
+        if settings.shortcuts is not None:
+            self._classifier = Classifier(self.explainer.context, settings.batch_size)
+            self._classifier.check(settings.shortcuts, self.probes)
+        self._announce()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Write a snapshot before the first batch, so that what was learnt stands out."""
+        self._remember_best()
+        if not self.is_recording:
+            self._begin(epoch)
+        self._reporter.say_pending()
+        self._overhead.begin_epoch()
+        self._batches_in_epoch = 0
+
+    def end_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
+        """Compute the verdict and evaluate the probes, where they are due."""
+        self.assess(epoch, logs)
+        if not self._settings.schedule.counts_batches:
+            self._evaluate_if_due(epoch + 1, epoch, f"epoch {epoch + 1}", logs)
+        self._adjust_pace(epoch)
+
+    def end_batch(self, batch: int, logs: Mapping[str, Any] | None) -> None:
+        """Evaluate the probes, where it is due; with `steps_per_execution` several batches end."""
+        ended = batch + 1
+        # Keras counts on past the end.
+        ended = min(ended, (self._callback.params or {}).get("steps") or ended)
+        last, self._batches_in_epoch = max(1, ended - self._batches_in_epoch), ended
+        self._batch += last
+        self._evaluate_if_due(self._batch, self._batch, f"batch {self._batch}", logs, last)
+
+    def end(self) -> None:
+        """Show the model that is kept, if it is not the last one evaluated, and finish writing."""
+        if self.is_recording:
+            self._show_kept()
+        if self.is_recording and self.newest is not None and self.verdict is not None:
+            self._write_summary(self.newest.step)
+        self.close()
+        self._reporter.say_pending()
+
+    def close(self) -> None:
+        """Finish writing; a second call does nothing."""
+        if self.is_recording:
+            self.recorder.close()
+        self.is_recording = False
+
+    def draw(self) -> np.ndarray | None:
+        """Draw the newest snapshot, uint8 `(height, width, 3)`; None before the first one."""
+        if self.newest is None:
+            return None
+        probes, of = self.probes, self.explainer.of
+        sheet = Overview(probes.names, probes.display, probes.label_texts(), of, probes.frames)
+        return sheet.draw(self.newest)
+
+    def assess(self, epoch: int, logs: dict[str, Any] | None) -> None:
+        """Compute the verdict, if it is due, and put its numbers into `logs`."""
+        if self._evaluator is None or self._settings.shortcuts is None:
+            return
+        if self.verdict is None or self._overhead.is_verdict_due(epoch + 1):
+            try:
+                with self._measured() as seconds:
+                    verdict = self._evaluator.evaluate(epoch)
+                self._overhead.add_verdict(seconds())
+            except Exception as error:
+                self._fault("verdict", messages.VERDICT_FAILED.format(epoch + 1, error), error)
+                verdict = Verdict(f"can't say: {error}")
+            if verdict.alarm and not (self.verdict and self.verdict.alarm):
+                self._reporter.alarm(verdict.text)
+            self.verdict = verdict
+            self.recorder.record_verdict(verdict, f"epoch {epoch + 1}", epoch)
+        if logs is not None:
+            logs["shortcut_reliance"] = self.verdict.reliance
+            for name in self._settings.shortcuts.nuisances:
+                logs[f"shortcut_{name}"] = self.verdict.gaps.get(name, (float("nan"),))[0]
+
+    @property
+    def _model(self) -> keras.Model:
+        return self._callback.model
+
+    def _make_explainer(self) -> Explainer:
+        chosen, target = self._settings, self._settings.target
+        by_label = isinstance(target.what, str) and target.what == "label"
+        if by_label and self.probes.labels is None:
+            self._reporter.say(messages.NO_LABELS)
+            target = replace(target, what="predicted")
+        arguments = chosen.methods, target, chosen.layer, chosen.batch_size
+        return explainer_of(self._model, self.probes, *arguments)
+
+    def _announce(self) -> None:
+        """Say what is explained, what is expensive, and how to see all of it."""
+        say, explainer, layer = self._reporter.say, self.explainer, self.explainer.target_layer
+        if layer is not None:
+            grid = " x ".join(map(str, layer.shape[1:-1]))
+            say(messages.TARGET_LAYER.format(layer.name, grid))
+        if explainer.of != self._settings.target.of:
+            say(messages.EXPLAINED.format(explainer.of))
+        say(messages.expensive_methods(explainer.perturbed, len(self.probes)))
+        if isinstance(self._settings.log_dir, Path):
+            evaluations = self._settings.schedule.evaluations(self._callback.params or {})
+            say(messages.all_steps(evaluations, self._settings.log_dir))
+
+    def _begin(self, epoch: int) -> None:
+        """Evaluate for the first time, when a method that fails is still an error, and write."""
+        model, chosen = self._model, self._settings
+        first = self._evaluate()
+        for name, error in first.errors.items():
+            error.add_note(messages.NOT_TRAINED.format(name))
+            raise error
+        writer = self._open_writer(epoch)
+        self._listed = settings(model, self.explainer, chosen.target, str(chosen.schedule))
+        self.recorder = Recorder(
+            writer,
+            self.probes,
+            of=self.explainer.of,
+            settings=self._listed,
+            slides=TileMaps.of(self.probes, self.explainer.head),
+            on_fault=self._reporter.warn,
+        )
+        self.is_recording = True
+        verdict_every = chosen.shortcuts.every if chosen.shortcuts else None
+        self._overhead = Overhead(chosen.max_overhead, chosen.schedule, verdict_every)
+        self._batch_norm, self._batch = BatchNormStatus(model), iterations(model)
+        self._evaluator = self._make_evaluator(epoch)
+        if not writer.is_continued:
+            before = self._batch if chosen.schedule.counts_batches else epoch - 1
+            self._record(before, f"epoch {epoch}" if epoch else "before training", first, {})
+            has_masks, has_verdict = self.probes.masks is not None, chosen.shortcuts is not None
+            self.recorder.record_charts(focus=has_masks, verdict=has_verdict)
+            self._write_summary(before)
+
+    def _open_writer(self, epoch: int) -> BaseWriter:
+        if not is_chief(self._model):
+            return BaseWriter()
+        run, counts_batches = self._settings.run, self._settings.schedule.counts_batches
+        first = iterations(self._model) + 1 if counts_batches else epoch
+        others = (getattr(other, "settings", None) for other in self._others.after())
+        later = sum(isinstance(other, Settings) and other.run == run for other in others)
+        return open_writer(*run, resume_at=first if epoch > 0 else None, later=later)
+
+    def _make_evaluator(self, epoch: int) -> Evaluator | None:
+        """Connect the shortcuts with the model, and show the masks that are in use."""
+        shortcuts = self._settings.shortcuts
+        if shortcuts is None or self._classifier is None:
+            self._reporter.say(messages.NO_VERDICT if self._is_first else None)
+            return None
+        donors = shortcuts.donors
+        if donors.masks is not None and len(donors):
+            title = f"masks of donors: {shortcuts.masks_from}"
+            images, masks = rgb(stills(donors.pixels)), stills(donors.masks[..., None])[..., 0]
+            sheet = mask_sheet(images, masks, title=title)
+            self.recorder.record_images({"shortcut-masks/donors": sheet}, epoch - 1)
+        names = self.probes.class_names
+        return Evaluator(
+            shortcuts, self._classifier.probabilities, self._classifier.saliency_maps, names
+        )
+
+    def _evaluate(self, left_out: frozenset[str] = frozenset()) -> Evaluation:
+        """Evaluate all probes; where memory is short this is said, though nothing is missing."""
+        before = self.explainer.batch_size
+        evaluation = self.explainer.evaluate(left_out=left_out)
+        if self.explainer.batch_size < before:
+            self._reporter.say_later(
+                messages.OUT_OF_MEMORY.format(before, self.explainer.batch_size)
+            )
+        return evaluation
+
+    def _evaluate_if_due(
+        self, count: int, step: int, when: str, logs: Mapping[str, Any] | None, last: int = 1
+    ) -> None:
+        """Evaluate, if it is due after so many epochs or batches, the methods that are due."""
+        left_out = self._overhead.left_out(count)
+        is_due = self._overhead.is_evaluation_due(count, last)
+        if is_due and self.explainer.perturbed.keys() - left_out:
+            self._evaluate_in_training(step, when, logs, left_out)
+
+    def _evaluate_in_training(
+        self,
+        step: int,
+        when: str,
+        logs: Mapping[str, Any] | None = None,
+        left_out: frozenset[str] = frozenset(),
+    ) -> None:
+        """Evaluate and record, when no fault of ours may stop the training run."""
+        try:
+            with self._measured() as seconds:
+                evaluation = self._evaluate(left_out)
+                for name, error in evaluation.errors.items():
+                    self._fault(name, messages.METHOD_FAILED.format(name, error), error)
+                self._record(step, when, evaluation, logs or {})
+            self._overhead.add_evaluation(seconds(), evaluation.seconds)
+        except Exception as error:
+            self._fault("set", messages.IS_MISSING.format(f"the set of {when}", error), error)
+
+    def _record(
+        self, step: int, when: str, evaluation: Evaluation, logs: Mapping[str, Any]
+    ) -> None:
+        probes, head = self.probes, self.explainer.head
+        answers = read_predictions(head, evaluation.outputs, probes.labels, probes.class_names)
+        note, unwritten = self._batch_norm.note(self._model), self._others.unwritten(logs)
+        self.newest = Snapshot.of(step, when, note, evaluation, answers, unwritten)
+        self.recorder.record(self.newest)
+
+    def _remember_best(self) -> None:
+        """Keep the snapshot of the epoch whose weights `EarlyStopping` would bring back."""
+        for restorer in self._restorers:
+            if self.newest is not None and restorer.best_epoch == self.newest.step:
+                self._best = self.newest
+
+    def _show_kept(self) -> None:
+        """Show the weights of an earlier epoch that `EarlyStopping` brings back, if it does.
+
+        It does so in its own `on_train_end`: before ours, or after it.
+        """
+        self._remember_best()
+        for restorer in self._restorers:
+            last = self.newest
+            if last is None or restorer.best_weights is None or restorer.best_epoch == last.step:
+                continue
+            step, when = last.step + 1, f"kept: epoch {restorer.best_epoch + 1}"
+            if self._others.comes_before(restorer):
+                self._evaluate_in_training(step, when)
+            elif self._best is not None:
+                self.newest = replace(self._best, step=step, when=when, note="", logs={})
+                self.recorder.record(self.newest)
+
+    def _write_summary(self, step: int) -> None:
+        """Write the page about the run, with the verdict as it is now."""
+        has_verdict, changes = self._settings.shortcuts is not None, self._overhead.changes
+        try:
+            page = about(
+                self._listed,
+                self.probes,
+                has_verdict=has_verdict,
+                verdict=self.verdict,
+                changes=changes,
+            )
+            self.recorder.record_text({"about": page}, step)
+        except Exception as error:
+            self._fault("about", messages.IS_MISSING.format("the page about the run", error), error)
+
+    def _adjust_pace(self, epoch: int) -> None:
+        """Keep within `max_overhead`; without it, report what the first evaluations took."""
+        if self._settings.max_overhead is None:
+            self._reporter.say_later(self._overhead.report(f"epoch {epoch + 1}"))
+        elif (change := self._overhead.adjust()) is not None:
+            self._reporter.say_later(change)
+            self._write_summary(epoch)
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[Callable[[], float]]:
+        """Count the time within the context as ours."""
+        _ = self._model  # to which JAX gives the weights back only when it is read
+        with self._overhead.running() as seconds:
+            yield seconds
+
+    def _fault(self, kind: str, text: str, error: Exception) -> None:
+        if self._settings.strict:
+            self.close()
+            raise error
+        self._reporter.warn_once(kind, text)
