@@ -8,8 +8,8 @@
 # make test PYTHON=python3.13 VENV=.venv-3.13    on another version of Python
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
-# make bench      what looking costs a training, against targets: a table, figures and a plot
-# make bench-shortcuts    24 trainings with shortcuts and without, against the committed figures
+# make bench      what the callback costs a training run, against targets: a table, figures and a plot
+# make bench-shortcuts    24 training runs with shortcuts and without, against the committed figures
 # make soak     2,000 epochs of a tiny model: memory, threads, files and the run stay as they should
 # make docs    the documentation as a site, in build/site
 # make package    wheel and sdist in dist/, checked as an index would

@@ -49,10 +49,10 @@ def main() -> None:
     probes = ks.Probes(telling[:PROBES], unseen_labels[:PROBES], masks=ink)
 
     wrong = rng.random(TRAINED) >= args.tag
-    said = np.where(wrong, other_digits(labels[:TRAINED], rng), labels[:TRAINED])
+    tags = np.where(wrong, other_digits(labels[:TRAINED], rng), labels[:TRAINED])
     model = small_cnn(args.seed)
     model.fit(
-        with_tags(digits[:TRAINED], said),
+        with_tags(digits[:TRAINED], tags),
         labels[:TRAINED],
         epochs=args.epochs,
         callbacks=[ks.SaliencyCallback(probes, args.log_dir)],
@@ -64,7 +64,7 @@ def main() -> None:
     area = 100 * tag_masks(1).mean()
     print(f"\nOf {len(unseen)} unseen digits {right:.1f} % are read right if the tag agrees,")
     print(f"and {lured:.1f} % if it has the colour of another digit.")
-    print(f"The tag covers {area:.1f} % of a picture. Over all of them it holds")
+    print(f"The tag covers {area:.1f} % of an image. Over all of them it holds")
     for method in ("grad_cam", "saliency"):
         maps = ks.explain(model, ks.Probes(telling, unseen_labels), method, target="label").maps
         share = 100 * np.nanmean(mass_in_mask(maps, tag_masks(len(maps))))
@@ -91,10 +91,10 @@ def shuffled_digits(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(np.clip(large, 0, 255)).astype(np.uint8), scans.target[order]
 
 
-def with_tags(digits: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """Return RGB pictures (n, 40, 40, 3), each with the tag of the digit that is said."""
+def with_tags(digits: np.ndarray, tags: np.ndarray) -> np.ndarray:
+    """Return RGB images (n, 40, 40, 3), each with the tag of the digit in `tags`."""
     images = np.repeat(digits[..., None], 3, axis=-1)
-    images[:, TAG, TAG] = COLOURS[said][:, None, None]
+    images[:, TAG, TAG] = COLOURS[tags][:, None, None]
     return images
 
 

@@ -1,8 +1,8 @@
 """Elephants on grass, penguins on snow: does a network learn the animal, or the ground?
 
-python examples/elephants_and_penguins.py               drawn animals, a training where ground and
-                                                        class are 95 % alike, and one where 50 %
-python examples/elephants_and_penguins.py --data DIR    your own pictures: DIR/<class>/*.jpg, and
+python examples/elephants_and_penguins.py               drawn animals, a training run where ground
+                                                        and class are 95 % alike, and one where 50 %
+python examples/elephants_and_penguins.py --data DIR    your own images: DIR/<class>/*.jpg, and
                                                         NAME.mask.png beside NAME.jpg if you have it
 """
 
@@ -24,7 +24,7 @@ def main() -> None:
     option = parser.add_argument
     option("--data", metavar="DIR", help="a folder of class folders")
     option("--size", type=int, nargs=2, default=(64, 64), metavar=("H", "W"), help="of --data")
-    option("--correlation", type=float, nargs="+", default=CORRELATIONS, help="a training each")
+    option("--correlation", type=float, nargs="+", default=CORRELATIONS, help="a training run each")
     option("--images", type=int, default=2000, help="how many are drawn")
     option("--epochs", type=int, default=5)
     option("--seed", type=int, default=0)

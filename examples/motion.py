@@ -47,10 +47,10 @@ def main() -> None:
             share_right(model, clips, drawn.labels)
             for clips in (drawn.videos, drawn.counterfactuals)
         ]
-        said = f"{verdict.text} ({time.perf_counter() - start:.0f} s)"
-        print(f"{name:14}{shares[0]:>8.0%}{shares[1]:>13.0%}   {said}", flush=True)
-        found = ks.explain(model, probes, "grad_cam", target="label")
-        found.save(f"looks-at-{name.replace(' ', '-')}.gif", SHOWN, fps=4)
+        text = f"{verdict.text} ({time.perf_counter() - start:.0f} s)"
+        print(f"{name:14}{shares[0]:>8.0%}{shares[1]:>13.0%}   {text}", flush=True)
+        explanation = ks.explain(model, probes, "grad_cam", target="label")
+        explanation.save(f"looks-at-{name.replace(' ', '-')}.gif", SHOWN, fps=4)
     print(f"\ntensorboard --logdir {args.log_dir}    (Images: video, shortcut-twins)")
 
 
@@ -96,8 +96,8 @@ def network(shape: tuple[int, ...]) -> keras.Model:
 
 
 def share_right(model: keras.Model, videos, labels) -> float:
-    said = model.predict(videos.astype("float32"), verbose=0).argmax(axis=1)
-    return float((said == labels).mean())
+    predicted = model.predict(videos.astype("float32"), verbose=0).argmax(axis=1)
+    return float((predicted == labels).mean())
 
 
 if __name__ == "__main__":

@@ -132,17 +132,17 @@ def blob(
 def cut(
     slide: np.ndarray, tumour: np.ndarray, tissue: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cut a slide into tiles, the glass left out: pictures, labels, x and y."""
+    """Cut a slide into tiles, the glass left out: images, labels, x and y."""
     corners = [
         (x, y)
         for y in range(0, slide.shape[0], TILE)
         for x in range(0, slide.shape[1], TILE)
         if tissue[y : y + TILE, x : x + TILE].mean() > 0.5
     ]
-    pictures = np.stack([slide[y : y + TILE, x : x + TILE] for x, y in corners])
+    images = np.stack([slide[y : y + TILE, x : x + TILE] for x, y in corners])
     labels = [tumour[y : y + TILE, x : x + TILE].mean() > 0.5 for x, y in corners]
     x, y = np.array(corners).T
-    return pictures, np.array(labels, int), x, y
+    return images, np.array(labels, int), x, y
 
 
 if __name__ == "__main__":

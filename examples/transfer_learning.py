@@ -1,7 +1,7 @@
 """A pretrained MobileNetV2, first frozen, then fine-tuned: one run in TensorBoard for both.
 
 python examples/transfer_learning.py                    drawn animals, weights from ImageNet
-python examples/transfer_learning.py --data DIR         your own pictures: DIR/<class>/*.jpg
+python examples/transfer_learning.py --data DIR         your own images: DIR/<class>/*.jpg
 python examples/transfer_learning.py --weights none     without a network: trained from nothing
 """
 
@@ -74,7 +74,7 @@ def train(data: TrainingData, args: argparse.Namespace) -> keras.Model:
 
     if weights is None:
         # There is nothing worth freezing: everything is trained. The statistics of batch
-        # normalisation would need thousands of batches to settle with the momentum of 0.999.
+        # normalisation would need thousands of batches to converge with the momentum of 0.999.
         for norm in norms(backbone):
             norm.momentum = 0.9
     else:
@@ -84,7 +84,7 @@ def train(data: TrainingData, args: argparse.Namespace) -> keras.Model:
 
     backbone.trainable = True
     for norm in norms(backbone):
-        norm.trainable = False  # small batches would spoil what they know of the pictures
+        norm.trainable = False  # small batches would spoil what they know of the images
     compile_at(model, 1e-4)
     # Epochs are counted on, so that the run in TensorBoard is continued, not begun anew.
     model.fit(**options, initial_epoch=args.epochs, epochs=args.epochs + args.tuning)
@@ -96,7 +96,7 @@ def compile_at(model: keras.Model, learning_rate: float) -> None:
         keras.optimizers.Adam(learning_rate),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,  # XLA would compile for longer than so short a training lasts
+        jit_compile=False,  # XLA would compile for longer than so short a run lasts
     )
 
 

@@ -294,7 +294,7 @@ def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
     close = np.nanmean(np.abs(every["reliance"] - [every["R"], every["R in p"]]), axis=1)
     seconds = np.median([run["seconds"][-1] for run in runs])
     return {
-        "trainings planted, not planted": f"{planted.sum()}, {(~planted).sum()}",
+        "training runs planted, not planted": f"{planted.sum()}, {(~planted).sum()}",
         "AUROC of the reliance for R > .2": auroc(runs, "reliance"),
         "AUROC of the training accuracy": auroc(runs, "accuracy"),
         "above .20 at R >= .3": share(every["reliance"][every["R"] >= 0.3] > RELIES),
@@ -319,8 +319,8 @@ def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
         "IoU of the masks, mean and worst training": spread(runs, "IoU", np.min),
         "masks with IoU below .3, mean and worst": spread(runs, "IoU below .3", np.max),
         "masks dropped, mean and worst": spread(runs, "masks dropped", np.max),
-        "trainings without usable masks": str(sum(run["masks"][0] == "none" for run in runs)),
-        "processor seconds a training, median": f"{seconds:.1f}",
+        "training runs without usable masks": str(sum(run["masks"][0] == "none" for run in runs)),
+        "processor seconds a training run, median": f"{seconds:.1f}",
     }
 
 

@@ -75,15 +75,15 @@ def overall(measured: Measured) -> str:
         ("mean absolute error", "<= .05"): [s.error() for s in scores],
         ("evaluations found at R >= .3", ">= .97"): [s.found(0.3) for s in scores],
         ("evaluations found at R >= .5", "1.00"): [s.found(0.5) for s in scores],
-        ("trainings with an alarm at R >= .3", ""): [s.trainings_found(0.3) for s in scores],
-        ("trainings with an alarm at R >= .5", ""): [s.trainings_found(0.5) for s in scores],
-        ("clean trainings with an alarm", "at most 2 % of >= 300"): [
+        ("training runs with an alarm at R >= .3", ""): [s.trainings_found(0.3) for s in scores],
+        ("training runs with an alarm at R >= .5", ""): [s.trainings_found(0.5) for s in scores],
+        ("clean training runs with an alarm", "at most 2 % of >= 300"): [
             bounded(s.alarms(s.clean)) for s in scores
         ],
         ("... without honest place, size, part", ""): [
             bounded(s.alarms(s.clean & ~true_words)) for s in scores
         ],
-        ("trainings of R .1 to .2 with an alarm", ""): [s.alarms(s.slight) for s in scores],
+        ("training runs of R .1 to .2 with an alarm", ""): [s.alarms(s.slight) for s in scores],
         ("threshold from other kinds: mean", ">= .95"): [
             Figure.of(np.mean(list(kinds.values()), axis=0)) if kinds else "-" for kinds in others
         ],
@@ -100,7 +100,7 @@ def overall(measured: Measured) -> str:
     }
     return (
         table(["", "goal", *VIEWS], [[*names, *cells] for names, cells in rows.items()])
-        + f"\n\n{len(measured)} trainings, {measured.counted.sum()} evaluations."
+        + f"\n\n{len(measured)} training runs, {measured.counted.sum()} evaluations."
     )
 
 
@@ -110,7 +110,7 @@ def by_kind(measured: Measured) -> str:
     columns = {
         "AUROC": lambda s: s.auroc(),
         "evaluations found at R >= .5": lambda s: s.found(0.5),
-        "trainings with an alarm at R >= .5": lambda s: s.trainings_found(0.5),
+        "training runs with an alarm at R >= .5": lambda s: s.trainings_found(0.5),
         "cause named": lambda s: s.named(),
     }
     parts = []
@@ -142,7 +142,7 @@ def groups(measured: Measured) -> str:
             s = Scores(measured.where(own), truth)
             cells += [s.auroc(), s.found(0.3), bounded(s.alarms(s.clean))]
         rows.append(cells)
-    head = ["", "trainings"]
+    head = ["", "training runs"]
     for said in TRUTHS.values():
         head += [f"AUROC {said}", "found at R >= .3", "alarm if clean"]
     return table(head, rows)
@@ -178,7 +178,7 @@ def false_alarms(measured: Measured) -> str:
                 ", ".join(f"{cause} {n}" for cause, n in causes.most_common()),
             ]
         )
-    head = ["", "trainings", *(f"clean {words}" for words in VIEWS)]
+    head = ["", "training runs", *(f"clean {words}" for words in VIEWS)]
     head += [f"R .1 to .2 {words}" for words in TRUTHS.values()]
     return table([*head, "named at how many evaluations"], rows)
 

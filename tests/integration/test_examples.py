@@ -168,11 +168,12 @@ def heat(said, method):
     return float(next(line for line in said.splitlines() if f"% of {method}" in line).split()[0])
 
 
-def test_the_cure_brings_the_gap_down_in_the_same_chart(example, tmp_path):
-    said = example("cure_a_shortcut", "--count", 240, "--epochs", 2, "--log-dir", "there")
+def test_mitigation_brings_the_gap_down_in_the_same_chart(example, tmp_path):
+    said = example("mitigate_a_shortcut", "--count", 240, "--epochs", 2, "--log-dir", "there")
     assert "tensorboard --logdir there" in said
     before, after = (
-        float(re.search(rf"{stage} +(-?[\d.]+) +\d+ %", said)[1]) for stage in ("as drawn", "cured")
+        float(re.search(rf"{stage} +(-?[\d.]+) +\d+ %", said)[1])
+        for stage in ("as drawn", "mitigated")
     )
     assert before > 0.5
     assert after < before - 0.3

@@ -72,7 +72,7 @@ def test_the_readme_does_what_it_says(names, tmp_path):
     run(README, names)
     assert list(tmp_path.glob("logs/saliency/*tfevents*"))
     assert names["watch"].verdict.text.startswith("can't say yet")  # of noise nothing is learnt
-    assert names["found"].overlay().shape == (6, 21, 28, 3)
+    assert names["explanation"].overlay().shape == (6, 21, 28, 3)
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)

@@ -1,8 +1,8 @@
-"""Elephants on grass, penguins on snow: see a network learn the ground, then cure it of that.
+"""Elephants on grass, penguins on snow: a network learns the ground, and then unlearns it.
 
-python examples/cure_a_shortcut.py                      first the pictures as they are, then with
-                                                        the backgrounds of other pictures
-python examples/cure_a_shortcut.py --made-masks         with masks that nobody drew: a program makes
+python examples/mitigate_a_shortcut.py                  first the images as they are, then with
+                                                        the backgrounds of other images
+python examples/mitigate_a_shortcut.py --made-masks     with masks that nobody drew: a program makes
                                                         them, and where they are too wide the
                                                         ground stays and so does some reliance
 
@@ -31,10 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=2000, help="how many pictures are drawn")
+    parser.add_argument("--count", type=int, default=2000, help="how many images are drawn")
     parser.add_argument("--correlation", type=float, default=0.95, help="of ground and class")
-    parser.add_argument("--epochs", type=int, default=4, help="before the cure, twice as many with")
-    parser.add_argument("--factor", type=float, default=0.8, help="share of pictures swapped")
+    parser.add_argument("--epochs", type=int, default=4, help="as drawn; with swaps twice as many")
+    parser.add_argument("--factor", type=float, default=0.8, help="share of images swapped")
     parser.add_argument("--made-masks", action="store_true", help="not the true ones")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log-dir", default="logs")
@@ -47,7 +47,7 @@ def main() -> None:
     images, labels = drawn.images[PROBES:], drawn.labels[PROBES:]
     probes = ks.Probes(drawn.images[:PROBES], drawn.labels[:PROBES], class_names=CLASS_NAMES)
     masks = make_masks(images) if args.made_masks else drawn.masks[PROBES:]
-    plain, cured = batches(images, masks, labels, args.factor, args.seed)
+    plain, swapped = batches(images, masks, labels, args.factor, args.seed)
 
     model = small_cnn(images.shape[1:3], len(CLASS_NAMES))
     model.compile(
@@ -57,14 +57,14 @@ def main() -> None:
     fresh = scenes(TESTED, correlation=1, seed=args.seed + 1)
     ends = args.epochs, 3 * args.epochs
     rows = []
-    for data, begin, end in ((plain, 0, ends[0]), (cured, *ends)):
+    for data, begin, end in ((plain, 0, ends[0]), (swapped, *ends)):
         # With `initial_epoch` the callback goes on in the same run of TensorBoard.
         history = model.fit(data, initial_epoch=begin, epochs=end, callbacks=[watch]).history
         rows.append((history["shortcut_background"][-1], *accuracies(model, fresh)))
 
     print("\n               gap of the   right where the ground   right where it is")
     print("               background   goes with the animal     the other animal's")
-    for name, (gap, usual, other) in zip(("as drawn", "cured"), rows, strict=True):
+    for name, (gap, usual, other) in zip(("as drawn", "mitigated"), rows, strict=True):
         print(f"{name:15}{gap:6.2f}{usual:16.0f} %{other:23.0f} %")
     print(f"\nVerdict: {watch.verdict.text}.")
     print(f"Done in {time.perf_counter() - start:.0f} s. See shortcut/background fall:\n")
@@ -77,18 +77,18 @@ def batches(
     """Return the batches as they are, and with other backgrounds."""
     swap = ks.BackgroundSwap(factor, seed=seed)
 
-    def cure(images, masks, labels):
+    def swap_backgrounds(images, masks, labels):
         images, masks = swap((images, masks))
         return images, labels
 
     whole = tf.data.Dataset.from_tensor_slices((images, masks, labels))
     shuffled = whole.shuffle(len(images), seed=seed).batch(32)
     plain = shuffled.map(lambda images, masks, labels: (images, labels))
-    return plain, shuffled.map(cure).prefetch(2)
+    return plain, shuffled.map(swap_backgrounds).prefetch(2)
 
 
 def accuracies(model: keras.Model, fresh: Scenes) -> list[float]:
-    """Return how many per cent of new animals are told on their own ground, and on the other."""
+    """Return the accuracy on new animals in per cent, on their own ground and on the other."""
     return [
         100 * model.evaluate(images, fresh.labels, verbose=0)[1]
         for images in (fresh.images, fresh.counterfactuals)
