@@ -1,8 +1,8 @@
 """How faithful the methods' maps are, on one small network: a table for docs/methods.md.
 
 The network of the demo learns elephants and penguins whose background says nothing about them. The
-maps are made for the label, of new pictures. Four controls stand below the methods: maps of chance,
-edges of the picture, which ask the model nothing, guided backpropagation and deconvnet.
+maps are made for the label, of new images. Four controls stand below the methods: maps of chance,
+edges of the image, which ask the model nothing, guided backpropagation and deconvnet.
 
     python benchmarks/attribution/faithfulness.py [--images 32] [--checked 8] [--seed 0]
 

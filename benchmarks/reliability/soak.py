@@ -1,4 +1,4 @@
-"""A long training: whether memory, threads, files and the run itself stay as they should.
+"""A long training run: whether memory, threads, files and the run itself stay as they should.
 
 python benchmarks/reliability/soak.py [--epochs 2000] [--probes 16]
 
@@ -97,7 +97,7 @@ def in_use():
 
 
 def kept_flat(measured, begins):
-    """Compare the end with what was in use once the training had settled, after `begins` epochs."""
+    """Compare the end with what was in use once training was steady, after `begins` epochs."""
     settled = [use for epoch, use in measured if begins <= epoch <= begins + 100]
     late = [use for _, use in measured[-11:-1]]
     after = measured[-1][1]
@@ -184,7 +184,7 @@ def strips(sets):
 
 
 def read_back(path, epochs, probes):
-    """Read every epoch of every picture and number with TensorBoard's own loader."""
+    """Read every epoch of every image and number with TensorBoard's own loader."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     steps = collections.defaultdict(list)

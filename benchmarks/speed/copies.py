@@ -1,4 +1,4 @@
-"""What of a look goes from the device to the host: how many copies, and how many bytes."""
+"""What of an evaluation goes from the device to the host: how many copies, and how many bytes."""
 
 from __future__ import annotations
 

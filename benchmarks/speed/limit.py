@@ -1,4 +1,4 @@
-"""The least that a look must compute, written by hand for each backend.
+"""The least that an evaluation must compute, written by hand for each backend.
 
 It is one compiled forward and backward pass, to the images and to the layer, and what it found on
 the host. On torch it is not compiled, as nothing is there.

@@ -1,7 +1,7 @@
 """What thousands of probes at 224 px take: the largest memory of the process, and the time.
 
 A small CNN, saliency and Grad-CAM, three sets; each number of probes in a process of its own.
-Beyond the pictures themselves, `images` of the model and `display` for the eye, the memory should
+Beyond the images themselves, `images` of the model and `display` for the eye, the memory should
 be that of a few sets of maps, whatever the number of batches.
 
     python benchmarks/speed/many_probes.py [--counts 256 1024 4096]

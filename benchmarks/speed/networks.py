@@ -1,4 +1,4 @@
-"""The networks that are looked at, their probes, and a training that stands still."""
+"""The networks that are explained, their probes, and a training run that stands still."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def subject(name: str, probes: int = PROBES) -> Subject:
 
 
 class Watch:
-    """The callback, within a training that stands still."""
+    """The callback, within a training run that stands still."""
 
     def __init__(self, callback: ks.SaliencyCallback) -> None:
         self._callback, self._epoch = callback, 0
@@ -88,7 +88,7 @@ class Watch:
 
 @contextmanager
 def watching(given: Subject, methods: Sequence[str] = TWO, batch_size: int = 32) -> Iterator[Watch]:
-    """Begin a training with the callback, everything logged."""
+    """Begin a training run with the callback, everything logged."""
     with TemporaryDirectory() as logs:
         callback = ks.SaliencyCallback(
             (given.images, given.labels), logs, methods, batch_size=batch_size

@@ -1,4 +1,4 @@
-"""The table as a picture: every figure against its target."""
+"""The table as an image: every figure against its target."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""How quickly the Saliency tab shows pictures: 64 probes, 2 methods, 200 epochs, on loopback.
+"""How quickly the Saliency tab shows images: 64 probes, 2 methods, 200 epochs, on loopback.
 
-Writes such a training with maps of 7 and of 112 pixels, starts TensorBoard with each of its loaders
+Writes such a run with maps of 7 and of 112 pixels, starts TensorBoard with each of its loaders
 and drives Chromium (both it and chromedriver must be installed), whose cache is emptied each time:
 
-- first (s): from the opening of the tab to the first picture with its map, and `all in sight`;
-- steps/s: whole pictures of steps that were not read before, one after the other;
+- first (s): from the opening of the tab to the first image with its map, and `all in sight`;
+- steps/s: whole images of steps that were not read before, one after the other;
 - page (ms/step): what that costs the page's thread, which other programs disturb less;
 - dragged: how many of 20 steps a second are seen whole while the slider passes them.
 
@@ -44,7 +44,7 @@ SIDES = (7, 112)
 PASSED, EVERY_MS = 60, 50
 LOADERS = {"Python": "--load_fast=false", "fast": "--load_fast=true"}
 
-# Runs in every frame before the page's own scripts: notes when pictures are there.
+# Runs in every frame before the page's own scripts: notes when images are there.
 WATCH = """
 globalThis.inSight = () => [...document.querySelectorAll('.tile')].filter((tile) => {
   const { bottom, top } = tile.getBoundingClientRect();
@@ -111,7 +111,7 @@ const [first, count, every, done] = arguments;
 
 
 def write(run: Path, side: int) -> None:
-    """Write a training whose maps are noise around a spot that moves, as saliency's are."""
+    """Write a training run whose maps are noise around a spot that moves, as saliency's are."""
     rng = np.random.default_rng(0)
     photos = [
         cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (224, 224), interpolation=1)
@@ -180,7 +180,7 @@ def chromium() -> webdriver.Chrome:
 
 
 def opened(browser: webdriver.Chrome, address: str, step: int) -> dict[str, float]:
-    """Open the tab at a step, nothing of it being in the cache; say when pictures were there."""
+    """Open the tab at a step, nothing of it being in the cache; say when images were there."""
     browser.get("about:blank")
     browser.execute_cdp_cmd("Network.clearBrowserCache", {})
     browser.get(f"{address}/#keras_saliency&p.keras_saliency.step={step}")

@@ -1,4 +1,4 @@
-"""What a whole training takes longer with the callback, drawing and writing to the end included."""
+"""How much longer a training run takes with the callback, all drawing and writing included."""
 
 from __future__ import annotations
 

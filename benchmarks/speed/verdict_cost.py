@@ -1,9 +1,9 @@
-"""What the verdict costs: the time it holds the training thread, as a share of an epoch.
+"""What the verdict costs: the time it blocks the training thread, as a share of an epoch.
 
-All default nuisances, the deciding spots and the making of twins included; two classes, 256 donors,
-64 receivers. In one run, interleaved, medians of the evaluation and of one training step on 32
-images; an epoch of n images is n / 32 steps. What is made once, before training and at the first
-evaluation, stands apart.
+All default nuisances, the salient patches and the making of counterfactuals included; two
+classes, 256 donors, 64 receivers. In one run, interleaved, medians of the evaluation and of one
+training step on 32 images; an epoch of n images is n / 32 steps. What is made once, before
+training and at the first evaluation, stands apart.
 
     python benchmarks/speed/verdict_cost.py [--rounds 5] [--out FILE]
 """

@@ -26,7 +26,7 @@ CORRELATIONS = (0.95, 0.5)
 
 def heat(correlation: float, seed: int) -> dict[str, float]:
     pictures = drawn_images(correlation, seed=seed)
-    # Both models are asked about the demo's own probes, those of the correlated pictures.
+    # Both models are evaluated on the demo's own probes, those of the correlated images.
     probes = drawn_images(max(CORRELATIONS), seed=seed).probes
     with tempfile.TemporaryDirectory() as logs:
         model, _ = train(pictures, logs, seed=seed, verbose=0)

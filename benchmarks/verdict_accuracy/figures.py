@@ -1,4 +1,4 @@
-"""Figures with intervals: a bootstrap over trainings, and exact bounds of shares.
+"""Figures with intervals: a bootstrap over training runs, and exact bounds of shares.
 
 All figures take `weights` `(draws, m)`, how often each of `m` values is there in each draw, and
 give `(draws,)`; the first draw is what was measured.
@@ -45,7 +45,7 @@ def _brief(number: float) -> str:
 
 
 def resampled(trainings: int, size: int | None = None, draws: int = _DRAWS) -> np.ndarray:
-    """How often each training is there in each draw.
+    """How often each training run is there in each draw.
 
     Args:
         trainings: How many there are.

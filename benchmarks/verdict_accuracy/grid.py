@@ -1,4 +1,4 @@
-"""Which trainings there are, and in which order, so that every prefix is a fair sample."""
+"""Which training runs there are, and in which order, so that every prefix is a fair sample."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NETWORKS = ("pooling", "flat", "residual")
 CLASSES = (2, 5)
 SEEDS = (0, 1, 2)
 
-# Rules and thresholds are settled without a look at these.
+# Rules and thresholds are chosen without these.
 SET_ASIDE_KINDS = ("border", "size")
 SET_ASIDE_NETWORK = "residual"
 
-# Clean trainings whose donors all have the nuisance that goes with their class.
+# Clean training runs whose donors all have the nuisance that goes with their class.
 BIASED = ("background", "watermark", "tint", "position")
 RANDOM_LABELS, LABEL_NOISE, FEW = "random labels", "label noise", "250 images"
 _CONTROLS = (RANDOM_LABELS, LABEL_NOISE, FEW, *(f"honest {what}" for what in HONEST))
@@ -35,7 +35,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Run:
-    """One training.
+    """One training run.
 
     Attributes:
         kind: The nuisance that the truth is about.
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def planted(self) -> bool:
-        """Whether the training pictures hold a nuisance that goes with the class."""
+        """Whether the training images hold a nuisance that goes with the class."""
         return self.correlation > INDEPENDENT
 
     @property
@@ -76,7 +76,7 @@ class Run:
 
     @cached_property
     def warm(self) -> bool:
-        """Whether the training starts from a backbone that is trained already, as half do."""
+        """Whether the training run starts from a backbone that is trained already, as half do."""
         return bool(self._lot(1) < 0.5)
 
     @property
@@ -93,7 +93,7 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """All trainings, four that are planted to three that are clean, as long as there are these."""
+    """All training runs, four planted to three that are clean, as long as there are these."""
     shared = list(itertools.product(NETWORKS, CLASSES, SEEDS))
     planted = [
         Run(kind, correlation, *rest)

@@ -20,7 +20,7 @@ def altered_objects(
     """Give each object what goes with its class.
 
     Args:
-        what: One of `HONEST`; sizes and positions are settled where objects are placed.
+        what: One of `HONEST`; sizes and positions are chosen where objects are placed.
         objects: The objects.
         labels: int64 `(n,)`.
         chances: float64 `(n, 4)`, uniform.

@@ -1,4 +1,4 @@
-"""What was measured, as arrays: trainings by epochs."""
+"""What was measured, as arrays: training runs by epochs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ABSTAINS = "can't say"
 
 @dataclass(frozen=True)
 class Measured:
-    """Evaluations of `n` trainings.
+    """Evaluations of `n` training runs.
 
     Attributes:
         columns: `{name: (n, EPOCHS)}`, float64 or str, as in the CSV; and bool `abstains`.
-        counted: bool `(n, EPOCHS)`: which evaluations are asked about.
+        counted: bool `(n, EPOCHS)`: which evaluations count.
     """
 
     columns: dict[str, np.ndarray]
@@ -38,7 +38,7 @@ class Measured:
         return self.columns[name][:, 0]
 
     def where(self, chosen: np.ndarray) -> Measured:
-        """Some of the trainings, by bool `(n,)`."""
+        """Some of the training runs, by bool `(n,)`."""
         return Measured({k: v[chosen] for k, v in self.columns.items()}, self.counted[chosen])
 
     def truth(self, name: str) -> np.ndarray:
@@ -57,11 +57,11 @@ class Measured:
 
     @property
     def plain(self) -> Measured:
-        """The trainings that are no control."""
+        """The training runs that are no control."""
         return self.where(self.run("control") == "")
 
     def parts(self) -> dict[str, Measured]:
-        """What rules may be tuned on, and what was set aside; together all trainings."""
+        """What rules may be tuned on, and what was set aside; together all training runs."""
         kind = np.isin(self.run("kind"), SET_ASIDE_KINDS)
         network = self.run("network") == SET_ASIDE_NETWORK
         return {
@@ -78,7 +78,7 @@ def read(path: Path) -> tuple[Measured, Measured]:
         path: Of the CSV.
 
     Returns:
-        The trainings, and those with curated donors, measured besides in some of them.
+        The training runs, and those with curated donors, measured besides in some of them.
     """
     rows, _ = whole_rows(path)
     rows.sort(key=lambda row: (row["donors"], row["run"], int(row["epoch"])))
@@ -96,7 +96,7 @@ def read(path: Path) -> tuple[Measured, Measured]:
 
 
 def origin(measured: Measured) -> np.ndarray:
-    """What is special about each training, str `(n,)`: its control, or what was planted."""
+    """What is special about each training run, str `(n,)`: its control, or what was planted."""
     control, kind = measured.run("control"), measured.run("kind")
     planted = measured.run("correlation") > 0.5
     said = np.where(planted, "a shortcut planted", "nothing planted").astype("U40")

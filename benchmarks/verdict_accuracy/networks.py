@@ -1,7 +1,7 @@
-"""Three small networks, each built once a process and given other weights for every training.
+"""Three small networks, each built once a process and given other weights for every training run.
 
-Building a model anew would trace all its functions anew, which takes longer than a training. A
-training starts from scratch, or warm: from a backbone that knows objects and nuisances alike.
+Building a model anew would trace all its functions anew, which takes longer than a training run. A
+training run starts from scratch, or warm: from a backbone that knows objects and nuisances alike.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def backbone(kind: str, pool: Pool, folder: Path) -> list[np.ndarray]:
 
     Args:
         kind: Of the network.
-        pool: What pictures are composed of.
+        pool: What images are composed of.
         folder: Where it is kept.
     """
     path = folder / f"backbone-{kind}.npz"

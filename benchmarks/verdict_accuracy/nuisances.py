@@ -1,7 +1,8 @@
-"""What is planted in finished pictures: one function a nuisance.
+"""What is planted in finished images: one function a nuisance.
 
-Each takes pictures `(n, SIDE, SIDE, 3)` in about [0, 1], the objects' masks, the nuisance's values
-`(n,)` from 0, and chances `(n, 4)`, uniform; the same chances with another value make a twin.
+Each takes images `(n, SIDE, SIDE, 3)` in about [0, 1], the objects' masks, the nuisance's values
+`(n,)` from 0, and chances `(n, 4)`, uniform; the same chances with another value make
+a counterfactual.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _TEXTURES, _STRENGTH = 48, 0.06
 
 
 def _columns(chances: np.ndarray) -> np.ndarray:
-    """Each chance as `(4, n, 1, 1, 1)`, to be used with pictures."""
+    """Each chance as `(4, n, 1, 1, 1)`, to be used with images."""
     return chances.T.astype(np.float32)[..., None, None, None]
 
 
@@ -78,7 +79,7 @@ def tint(
 def texture(
     pictures: np.ndarray, masks: np.ndarray, values: np.ndarray, chances: np.ndarray
 ) -> np.ndarray:
-    """Fine streaks in one direction, or grains, all over the picture."""
+    """Fine streaks in one direction, or grains, all over the image."""
     fields = _textures()
     chosen = (chances[:, 0] * _TEXTURES).astype(int)
     strength = _STRENGTH * (0.7 + 0.6 * _columns(chances)[1])

@@ -1,4 +1,4 @@
-"""What the pictures show: the demo's animals, and a house, a tree and a fish.
+"""What the images show: the demo's animals, and a house, a tree and a fish.
 
 All of them take their colours from one range, so that shapes alone tell them apart. Lengths are in
 units of about half an object's height.
@@ -29,7 +29,7 @@ from keras_saliency.data.synthetic.canvas import (
 )
 
 OBJECTS = (*CLASS_NAMES, "house", "tree", "fish")
-SIDE = 64  # of the pictures
+SIDE = 64  # of the images
 LARGEST = 0.74 * SIDE  # The root of the area of an object's box.
 MARGIN = 2
 _CANVAS = 128  # Drawn larger, so that it stays sharp when placed.

@@ -1,7 +1,7 @@
-"""Pictures composed of the pool, with a nuisance planted in them, and their exact twins.
+"""Images composed of the pool, with a nuisance planted in them, and their exact counterfactuals.
 
-A plan says what each picture is made of, apart from the nuisance's value. The same plan drawn with
-another value is the exact twin: same object, light, noise and chance, another nuisance.
+A plan says what each image is made of, apart from the nuisance's value. The same plan drawn with
+another value is the exact counterfactual: same object, light, noise and chance, another nuisance.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLACED = ("position", "size")
 
 @dataclass(frozen=True)
 class Plan:
-    """What `n` pictures are made of, apart from the nuisance.
+    """What `n` images are made of, apart from the nuisance.
 
     Attributes:
         labels: int64 `(n,)`.
@@ -55,13 +55,13 @@ class Plan:
         return len(self.labels)
 
     def part(self, rows: slice) -> Plan:
-        """Some of the pictures."""
+        """Some of the images."""
         return replace(self, **{name: value[rows] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Pictures with the truth about them.
+    """Images with the truth about them.
 
     Attributes:
         images: uint8 `(n, SIDE, SIDE, 3)`.
@@ -77,7 +77,7 @@ class Sample:
 
 
 class Studio:
-    """Composes pictures of one nuisance for one number of classes.
+    """Composes images of one nuisance for one number of classes.
 
     Attributes:
         nuisance: What is planted.
@@ -95,7 +95,7 @@ class Studio:
 
         Args:
             rng: Where the chance comes from.
-            count: How many pictures, as many of each class as can be.
+            count: How many images, as many of each class as can be.
             held_out: Whether of layers that are for tests alone.
         """
         labels = rng.permutation(np.arange(count) % self.classes)
@@ -127,7 +127,7 @@ class Studio:
         return replace(plan, choices=self._pool.some_grounds(rng, feet, held_out))
 
     def draw(self, plan: Plan, values: np.ndarray) -> Sample:
-        """Compose the pictures of a plan, with these values of the nuisance."""
+        """Compose the images of a plan, with these values of the nuisance."""
         parts = [slice(k, k + _AT_ONCE) for k in range(0, len(plan), _AT_ONCE)]
         drawn = [self._draw(plan.part(rows), values[rows]) for rows in parts]
         images, masks = (np.concatenate(found) for found in zip(*drawn, strict=True))
@@ -198,7 +198,7 @@ def matching(
         labels: int64 `(n,)`.
         classes: How many.
         correlation: From 0.5, where the value says nothing, to 1, where it says everything. With
-            two classes it is the share of pictures that match; with more, this share is as far
+            two classes it is the share of images that match; with more, this share is as far
             from chance.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures with a cue that may be planted, made of what installed packages hold.
+"""Images with a cue that may be planted, made of what installed packages hold.
 
 `photographs` are objects cut out of photographs on crops of others; the cue is what the crop is
 from. `digits` are scans with a coloured tag in the corner; the cue is the colour.
@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from keras_saliency.data.masks import make_masks
 from keras_saliency.shortcuts.verdict import CounterfactualSheet
 
-TRAINED = 1280  # photographs of a training; of the digits, what is not tested on
+TRAINED = 1280  # photographs of a training run; of the digits, what is not tested on
 TESTED = {"photographs": 280, "digits": 800}  # each in several versions
 OBJECTS_A_CLASS, GROUNDS_A_CLASS = 2, 3
 
@@ -95,15 +95,15 @@ OUTSIDE = np.uint8([150, 180, 220])  # drawn where a mask is not
 
 @dataclass(frozen=True)
 class Task:
-    """What one training gets.
+    """What one training run gets.
 
     Attributes:
         images, labels: What is trained on; uint8 `(n, height, width, 3)`.
         masks: Where the objects truly are, float32 `(n, height, width)`.
-        versions: Unseen pictures, each with several cues and otherwise the same; uint8
+        versions: Unseen images, each with several cues and otherwise the same; uint8
             `(versions, m, height, width, 3)`.
-        truth: The labels of the unseen pictures `(m,)`.
-        agrees: Whether the cue of a version speaks for the picture's class, bool
+        truth: The labels of the unseen images `(m,)`.
+        agrees: Whether the cue of a version speaks for the image's class, bool
             `(ways, versions, m)`: first as it is planted, then in the other ways in which the
             cues can be shared out to the classes.
     """
@@ -172,7 +172,7 @@ def crop(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def pose(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An object somewhere in a picture, turned and resized, and its mask."""
+    """An object somewhere in an image, turned and resized, and its mask."""
     pixels, mask = cut_out(name)
     flip = rng.choice([-1, 1])
     half, scale = np.array(mask.shape[::-1]) / 2, rng.uniform(0.4, 0.65)
@@ -202,7 +202,7 @@ def elsewhere(things: list[str]) -> list[str]:
 
 
 def all_objects(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of every object on every ground with equal chance, and which object it is."""
+    """Images of every object on every ground with equal chance, and which object it is."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % len(OBJECTS)
     things = [list(OBJECTS)[label] for label in labels]
@@ -272,7 +272,7 @@ def digits(correlation: float, seed: int) -> Task:
 
 
 def truth(task: Task, right: np.ndarray, chances: np.ndarray, planted: bool) -> dict[str, float]:
-    """The reliance R with its standard error over pictures, and the accuracies it is made of.
+    """The reliance R with its standard error over images, and the accuracies it is made of.
 
     Beside it the same as a difference of probabilities, which moves before decisions do.
 
@@ -301,13 +301,13 @@ def truth(task: Task, right: np.ndarray, chances: np.ndarray, planted: bool) -> 
 
 
 def split(values: np.ndarray, agrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over the versions whose cue agrees, and over the others, for each picture."""
+    """Means over the versions whose cue agrees, and over the others, for each image."""
     weights = agrees / agrees.sum(axis=0), ~agrees / (~agrees).sum(axis=0)
     return (values * weights[0]).sum(axis=0), (values * weights[1]).sum(axis=0)
 
 
 def draw_twins(sheets: dict[str, CounterfactualSheet], path: Path) -> None:
-    """Write a PNG with a row a receiver: it, its mask made by a program, and its two twins."""
+    """Write a PNG with a row a receiver: it, its made mask, and its two counterfactuals."""
     titles = "picture", "made mask", "background of\nits own class", "of another class"
     rows = max(len(sheet.images) for sheet in sheets.values())
     figure = Figure(figsize=(2.6 * len(titles), 1.55 * rows + 0.4), layout="constrained")

@@ -80,7 +80,7 @@ def _curve(ax: Axes, measured: Measured, truth: str, column: str, **style: objec
 
 
 def _unlearnt(measured: Measured) -> Figure:
-    """A training that learns its shortcut and then unlearns it, and one that keeps it."""
+    """A training run that learns its shortcut and then unlearns it, and one that keeps it."""
     measured = measured.plain
     size = measured.truth(BY_PROBABILITY)
     # One that ends without a shortcut, if there is any.

@@ -1,4 +1,4 @@
-"""Layers of pictures, drawn once and kept: drawing takes longer than training."""
+"""Layers of images, drawn once and kept: drawing takes longer than training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NEAR = 24  # grounds with nearly the right feet, that one is drawn among
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Layers to compose pictures of.
+    """Layers to compose images of.
 
     Attributes:
         objects: uint8 `(kinds, n, SIDE, SIDE, 4)`: in the upper left corner, as large as it gets.

@@ -1,6 +1,6 @@
-"""How good the verdict is on real pictures, with nothing given but images and labels.
+"""How good the verdict is on real images, with nothing given but images and labels.
 
-Short trainings, some with a planted shortcut and most without:
+Short training runs, some with a planted shortcut and most without:
 
 - photographs: objects cut out of photographs on crops of other photographs, two classes; planted:
   the crops of each class are from photographs of its own;
@@ -8,14 +8,14 @@ Short trainings, some with a planted shortcut and most without:
   its colour.
 
 The truth is known: the reliance R of an epoch is the accuracy where crop or tag agree with the
-class, less the accuracy on twins of the same pictures where they speak for another class. Where
-nothing is planted they belong to no class: R is then the largest such difference, over all ways to
-share the photographs of the crops out to the classes.
+class, less the accuracy on counterfactuals of the same images where they speak for another class.
+Where nothing is planted they belong to no class: R is then the largest such difference, over all
+ways to share the photographs of the crops out to the classes.
 
 The network for the photographs starts with features that tell all objects apart on all crops,
-trained once for all trainings (kept in the temporary folder); the one for the digits from nothing.
+trained once for all runs (kept in the temporary folder); the one for the digits from nothing.
 
-All pictures come with matplotlib, scikit-image and scikit-learn; nothing is downloaded.
+All images come with matplotlib, scikit-image and scikit-learn; nothing is downloaded.
 
     python benchmarks/verdict_accuracy/real_pictures.py [--trainings 102] [--csv FILE]
     python benchmarks/verdict_accuracy/real_pictures.py --picture docs/real_pictures.png
@@ -51,13 +51,13 @@ from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import DEFAULT
 
 EPOCHS, BATCH = 4, 32
-NEUTRAL = 6000  # pictures of all objects for the features that the photographs begin with
+NEUTRAL = 6000  # images of all objects for the features that the photographs begin with
 FEATURES = Path(tempfile.gettempdir()) / "keras_saliency_features.npz"
-JUDGED = 64  # masks of a training
+JUDGED = 64  # masks of a training run
 # A shortcut from the first R on; none up to the second at every epoch, and as many standard errors.
 RELIES, CLEAN, ALLOWED = 0.2, 0.1, 2
 CHANCE = {"photographs": 0.5, "digits": 0.1}  # the correlation where nothing is planted
-# Of each kind: the trainings with a shortcut, the correlations they take in turn, and those
+# Of each kind: the training runs with a shortcut, the correlations they take in turn, and those
 # without one.
 PLANNED = {
     "photographs": (14, (0.9, 0.98, 1.0, 1.0), 66),
@@ -68,7 +68,7 @@ TASKS = {"photographs": photographs, "digits": digits}
 
 
 class Network:
-    """A compiled network that begins anew with every training, since tracing takes longest."""
+    """A compiled network that begins anew with every training run, since tracing takes longest."""
 
     def __init__(self, task: Task, features: list[np.ndarray] | None) -> None:
         self._features = features
@@ -89,7 +89,7 @@ class Network:
             variable.assign(value)
 
     def judge(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the unseen pictures are told right, and the probability of the right class."""
+        """Which unseen images are classified correctly, and the probability of the right class."""
         found = np.stack([self.asked.probabilities(images) for images in task.versions])
         chances = found[:, np.arange(len(task.truth)), task.truth]
         return found.argmax(axis=2) == task.truth, chances
@@ -131,7 +131,7 @@ def neutral_features() -> list[np.ndarray]:
 
 
 def plan() -> list[tuple[str, float, int]]:
-    """Kind, correlation and seed of all trainings, in a mixed order."""
+    """Kind, correlation and seed of all training runs, in a mixed order."""
     trainings = []
     for kind, (planted, correlations, plain) in PLANNED.items():
         chosen = [correlations[i % len(correlations)] for i in range(planted)]
@@ -217,7 +217,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def append(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write all epochs of a training at once, so that an interrupted one leaves nothing behind."""
+    """Write all epochs of a training run at once: an interrupted one leaves nothing behind."""
     fresh = not path.exists()
     with path.open("a", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
@@ -229,7 +229,7 @@ def append(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def trainings(rows: list[dict[str, str]]) -> list[dict[str, np.ndarray]]:
-    """The columns of each training, in the order of its epochs."""
+    """The columns of each training run, in the order of its epochs."""
     grouped: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         grouped.setdefault(row["seed"], []).append(row)
@@ -245,7 +245,7 @@ def trainings(rows: list[dict[str, str]]) -> list[dict[str, np.ndarray]]:
 
 
 def auroc(runs: list[dict[str, np.ndarray]], score: str) -> str:
-    """How well a score tells R > .2, with a bootstrap interval over trainings."""
+    """How well a score tells R > .2, with a bootstrap interval over training runs."""
 
     def area(chosen: list[dict[str, np.ndarray]]) -> float:
         relies = np.concatenate([run["R"] for run in chosen]) > RELIES
@@ -283,7 +283,7 @@ def at_most(hits: np.ndarray) -> str:
 
 
 def figures(runs: list[dict[str, np.ndarray]]) -> dict[str, str]:
-    """What the tables say of some trainings."""
+    """What the tables say of some training runs."""
     every = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
     planted = np.array([run["planted"][0] > 0 for run in runs])
     alarms = np.array([run["alarm"].any() for run in runs])
@@ -335,7 +335,7 @@ def spread(runs: list[dict[str, np.ndarray]], name: str, worst: Callable[..., fl
 
 
 def report(rows: list[dict[str, str]]) -> None:
-    """Print a table: a row a figure, a column a kind of pictures."""
+    """Print a table: a row a figure, a column a kind of images."""
     runs = trainings(rows)
     columns = {kind: [run for run in runs if run["kind"][0] == kind] for kind in TASKS}
     tables = {name: figures(some) for name, some in [*columns.items(), ("all", runs)] if some}

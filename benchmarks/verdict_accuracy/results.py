@@ -1,4 +1,4 @@
-"""The results: a CSV of a row an epoch, in which a training stands whole or not at all."""
+"""The results: a CSV of a row an epoch, in which a training run stands whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Results:
             draft.replace(path)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Append all rows of one training at once, and see to it that they are on the disk."""
+        """Append all rows of one training run at once, and see to it that they are on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         columns = self._columns()
         text = _as_text([_brief(row) for row in rows], columns or list(rows[0]), not columns)
@@ -49,7 +49,7 @@ class Results:
 
 
 def whole_rows(path: Path) -> tuple[list[dict[str, str]], bool]:
-    """Read the rows of trainings that stand there whole.
+    """Read the rows of training runs that stand there whole.
 
     Args:
         path: Of the CSV; it need not exist.

@@ -58,7 +58,7 @@ def judged(path: Path) -> tuple[Measured, Measured]:
         path: Of the CSV.
 
     Returns:
-        The trainings, and those with curated donors, measured besides in some of them.
+        The training runs, and those with curated donors, measured besides in some of them.
     """
     measured, with_curated = read(path)
     return replayed(measured, TODAY), replayed(with_curated, TODAY)
@@ -68,7 +68,7 @@ def replayed(measured: Measured, rule: Rule) -> Measured:
     """The evaluations as they would have been judged by a rule.
 
     Args:
-        measured: The trainings.
+        measured: The training runs.
         rule: The rule.
 
     Returns:

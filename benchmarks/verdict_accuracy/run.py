@@ -1,13 +1,13 @@
-"""Trainings with a planted shortcut and without, each epoch judged against its own truth.
+"""Training runs with a planted shortcut and without, each epoch judged against its own truth.
 
     python benchmarks/verdict_accuracy/run.py [--count N | --short] [--workers 2] [--out DIR]
 
-Each training adds its rows to DIR/results.csv when it is finished; those that are there are not
+Each training run adds its rows to DIR/results.csv when it is finished; those that are there are not
 done again, so it can be stopped at any time. Every prefix of the order is a balanced sample, and
---count takes the first N trainings. Layers and backbones that all trainings share are made once and
-kept in the system's folder for temporary files.
+--count takes the first N training runs. Layers and backbones that all of them share are made once
+and kept in the system's folder for temporary files.
 
---short does a few trainings anew, and fails if they are worse than those whose results are kept.
+--short does a few training runs anew, and fails if they are worse than those with kept results.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _pool() -> Pool:
 
 
 def work(run: Run) -> list[dict[str, Any]]:
-    """Do one training in this process, whose networks are kept for the next."""
+    """Do one training run in this process, whose networks are kept for the next."""
     import cv2
     from training import train
 
@@ -70,7 +70,7 @@ def finished(wanted: list[Run], workers: int) -> Iterator[tuple[Run, list[dict[s
 
 
 def do(wanted: list[Run], results: Results, workers: int) -> None:
-    """Do the trainings that are wanted and not there yet."""
+    """Do the training runs that are wanted and not there yet."""
     left = [run for run in wanted if run.name not in results.done]
     print(f"{len(results.done)} trainings are there, {len(left)} are to do", flush=True)
     if left:

@@ -20,7 +20,7 @@ from grid import KINDS
 from measured import Measured
 
 SHORTCUT = 0.2  # A model whose reliance is larger has learnt a shortcut.
-CLEAN = 0.1  # A training in which it never gets larger is clean.
+CLEAN = 0.1  # A training run in which it never gets larger is clean.
 HARD = (0.1, 0.4)
 OFF_OBJECT = ("background", "watermark", "border", "tint", "texture")
 THRESHOLD = 0.2  # of the alarm
@@ -57,13 +57,13 @@ class Share:
 
 
 class Scores:
-    """The scores of some trainings against one of the truths."""
+    """The scores of some training runs against one of the truths."""
 
     def __init__(self, measured: Measured, truth: str, threshold: float = THRESHOLD) -> None:
         """Take the evaluations that are counted.
 
         Args:
-            measured: The trainings.
+            measured: The training runs.
             truth: The column that the truth is in.
             threshold: The gap that says of an evaluation that there is a shortcut.
         """
@@ -109,12 +109,12 @@ class Scores:
 
     @cached_property
     def alarmed(self) -> np.ndarray:
-        """Which trainings had an alarm, bool `(n,)`."""
+        """Which training runs had an alarm, bool `(n,)`."""
         return ((self.measured["alarm"] > 0) & self.measured.counted).any(axis=1)
 
     @cached_property
     def largest(self) -> np.ndarray:
-        """The most reliance that a training came to, `(n,)`; -1 if no evaluation is counted."""
+        """The most reliance that a training run came to, `(n,)`; -1 if no evaluation is counted."""
         return np.where(self.measured.counted, self.size, -1.0).max(axis=1)
 
     def first_of_two(self, least: float) -> np.ndarray:
@@ -124,13 +124,13 @@ class Scores:
         return np.where(both.any(axis=1), both.argmax(axis=1), -1)
 
     def trainings_found(self, least: float) -> Share:
-        """Trainings with so much reliance in two evaluations running, that had an alarm."""
+        """Training runs with so much reliance in two evaluations running, that had an alarm."""
         asked = self.first_of_two(least) >= 0
         return Share(int(self.alarmed[asked].sum()), int(asked.sum()))
 
     @property
     def clean(self) -> np.ndarray:
-        """Which trainings are clean, bool `(n,)`."""
+        """Which training runs are clean, bool `(n,)`."""
         return (self.largest >= 0) & (self.largest <= CLEAN)
 
     @property
@@ -139,7 +139,7 @@ class Scores:
         return (self.largest > CLEAN) & (self.largest <= SHORTCUT)
 
     def alarms(self, chosen: np.ndarray) -> Share:
-        """Of the trainings chosen, those that had an alarm."""
+        """Of the training runs chosen, those that had an alarm."""
         return Share(int(self.alarmed[chosen].sum()), int(chosen.sum()))
 
     def in_time(self) -> Share:

@@ -1,4 +1,4 @@
-"""Whether a few trainings did worse than those whose results are kept."""
+"""Whether a few training runs did worse than those whose results are kept."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LUCK = 0.025  # What is as rare as this, or rarer, is no luck.
 
 
 def worse(fresh: Measured, kept: Measured) -> Iterator[str]:
-    """Say what fell behind by more than as few trainings differ by luck.
+    """Say what fell behind by more than as few training runs differ by luck.
 
     Args:
-        fresh: A few trainings.
+        fresh: A few training runs.
         kept: Many.
 
     Yields:
@@ -37,7 +37,7 @@ def worse(fresh: Measured, kept: Measured) -> Iterator[str]:
 
 
 def _least_auroc(kept: Measured, truth: str, count: int) -> float:
-    """What all but the worst samples of so many trainings reach."""
+    """What all but the worst samples of so many training runs reach."""
     weights = np.repeat(resampled(len(kept), size=count)[1:], kept["epoch"].shape[1], axis=1)
     positive = kept.truth(truth).ravel() > SHORTCUT
     draws = auroc(kept["reliance"].ravel(), positive, weights)

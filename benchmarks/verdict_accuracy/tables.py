@@ -46,7 +46,7 @@ VIEWS = [*TRUTHS.values(), *(f"{words}, without “can't say”" for words in TR
 
 
 def told_truly(measured: Measured) -> np.ndarray:
-    """Trainings whose alarm would be true though nothing is planted, bool `(n,)`."""
+    """Training runs whose alarm would be true though nothing is planted, bool `(n,)`."""
     return np.isin(measured.run("control"), TRUE_WORDS)
 
 
@@ -56,7 +56,7 @@ def bounded(share: Share) -> str:
 
 
 def overall(measured: Measured) -> str:
-    """All figures of some trainings beside the goals."""
+    """All figures of some training runs beside the goals."""
     scores = views(measured)
     others = [s.with_others_threshold() for s in scores]
     true_words = told_truly(measured)
@@ -121,7 +121,7 @@ def by_kind(measured: Measured) -> str:
 
 
 def groups(measured: Measured) -> str:
-    """What is found, by what the trainings had in common besides the kind."""
+    """What is found, by what the training runs had in common besides the kind."""
     measured = measured.where(~told_truly(measured))
     made = measured.run("masks") == "border colours"
     warm, classes = measured.run("warm") > 0, measured.run("classes")
@@ -161,7 +161,7 @@ def words(measured: Measured) -> str:
 
 
 def false_alarms(measured: Measured) -> str:
-    """Alarms in clean trainings, by what is special about them."""
+    """Alarms in clean training runs, by what is special about them."""
     origins = origin(measured)
     scores = views(measured)
     rows = []
@@ -184,7 +184,7 @@ def false_alarms(measured: Measured) -> str:
 
 
 def curated(measured: Measured, with_curated: Measured) -> str:
-    """The same trainings, asked with donors from their data and with donors picked by hand."""
+    """The same training runs, with donors from their data and with donors picked by hand."""
     if not len(with_curated):
         return "none yet"
     same = measured.where(np.isin(measured.run("run"), with_curated.run("run")))

@@ -1,4 +1,4 @@
-"""One training, and at the end of each epoch the truth, the verdict and the baselines."""
+"""One training run, and at the end of each epoch the truth, the verdict and the baselines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
 from keras_saliency.shortcuts.verdict import Verdict
 
-TESTED = 320  # pictures, and as many twins
+TESTED = 320  # images, and as many counterfactuals
 _IMAGES, _FEW = {2: 1000, 5: 1000}, 250
 _DONORS = 400  # where they aren't the training images
 _NOISE = 0.2
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Material:
-    """Training pictures, test pictures with their twins, and the donors by where they come from."""
+    """Training images, test images with counterfactuals, and the donors by where they come from."""
 
     training: Sample
     labels: np.ndarray
@@ -39,7 +39,7 @@ class Material:
 
 
 def material(run: Run, pool: Pool) -> Material:
-    """Compose the pictures of a run."""
+    """Compose the images of a run."""
     classes = run.classes
     rng = np.random.default_rng([run.seed, *run.name.encode()])
     studio = Studio(pool, run.kind, classes, run.honest)
@@ -142,7 +142,7 @@ def _rows(
 
 
 def _known(net: Network, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each picture's class is the most probable one, 1 or 0, and how probable it is."""
+    """Whether each image's class is the most probable one, 1 or 0, and how probable it is."""
     found = net.probabilities(sample.images.astype(np.float32)).astype(np.float64)
     right = (found.argmax(axis=1) == sample.labels).astype(np.float64)
     return right, found[np.arange(len(found)), sample.labels]
