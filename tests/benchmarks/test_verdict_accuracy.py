@@ -1,4 +1,4 @@
-"""The benchmark of the verdict: its statistics, its twins, its order, and its results."""
+"""The benchmark of the verdict: its statistics, its counterfactuals, its order, and its results."""
 
 import csv
 import math
@@ -153,7 +153,7 @@ def test_figures_are_written_briefly():
     assert str(figures.Figure(-0.31, -1.0, 0.04)) == "-.31 [-1.00, .04]"
 
 
-# --- pictures ---
+# --- images ---
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def pool():
 
 
 def _pairs(pool, kind, classes=5, count=40, honest=""):
-    """Pictures whose nuisance goes with the class, and their twins."""
+    """Images whose nuisance goes with the class, and their counterfactuals."""
     rng = np.random.default_rng(3)
     studio = Studio(pool, kind, classes, honest)
     plan = studio.plan(rng, count)
@@ -341,7 +341,7 @@ def _row(run, epoch, **more):
 
 
 def _saved(path, trainings):
-    """Save trainings `[(run, {column: values of the epochs})]`, and read them."""
+    """Save training runs `[(run, {column: values of the epochs})]`, and read them."""
     results = Results(path)
     for run, columns in trainings:
         rows = [
@@ -427,7 +427,7 @@ LOW, HIGH = [0.05] * 6, [0.6] * 6
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """Four trainings whose figures are known by hand, and their scores by accuracy."""
+    """Four training runs whose figures are known by hand, and their scores by accuracy."""
     found = {"since": ["", "epoch 1"] + ["epoch 1"] * 4, "alarm": [0, 1, 1, 1, 1, 1]}
     trainings = [
         # Learnt, and found at once; the cause is right at 3 of 5 alarms.
@@ -589,7 +589,7 @@ def test_todays_rule_says_what_the_verdict_says(tmp_path, scenes_asked, place, c
 
 @pytest.fixture(scope="module")
 def gaps(tmp_path_factory):
-    """Trainings with one gap each: .22 of the background, .5 of the mark, .9 of the scale."""
+    """Training runs with one gap each: .22 of the background, .5 of the mark, .9 of the scale."""
     trainings = [
         (Run("tint", 0.9, "flat", 2, seed), {f"gap_{name}": [gap] * 6, f"error_{name}": [0.01] * 6})
         for seed, (name, gap) in enumerate([("background", 0.22), ("mark", 0.5), ("scale", 0.9)])
@@ -643,7 +643,7 @@ def test_what_is_found_under_another_rule_is_not_left_unsaid(tmp_path):
 
 
 def _sample(path, planted, gap, false=0):
-    """24 trainings, of which some have a shortcut with this gap, some others a false alarm."""
+    """24 training runs, of which some have a shortcut with this gap, some others a false alarm."""
     trainings = []
     for number, run in enumerate(RUNS[:24]):
         columns = {"reliance": [0.02 + 0.001 * number] * 6}

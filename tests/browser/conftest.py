@@ -1,4 +1,4 @@
-"""TensorBoard on a made training, with both of its loaders, and Chromium, driven by selenium."""
+"""TensorBoard on a made training run, with both of its loaders, and Chromium under selenium."""
 
 import re
 import shutil

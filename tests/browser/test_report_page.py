@@ -60,7 +60,7 @@ class Page(Tab):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The pages of two made trainings: one, the other, and both."""
+    """The pages of two made training runs: one, the other, and both."""
     root = tmp_path_factory.mktemp("pages")
     for name, epochs in (("a", EPOCHS), ("b", 20)):
         training = Training(root / name / "saliency")
@@ -96,7 +96,7 @@ def report(opened, written):
 
 
 def is_hot(picture, probe, step):
-    """Whether a grey picture is coloured in the cell that is hot, and not far from it."""
+    """Whether a grey image is coloured in the cell that is hot, and not far from it."""
     height, width = picture.shape[0] / CELLS[0], picture.shape[1] / CELLS[1]
     row, column = hot_cell(probe, step)
 

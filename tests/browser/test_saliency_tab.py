@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 
 def hottest_cell(pixels):
-    """Return row and column of the cell that differs most from the grey of the picture."""
+    """Return row and column of the cell that differs most from the grey of the image."""
     colour = np.ptp(pixels, axis=2)
     row, column = np.unravel_index(colour.argmax(), colour.shape)
     return row * CELLS[0] // colour.shape[0], column * CELLS[1] // colour.shape[1]
@@ -63,7 +63,7 @@ def test_opacity_threshold_and_colours(tab):
     fewer = np.ptp(tab.picture(NAMES[0]), axis=2) > 20
     assert fewer.sum() < (np.ptp(usual, axis=2) > 20).sum()
     tab.slide(tab.field("Opacity"), 0)
-    assert np.ptp(tab.picture(NAMES[0]), axis=2).max() < 16  # the grey picture alone
+    assert np.ptp(tab.picture(NAMES[0]), axis=2).max() < 16  # the grey image alone
 
 
 def test_a_scale_for_all_steps_dims_small_maps(tab):
@@ -123,7 +123,7 @@ def test_a_tile_opens_large_by_keyboard_alone(tab):
     images, maps, overlays = dialog.find_elements(By.CSS_SELECTOR, ".parts .picture")[:3]
     assert np.ptp(tab.pixels(images), axis=2).max() < 16
     assert hottest_cell(tab.pixels(overlays)) == hot_cell(2, 10)
-    assert tab.pixels(maps).min() < 5  # what has no evidence is black, not the picture
+    assert tab.pixels(maps).min() < 5  # what has no evidence is black, not the image
     assert len([plot for plot in tab.find_all("dialog .plot") if plot.is_displayed()]) == 3
     tab.press(Keys.ARROW_RIGHT)
     assert dialog.find_element(By.CLASS_NAME, "when").text == "epoch 12"

@@ -1,4 +1,4 @@
-"""The Saliency tab after a real training of 50 epochs that learns the ground."""
+"""The Saliency tab after a real training run of 50 epochs that learns the ground."""
 
 import json
 import re

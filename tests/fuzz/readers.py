@@ -148,7 +148,7 @@ def report_file(data):
         try:
             training, _ = newest(folder)
         except ValueError:
-            return  # it holds no training
+            return  # it holds no training run
         content = page({"a": training, "b": training}, room=10_000).decode()
         scripts = re.findall(r"<script[^>]*>(.*?)</script>", content, re.DOTALL)
         assert len(scripts) == 2
@@ -223,11 +223,11 @@ def sound_addresses():
     return [b"b" + blob, b"b" + maps, b"m-1", b"rr", b"r../.."]
 
 
-# --- picture files -------------------------------------------------------------------------------
+# --- image files -------------------------------------------------------------------------------
 
 
 def pictures(data):
-    """A picture file of these bytes."""
+    """An image file of these bytes."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 10**6
     with tempfile.TemporaryDirectory(dir=FAST) as folder, warnings.catch_warnings():
         warnings.simplefilter("error")

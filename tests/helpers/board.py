@@ -53,7 +53,7 @@ def shown(names, display, labels, masks):
 
 
 class Board:
-    """A run, a recorder that writes there, the faults it told, and what can be read back."""
+    """A run, a recorder that writes there, the faults it reported, and what can be read back."""
 
     def __init__(self, folder, n=3, **options):
         self.run = new_run(folder)

@@ -35,7 +35,7 @@ class Run:
         return {one.step: make_ndarray(one.tensor_proto).item() for one in found}
 
     def pictures(self, tag):
-        """The encoded pictures of a tag, by step."""
+        """The encoded images of a tag, by step."""
         found = self.reader.Tensors(tag)
         return {one.step: make_ndarray(one.tensor_proto)[2] for one in found}
 

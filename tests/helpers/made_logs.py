@@ -1,4 +1,4 @@
-"""Log folders of real trainings on drawn animals, and what a test does to their files."""
+"""Log folders of real training runs on drawn animals, and what a test does to their files."""
 
 import keras
 
@@ -12,9 +12,9 @@ EPOCHS = 4
 
 
 def train(folder, correlation, *, epochs=EPOCHS, beside=True, shortcuts=True):
-    """Train on pictures whose ground goes with the class, watched by two methods.
+    """Train on images whose ground goes with the class, watched by two methods.
 
-    `beside` puts Keras's own `TensorBoard` callback into the training.
+    `beside` puts Keras's own `TensorBoard` callback into the training run.
     """
     drawn = scenes(240, correlation=correlation, size=SIZE)
     data = drawn.images[6:], drawn.labels[6:]

@@ -1,4 +1,4 @@
-"""A made training of five probes and fifty epochs, whose maps are hot in one known cell."""
+"""A made training run of five probes and fifty epochs, whose maps are hot in one known cell."""
 
 import json
 
@@ -12,7 +12,7 @@ CLOSING = "</script><script>document.title=2</script>"
 NAMES = ["00 owl", HOSTILE, "02 fox", "03 owl", "04 fox"]
 LABELS = ["owl", "fox", "fox", "owl", "fox"]
 EPOCHS = 50
-HEIGHT, WIDTH = 60, 80  # of the pictures, which are grey
+HEIGHT, WIDTH = 60, 80  # of the images, which are grey
 CELLS = 6, 8  # of the maps
 DEAD = 4  # the probe whose map is dead at first
 

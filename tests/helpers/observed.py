@@ -1,4 +1,4 @@
-"""Trainings to be watched, and all that a training has changed, down to the bit."""
+"""Training runs to be watched, and all that a training run has changed, down to the bit."""
 
 import random
 from collections import ChainMap
@@ -247,7 +247,7 @@ def variables(model):
 
 
 def after(model, history):
-    """All that a training has left behind, to be compared with another one's."""
+    """All that a training run has left behind, to be compared with another one's."""
     return {
         **variables(model),
         "history": history,
@@ -263,7 +263,7 @@ def attributes(model, named=id, but=()):
     Args:
         model: The model.
         named: How what is no data is named.
-        but: Attributes to leave out: of what holds addresses, no two trainings are the same.
+        but: Attributes to leave out: of what holds addresses, no two training runs are the same.
     """
     return [
         (type(part).__name__, {k: plain(v, named) for k, v in vars(part).items() if k not in but})
@@ -348,7 +348,7 @@ def gradients(model):
 
 
 def same(wanted, found, where=""):
-    """Assert that two trainings are the same, and say where they are not."""
+    """Assert that two training runs are the same, and say where they are not."""
     assert wanted.keys() == found.keys()
     for name in wanted:
         if wanted[name] == found[name]:

@@ -9,7 +9,7 @@ from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-# Whether a picture in sight waits for its map; what is out of sight is not drawn.
+# Whether an image in sight waits for its map; what is out of sight is not drawn.
 WAITING = """
     return [...document.querySelectorAll('.waiting')].some((picture) => {
       const { width, top, bottom } = picture.getBoundingClientRect();
@@ -64,7 +64,7 @@ class Tab:
         return np.asarray(picture).astype(float)
 
     def picture(self, name):
-        """Return what is seen of the picture of a tile."""
+        """Return what is seen of the image of a tile."""
         return self.pixels(self.tile(name).find_element(By.CLASS_NAME, "picture"))
 
     def field(self, label):

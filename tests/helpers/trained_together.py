@@ -1,4 +1,4 @@
-"""One process of a training on several devices, as `test_distribution.py` starts it.
+"""One process of a training run on several devices, as `test_distribution.py` starts it.
 
     python trained_together.py KIND FOLDER INDEX PORT...
 

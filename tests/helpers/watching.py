@@ -1,4 +1,4 @@
-"""A short training that is watched while something goes wrong, and that must be as it is alone."""
+"""A short training run, watched while something goes wrong, that must be as it is alone."""
 
 import functools
 import warnings
@@ -48,7 +48,7 @@ def left(model, callbacks=()):
 
 @functools.cache
 def alone(build=built):
-    """What the training leaves behind that nobody watches."""
+    """What the training run leaves behind that nobody watches."""
     return left(build())
 
 
@@ -67,7 +67,7 @@ class Then(keras.callbacks.Callback):
 
 
 def watched(watch, *callbacks, build=built):
-    """Train with the callback; assert that the training is the same, and return what was said."""
+    """Train with the callback; assert that the run is the same, and return the messages."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         found = left(build(), [watch, *callbacks])

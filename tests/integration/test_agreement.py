@@ -1,4 +1,4 @@
-"""A model looks the same on every backend: saved by one, loaded by the others, maps compared."""
+"""A model has the same maps on every backend: saved by one, loaded by the others, maps compared."""
 
 import importlib.util
 import os

@@ -24,7 +24,7 @@ class Known(NamedTuple):
     grid: tuple[int, int]
 
 
-# The table: keras.applications with random weights, on small pictures that are not square.
+# The table: keras.applications with random weights, on small images that are not square.
 APPLICATIONS = [
     Known("VGG16", (64, 96), "block5_conv3", (4, 6)),
     Known("VGG19", (64, 96), "block5_conv4", (4, 6)),

@@ -1,4 +1,4 @@
-"""Wrong uses of the public face, as users make them, and what each is told.
+"""Wrong uses of the public face, as users make them, and what each message says.
 
 A row holds a wrong use, the class of its error, and parts of the message: what was received, and
 how to mend it. What other tests refuse already is not repeated here.
@@ -593,7 +593,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:There will be no verdict")  # of so few pictures
+@pytest.mark.filterwarnings("ignore:There will be no verdict")  # of so few images
 @pytest.mark.parametrize("case", COMMANDS)
 def test_the_command_line_says_it_in_one_line(case, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -33,7 +33,7 @@ def example(tmp_path):
 
 
 def read(run):
-    """Read the steps and the last picture or number of every tag."""
+    """Read the steps and the last image or number of every tag."""
     accumulator = plugin_event_accumulator.EventAccumulator(
         str(run), tensor_size_guidance={"images": 0, "scalars": 0}
     )
@@ -99,7 +99,7 @@ def test_own_pictures_with_masks_arrive_upright(example, animals, tmp_path):
     tags = probe_tags(steps)
     assert len(tags) == 6  # a quarter of each class
     assert {tag.split("_")[-1] for tag in tags} == set(CLASS_NAMES)
-    # The column of probes in the film strip shows the pictures as they were drawn.
+    # The column of probes in the film strip shows the images as they were drawn.
     strip = cv2.imdecode(np.frombuffer(last["film-strip/grad-cam"][2], np.uint8), 1)
     upright = [
         cv2.resize(image, (56, 40), interpolation=cv2.INTER_LINEAR)[:, :, ::-1]
@@ -115,7 +115,7 @@ def elephants(size, seed):
 
 
 def is_shown(image, strip):
-    """Look for a picture in a film strip, whose tiles are 96 pixels wide."""
+    """Look for an image in a film strip, whose tiles are 96 pixels wide."""
     tile = cv2.resize(image, (96, round(96 * 40 / 56)))
     return cv2.matchTemplate(strip, tile, cv2.TM_CCOEFF_NORMED).max() > 0.9
 

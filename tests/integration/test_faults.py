@@ -1,4 +1,4 @@
-"""Faults made in earnest: the training ends as without the callback, what was written is readable,
+"""Faults made in earnest: training ends as without the callback, what was written is readable,
 and one warning says what is missing.
 """
 
@@ -103,7 +103,7 @@ def test_a_log_folder_that_is_deleted(tmp_path):
     watch = ks.SaliencyCallback(PROBES, logs, ["grad_cam"])
     (message,) = watched(watch, Then(watch, epoch_2=delete))
     assert "incomplete since epoch 4 (the event file was deleted" in message
-    assert not logs.exists()  # another training may begin there
+    assert not logs.exists()  # another training run may begin there
     assert Run(kept / "saliency").steps(PICTURE) == [-1, 0, 1, 2]
 
 
@@ -157,7 +157,7 @@ def test_an_event_file_that_is_cut_short(share, tmp_path):
     assert first in message
     assert message.endswith(f"what follows is in {second}). The training goes on.")
     assert run.steps(NUMBER)[-3:] == run.steps(PICTURE)[-3:] == [2, 3, 4]
-    assert run.steps("probes")[-1] == 2  # or the Saliency tab would have no pictures
+    assert run.steps("probes")[-1] == 2  # or the Saliency tab would have no images
     if share == 0.999:
         assert run.steps(PICTURE) == ALL
 

@@ -22,7 +22,7 @@ HUGE = 2**58  # bytes, more than any computer can address
 
 
 def diverging():
-    """A training whose weights are no numbers after a few steps."""
+    """A training run whose weights are no numbers after a few steps."""
     return built(layers.BatchNormalization, optimizer=keras.optimizers.SGD(1e30))
 
 

@@ -1,4 +1,4 @@
-"""The training does not notice the callback, to the bit: with any method, also where one fails."""
+"""Training does not notice the callback, to the bit: with any method, also where one fails."""
 
 import contextlib
 import functools
@@ -38,7 +38,7 @@ PROBES = observed.pictures(2, seed=2)
 
 @functools.cache
 def alone(traits, eager=False, ends=None):
-    """What a training leaves behind that nobody watches."""
+    """What a training run leaves behind that nobody watches."""
     model, data = compiled(traits, run_eagerly=eager), data_of(traits)
     history = trained(model, data, [] if ends is None else [Ends(ends)])
     if ends is not None:
@@ -47,7 +47,7 @@ def alone(traits, eager=False, ends=None):
 
 
 class Ends(keras.callbacks.Callback):
-    """Ends a training where the callback would look: before it, or in its second epoch."""
+    """Ends a training run where the callback would evaluate: before it, or in its second epoch."""
 
     def __init__(self, error, before_training=False):
         super().__init__()
@@ -163,7 +163,7 @@ def disarmed():
 
 
 def looked_at(traits, folder, arms, methods, eager=False):
-    """Train with a look that goes wrong in the second epoch; after an interruption, go on."""
+    """Train with an evaluation that fails in the second epoch; after an interruption, go on."""
     model, data = compiled(traits, run_eagerly=eager), data_of(traits)
     before = Witness()
     behind = Witness(before)
@@ -251,7 +251,7 @@ def test_a_request_to_stop_that_comes_during_a_look_is_kept(tmp_path):
 
 
 class Loads(keras.callbacks.Callback):
-    """Draws random numbers in a thread from the second epoch on, as what augments pictures may."""
+    """Draws random numbers in a thread from the second epoch on, as what augments images may."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files of probes that go while a training is prepared, or while it runs."""
+"""Files of probes that go while a training run is prepared, or while it runs."""
 
 import shutil
 
@@ -20,7 +20,7 @@ TAGS = [
 
 
 def drawn(folder):
-    """Two pictures of each class, the same at every call."""
+    """Two images of each class, the same at every call."""
     rng = np.random.default_rng(0)
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
@@ -34,7 +34,7 @@ def save(path, rng):
 
 
 def seen(folder):
-    """All pictures of some probes, by tag and step, of a run that is complete."""
+    """All images of some probes, by tag and step, of a run that is complete."""
     run = Run(folder / "saliency")
     assert run.steps(NUMBER) == ALL
     return {tag: run.pictures(tag) for tag in TAGS}
@@ -47,7 +47,7 @@ def animals(tmp_path):
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory):
-    """What a training writes whose files stay."""
+    """What a training run writes whose files stay."""
     place = tmp_path_factory.mktemp("whole")
     assert watched(ks.SaliencyCallback(drawn(place / "animals"), place / "logs")) == []
     return seen(place / "logs")
@@ -96,7 +96,7 @@ def test_what_is_gone_before_the_first_batch_is_an_error(gone, animals, tmp_path
 
 
 def refused(watch, said):
-    """Assert that a training is refused before it has begun."""
+    """Assert that a training run is refused before it has begun."""
     model = built()
     before = values(model.variables)
     with pytest.raises(ValueError, match=said):

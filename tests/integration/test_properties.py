@@ -91,7 +91,7 @@ def test_resizing_turns_with_the_map_and_never_overshoots(map_, size):
 
 
 def drawn(picture, map_, signed):
-    """Blend, pixel by pixel, the colour map's colours into a picture of the map's size."""
+    """Blend, pixel by pixel, the colour map's colours into an image of the map's size."""
     share = map_.astype(np.float64) / (np.abs(map_).max() if signed else map_.max())
     share = share if signed else share.clip(0)
     place = (share + 1) / 2 if signed else share

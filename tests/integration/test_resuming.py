@@ -21,7 +21,7 @@ from helpers.watching import ALL, NUMBER, PICTURE, PROBES, built, fitted, watche
 
 
 def wide():
-    """Another network for the same pictures."""
+    """Another network for the same images."""
     return built(lambda: layers.Conv2D(3, 3, activation="relu", name="further"))
 
 
@@ -43,7 +43,7 @@ def test_a_callback_that_trains_another_model_begins_anew(tmp_path):
 def test_a_fault_is_told_again_in_the_next_training(tmp_path):
     def breaks(model, images):
         seen.append(len(images))
-        if len(seen) % 7 > 2:  # rehearsed once, and each training looks six times
+        if len(seen) % 7 > 2:  # planned once, and each training run evaluates six times
             raise RuntimeError("half way")
         return model.input_gradients(images)[..., 0]
 
@@ -55,7 +55,7 @@ def test_a_fault_is_told_again_in_the_next_training(tmp_path):
 
 
 class StopsAt(keras.callbacks.Callback):
-    """Ends a training as a lost machine does, but for this process."""
+    """Ends a training run as a lost machine does, but for this process."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -97,7 +97,7 @@ def test_initial_epoch_goes_on_in_the_run(tmp_path):
 
 
 class TrainsMeanwhile(keras.callbacks.Callback):
-    """Trains another model in the midst of a training."""
+    """Trains another model in the midst of a training run."""
 
     def __init__(self, *callbacks):
         super().__init__()
@@ -181,7 +181,7 @@ class Copies(keras.callbacks.Callback):
 
 
 def holds(watch):
-    """What kind of thing each attribute is: a copy has no model, thread or file of a training."""
+    """The kind of each attribute: a copy has no model, thread or file of a training run."""
     return {name: type(value) for name, value in vars(watch).items()}
 
 

@@ -1,4 +1,4 @@
-"""What a whole training leaves in TensorBoard's own tabs and in a notebook."""
+"""What a whole training run leaves in TensorBoard's own tabs and in a notebook."""
 
 import base64
 import io
@@ -61,7 +61,7 @@ def texts(run, tag):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("logs")
-    with pytest.warns(UserWarning, match="no verdict"):  # of so few pictures
+    with pytest.warns(UserWarning, match="no verdict"):  # of so few images
         watch = ks.SaliencyCallback(probes(), folder, shortcuts=pictures())
     fit(watch)
     return watch, folder / "saliency"

@@ -70,7 +70,7 @@ def read(logs):
 
 
 def curves(read, run):
-    """The curves of a run; of speeds, which no two trainings share, the steps."""
+    """The curves of a run; of speeds, which no two training runs share, the steps."""
     found = {}
     for tag in read.PluginRunToTagToContent("scalars").get(run, ()):
         found[tag] = [

@@ -1,4 +1,4 @@
-"""Models of videos: 3-D convolutions, ConvLSTM2D and TimeDistributed, in numbers and pictures."""
+"""Models of videos: 3-D convolutions, ConvLSTM2D and TimeDistributed, in numbers and images."""
 
 import functools
 import inspect
@@ -287,7 +287,7 @@ def frames_of(data):
 
 
 def test_videos_play_with_their_maps_frame_by_frame():
-    """A lit column that wanders is where the picture is changed, at every frame."""
+    """A lit column that wanders is where the image is changed, at every frame."""
     clips = np.full((2, 5, 30, 40, 3), 120, "uint8")
     maps = np.zeros((2, 5, 3, 5), "float32")
     maps[0, np.arange(5), :, np.arange(5)] = 2
@@ -312,7 +312,7 @@ def test_one_video_has_the_card_to_itself():
 
 
 def test_fit_writes_strips_and_videos(tmp_path):
-    """At the end of the training they play the maps of its end."""
+    """At the end of the training run they play the maps of its end."""
     x, y = videos(4), np.array([0, 1, 0, 1])
     model = conv_lstm()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -34,7 +34,7 @@ PAGES = [
 
 
 def reader():
-    """Make what a reader has: a compiled model, its data, and a few pictures."""
+    """Make what a reader has: a compiled model, its data, and a few images."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     model = keras.Sequential(

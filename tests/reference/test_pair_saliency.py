@@ -129,9 +129,9 @@ def test_integrated_gradients(seed, of, network, pictures, theirs, assert_agree)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_blur_integrated_gradients(seed, network, pictures, theirs, assert_agree):
-    """Pictures with a black margin, wider than the blur: at the border of the image they differ.
+    """Images with a black margin, wider than the blur: at the border of the image they differ.
 
-    Theirs goes on in black there, so that a blurred white picture has dark edges, which no part of
+    Theirs goes on in black there, so that a blurred white image has dark edges, which no part of
     it had; ours takes the mean of what there is. Their sum is taken to its limit as above, since
     it counts the sharp end of each step; ours takes its middle. Their Gaussian ends at four
     deviations, ours does not, which is what the two still differ by.
