@@ -1,5 +1,5 @@
 # make demo    trains two elephant and penguin models and puts their verdicts beside each other
-# make test    lint, types, import layers and tests
+# make test    lint, types, import layers, docstrings and tests
 # make test BACKEND=jax    the same on another backend: jax or torch
 # make test-all BACKEND=jax    with what takes long
 # make test-core BACKEND=jax    the core of the tests on another backend
@@ -59,6 +59,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/pydoclint --quiet keras_saliency
+	$(BIN)/python tests/packaging/docstrings.py
 
 bench: $(VENV)/installed-dev $(PEERS)/installed
 	$(BIN)/python benchmarks/speed/run.py --docs docs
