@@ -69,7 +69,11 @@ class Motion:
 
     @functools.cached_property
     def masks(self) -> Array:
-        """Masks, float32 `(batch, frames, height, width)`: 1 on what moves and 0 elsewhere."""
+        """Masks of what moves.
+
+        Returns:
+            float32 `(batch, frames, height, width)`: 1 on what moves and 0 elsewhere.
+        """
         return np.stack([mask_of(map_) for map_ in self.maps])
 
     def overlay(self, *, cmap: str | None = None, opacity: float | None = None) -> Array:

@@ -23,6 +23,9 @@ ATTENTION = (
 def met_attention(model: keras.Model) -> Iterator[list[Any]]:
     """Collect the attention scores of every call of an attention layer within the context.
 
+    Args:
+        model: The model, whose attention layers are Keras's or subclasses of these.
+
     Yields:
         Tensors `(batch, heads, queries, keys)`, in the order of execution.
     """

@@ -17,7 +17,13 @@ _POOLING = (
 
 
 def pooled_kernel(context: ModelContext) -> Any:
-    """Return the weights of the dense layer behind global average pooling, `(channels, outputs)`.
+    """Return the weights of the dense layer behind global average pooling.
+
+    Args:
+        context: The model and its target.
+
+    Returns:
+        The kernel, `(channels, outputs)`.
 
     Raises:
         ValueError: Another head, a layer that is not the pooled one, or a target that is no class

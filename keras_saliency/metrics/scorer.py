@@ -113,6 +113,13 @@ def score(scores: Scores, images: Array) -> Array:
 def match_maps(images: Any, maps: Any) -> tuple[Array, Array]:
     """Return images in float64, and their maps at the size of the images.
 
+    Args:
+        images: `(batch, height, width, channels)`, finite.
+        maps: `(batch, h, w)`, finite.
+
+    Returns:
+        The images, and the maps `(batch, height, width)`, both float64.
+
     Raises:
         ValueError: If there is not one map per image, or either holds NaN or infinity.
     """

@@ -21,20 +21,45 @@ class BaseWriter:
     state_folder: Path | None = None
     is_continued = False
 
-    def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
-        """Write images by tag, uint8 `(height, width, 3)`."""
+    def images(self, images: Mapping[str, np.ndarray], step: int) -> None:
+        """Write images.
+
+        Args:
+            images: Tag to an image, uint8 `(height, width, 3)`.
+            step: The step that they belong to.
+        """
 
     def scalars(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write numbers by tag."""
+        """Write numbers.
+
+        Args:
+            numbers: Tag to a number; NaN where there is none.
+            step: The step that they belong to.
+        """
 
     def text(self, texts: Mapping[str, str], step: int) -> None:
-        """Write pages in Markdown by tag."""
+        """Write pages.
+
+        Args:
+            texts: Tag to a page in Markdown.
+            step: The step that they belong to.
+        """
 
     def animations(self, gifs: Mapping[str, bytes], step: int) -> None:
-        """Write the bytes of animated GIFs by tag."""
+        """Write animated GIFs.
+
+        Args:
+            gifs: Tag to the bytes of a GIF.
+            step: The step that they belong to.
+        """
 
     def charts(self, *, focus: bool, verdict: bool) -> None:
-        """Write which curves TensorBoard shows beside each other."""
+        """Write which curves TensorBoard shows beside each other.
+
+        Args:
+            focus: Whether the run has curves of the localization on the object.
+            verdict: Whether the run has curves of the verdict.
+        """
 
     def flush(self) -> None:
         """Make sure that what was written so far is there."""

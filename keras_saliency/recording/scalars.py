@@ -77,6 +77,9 @@ class MapMeasure:
 def check_tags(methods: Iterable[str]) -> None:
     """Refuse methods whose maps or numbers TensorBoard would take for those of others.
 
+    Args:
+        methods: Names of methods.
+
     Raises:
         ValueError: Names that make the same tags.
 

@@ -22,6 +22,12 @@ def hold(file: io.FileIO) -> None:
 def is_held(path: str | os.PathLike[str]) -> bool:
     """Tell whether another process holds a file.
 
+    Args:
+        path: The file.
+
+    Returns:
+        Whether it is locked by another process; False where the system has no such locks.
+
     Example:
         ```python
         is_held("logs/saliency/events.out.tfevents.1795268843.host.1.0000.v2")
