@@ -255,7 +255,7 @@ def across():
         (plain, {}, r"needs self-attention in keras\.layers.*no such layer runs.*Use 'grad_cam'"),
         (across, {}, "attention only runs between two sequences"),
         (windowed, {}, "within windows"),
-        (functional, {"token": "first"}, "token must be 'class', 'mean' or None"),
+        (functional, {"token": "first"}, "token must be one of 'class', 'mean', None"),
         (functional, {"token": "class"}, "needs a token before the patches"),
         (functional, {"residual": 1.2}, "residual must be a number from 0 to 1"),
         (functional, {"grid": (3, 3)}, "grid must hold the patches"),
