@@ -122,9 +122,9 @@ def describe_cause(
     words, (gap, error) = nuisances[cause].words, gaps[cause]
     most, its_error = gaps[largest]
     if gap >= min(_NEARLY_ALL * most, most):
-        return f"{words} (gap {gap:.2f} +- {error:.2f})"
+        return f"{words} (gap {gap:.2f} ± {error:.2f})"
     broader = nuisances[largest].words
-    return f"{broader} (gap {most:.2f} +- {its_error:.2f}), above all {words} ({gap:.2f})"
+    return f"{broader} (gap {most:.2f} ± {its_error:.2f}), above all {words} ({gap:.2f})"
 
 
 def describe_untested(reasons: Mapping[str, str]) -> str:

@@ -39,7 +39,7 @@ def judged(nuisances):
 def test_its_gap_is_measured_and_named():
     verdict = judged(["frame", ks.Nuisance("logo", "the logo", swap_logo)])
     assert verdict.gaps["logo"] == pytest.approx((0.6, 0), abs=1e-6)
-    assert verdict.text == "relies on the logo (gap 0.60 +- 0.00) since epoch 1"
+    assert verdict.text == "relies on the logo (gap 0.60 ± 0.00) since epoch 1"
 
 
 def test_it_is_narrower_than_what_carries_it_along():

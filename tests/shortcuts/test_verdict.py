@@ -58,7 +58,7 @@ def test_a_model_of_the_grounds_colour_is_caught_with_its_gap():
 def test_the_alarm_has_words():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
     verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background", "frame"])
-    assert verdict.text == "relies on the background (gap 0.60 +- 0.00) since epoch 1"
+    assert verdict.text == "relies on the background (gap 0.60 ± 0.00) since epoch 1"
     assert (verdict.cause, verdict.since) == ("background", "epoch 1")
     assert verdict.per_class == pytest.approx({0: 0.6, 1: 0.6})
 
@@ -159,7 +159,7 @@ def test_the_cause_is_named_with_the_broader_thing_that_moves_more():
     verdict = assess(data, model, ("frame", "background"))
     assert verdict.cause == "frame"
     assert verdict.text == (
-        "relies on the background (gap 1.00 +- 0.00), above all the frame (0.70) since epoch 1"
+        "relies on the background (gap 1.00 ± 0.00), above all the frame (0.70) since epoch 1"
     )
 
 
@@ -337,7 +337,7 @@ def test_the_first_evaluation_above_and_weak_signs_have_words_of_their_own():
     strength["of"] = 0.25
     weak = assessor.evaluate(4)
     assert weak.text == (
-        "weak signs of reliance on the background (gap 0.15 +- 0.00), too weak for an alarm"
+        "weak signs of reliance on the background (gap 0.15 ± 0.00), too weak for an alarm"
     )
 
 
