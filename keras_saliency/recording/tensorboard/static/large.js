@@ -83,9 +83,9 @@ export class Large {
       );
     }
     const whenOf = (at) => source.steps.find((one) => one.step === at)?.when ?? String(at);
-    CURVES.forEach(([, quantity, look], i) => {
+    CURVES.forEach(([, quantity, style], i) => {
       const points = source.steps.map((one) => [one.step, one[quantity]?.[probe] ?? null]);
-      this.plots[i].draw([{ name: '', points }], step?.step, { ...look, whenOf });
+      this.plots[i].draw([{ name: '', points }], step?.step, { ...style, whenOf });
     });
   }
 

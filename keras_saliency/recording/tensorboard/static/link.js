@@ -7,15 +7,15 @@ const NUMBERS = ['step', 'since'];
 
 /** Read what an address says; what it doesn't say is not among the answer's names. */
 export function readLink(hash) {
-  const found = {};
+  const link = {};
   for (const part of hash.replace(/^#/, '').split('&')) {
     const [name, value] = split(part);
     if (!name.startsWith(PREFIX) || value === undefined) continue;
     const short = name.slice(PREFIX.length);
-    if (TEXTS.includes(short)) found[short] = value;
-    if (NUMBERS.includes(short) && /^-?\d+$/.test(value)) found[short] = Number(value);
+    if (TEXTS.includes(short)) link[short] = value;
+    if (NUMBERS.includes(short) && /^-?\d+$/.test(value)) link[short] = Number(value);
   }
-  return found;
+  return link;
 }
 
 /** Write it into an address; null where another tab is open, whose address is not ours. */

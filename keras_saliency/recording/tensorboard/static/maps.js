@@ -44,15 +44,15 @@ export function scalePeak({ steps, peaks }, index, probe, scale) {
  * `read(step, probe)` gives a map, null where it can't be read, and undefined where it is to come.
  */
 export function heatOf(source, index, probe, { scale, since = null }, read) {
-  const heat = scaledMap(source, index, probe, scale, read);
-  if (since === null || !heat || heat.fault) return heat;
+  const map = scaledMap(source, index, probe, scale, read);
+  if (since === null || !map || map.fault) return map;
   const before = scaledMap(source, since, probe, scale, read);
   if (!before) return null;
-  if (before.fault || before.values.length !== heat.values.length) {
+  if (before.fault || before.values.length !== map.values.length) {
     return { fault: `no map at ${source.steps[since]?.when ?? 'that step'} to compare with` };
   }
-  const values = heat.values.map((value, i) => value - before.values[i]);
-  return { ...heat, values, signed: true };
+  const values = map.values.map((value, i) => value - before.values[i]);
+  return { ...map, values, signed: true };
 }
 
 function scaledMap(source, index, probe, scale, read) {
@@ -144,9 +144,9 @@ const LEVELS = 1020; // of magnitude: a multiple of 255, and more than eyes can 
  * `opacity` is that of the peak, falling with the magnitude, and 0 below the `threshold`; `solid`
  * colours everything above the threshold alike.
  */
-export function paint({ values, signed }, colours, look) {
+export function paint({ values, signed }, colours, style) {
   const lowest = signed ? -LEVELS : 0;
-  const table = paints(lowest, colours, look);
+  const table = paints(lowest, colours, style);
   const painted = new Uint32Array(values.length);
   for (let i = 0; i < values.length; i++) {
     const level = Math.round(values[i] * LEVELS);

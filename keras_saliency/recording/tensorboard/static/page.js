@@ -126,7 +126,7 @@ export class Page {
     const found = Math.min(Math.max(index, 0), last);
     this.#follows = found === last;
     this.set({ step: steps[found].step });
-    this.#settle();
+    this.#resolve();
   }
 
   goToStep(step) {
@@ -142,7 +142,7 @@ export class Page {
     const playing = !this.state.playing;
     this.set({ playing });
     if (!playing) return;
-    if (this.scene.aim === this.source.steps.length - 1) this.goTo(0);
+    if (this.scene.current === this.source.steps.length - 1) this.goTo(0);
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
     this.player = setInterval(() => this.#beat(), calm ? CALM_MS : PLAYED_MS);
   }
@@ -165,14 +165,14 @@ export class Page {
   #beat() {
     if (this.scene.wishes.length && this.#waited++ < PATIENCE) return;
     this.#waited = 0;
-    this.goTo(this.scene.aim + 1);
+    this.goTo(this.scene.current + 1);
     if (this.#follows) this.togglePlay();
   }
 
-  #settle() {
+  #resolve() {
     clearTimeout(this.settling);
     this.settling = setTimeout(() => {
-      this.#orderedBy = this.scene.aim;
+      this.#orderedBy = this.scene.current;
       this.redraw();
     }, SETTLED_MS);
   }
@@ -287,10 +287,10 @@ export class Page {
     const { target } = event;
     const own = target.matches('select, input, textarea');
     if (own || event.ctrlKey || event.metaKey || event.altKey || !this.scene) return;
-    const { aim, source } = this.scene;
+    const { current, source } = this.scene;
     const to = {
-      ArrowLeft: aim - 1,
-      ArrowRight: aim + 1,
+      ArrowLeft: current - 1,
+      ArrowRight: current + 1,
       Home: 0,
       End: source.steps.length - 1,
     };

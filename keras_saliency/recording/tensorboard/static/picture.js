@@ -6,7 +6,7 @@ import { canvasSize, fit, outline, paint, resize } from './maps.js';
 
 export class Picture {
   #drawn = '';
-  #heat = null;
+  #values = null;
 
   /** `sharpness` is the longest side of the canvas; the browser smooths what lies between. */
   constructor(sharpness) {
@@ -26,13 +26,13 @@ export class Picture {
     this.#place(source, probe, scene.client);
     this.element.dataset.show = show;
     this.#outline(outlined ? scene.mask(source, probe) : null);
-    const look = `${scene.lookOf(source, index, probe)} ${show}`;
-    const heat = look === this.#drawn ? this.#heat : scene.heat(source, index, probe);
-    this.element.classList.toggle('waiting', heat === null);
-    if (heat === null || look === this.#drawn) return;
-    this.#paint(heat, source.probes.size, show, scene.state);
-    this.#drawn = heat.fault ? '' : look; // What is at fault may be mended when it is read again.
-    this.#heat = heat;
+    const style = `${scene.styleOf(source, index, probe)} ${show}`;
+    const overlay = style === this.#drawn ? this.#values : scene.map(source, index, probe);
+    this.element.classList.toggle('waiting', overlay === null);
+    if (overlay === null || style === this.#drawn) return;
+    this.#paint(overlay, source.probes.size, show, scene.state);
+    this.#drawn = overlay.fault ? '' : style; // What is at fault may be mended when it is read again.
+    this.#values = overlay;
   }
 
   #place(source, probe, client) {
@@ -43,17 +43,17 @@ export class Picture {
     this.element.style.setProperty('--ratio', width / height);
   }
 
-  #paint(heat, size, show, { opacity, threshold, colours }) {
-    this.element.classList.toggle('faulty', Boolean(heat.fault));
-    this.fault.textContent = heat.fault ?? '';
-    if (heat.fault) {
+  #paint(overlay, size, show, { opacity, threshold, colours }) {
+    this.element.classList.toggle('faulty', Boolean(overlay.fault));
+    this.fault.textContent = overlay.fault ?? '';
+    if (overlay.fault) {
       this.canvas.width = this.canvas.height = 1; // clears it
       return;
     }
     const solid = show === 'map';
-    const [height, width] = canvasSize(heat, fit(size, this.sharpness));
-    const values = resize(heat, width, height);
-    const map = palette(heat.signed ? DIVERGING : colours);
+    const [height, width] = canvasSize(overlay, fit(size, this.sharpness));
+    const values = resize(overlay, width, height);
+    const map = palette(overlay.signed ? DIVERGING : colours);
     const painted = paint(values, map, { opacity, threshold, solid });
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;

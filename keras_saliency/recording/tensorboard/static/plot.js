@@ -63,15 +63,15 @@ export class Plot {
 }
 
 function grid(tick, y) {
-  const said = number(tick);
+  const label = number(tick);
   const narrow = { textLength: ROOM.width, lengthAdjust: 'spacingAndGlyphs' };
   const text = svg('text', {
     x: MARGIN.left - 6,
     y: y + 3.5,
     'text-anchor': 'end',
-    ...(said.length > ROOM.signs ? narrow : {}),
+    ...(label.length > ROOM.signs ? narrow : {}),
   });
-  text.append(said);
+  text.append(label);
   return [
     svg('line', {
       class: 'grid-line',

@@ -61,17 +61,17 @@ export function inSight(offset, extent, size, count) {
 
 /** The index of the last step at or before a step, -1 where there is none. */
 export function indexAt(steps, step) {
-  let found = -1;
-  while (found + 1 < steps.length && steps[found + 1].step <= step) found++;
-  return found;
+  let index = -1;
+  while (index + 1 < steps.length && steps[index + 1].step <= step) index++;
+  return index;
 }
 
 /** Indices of steps around one, the nearest first: what will probably be asked for next. */
 export function around(index, count, reach) {
-  const found = [];
+  const indices = [];
   for (let distance = 1; distance <= reach; distance++) {
-    if (index + distance < count) found.push(index + distance);
-    if (index - distance >= 0) found.push(index - distance);
+    if (index + distance < count) indices.push(index + distance);
+    if (index - distance >= 0) indices.push(index - distance);
   }
-  return found;
+  return indices;
 }

@@ -13,7 +13,7 @@ export class Scene {
     Object.assign(this, { client, maps, state, runs, source, other, verdicts });
     this.index = Math.max(0, indexAt(source.steps, shown));
     this.step = source.steps[this.index];
-    this.aim = Math.max(0, indexAt(source.steps, state.step));
+    this.current = Math.max(0, indexAt(source.steps, state.step));
     this.groups = groupRows(source.probes, source.steps[orderedBy], state);
   }
 
@@ -29,7 +29,7 @@ export class Scene {
       : source.probes.names.indexOf(this.source.probes.names[probe]);
   }
 
-  heat(source, index, probe) {
+  map(source, index, probe) {
     const { scale, since } = this.state;
     const from = { scale, since: this.indexIn(source, since) };
     return heatOf(source, index, probe, from, (step, at) => {
@@ -39,7 +39,7 @@ export class Scene {
   }
 
   /** What decides how a map looks, in one text. */
-  lookOf(source, index, probe) {
+  styleOf(source, index, probe) {
     const { scale, since, opacity, threshold, colours } = this.state;
     const key = source.steps[index]?.key;
     const scaledBy = scale === 'map' ? '' : `${source.peaks.all} ${source.peaks.probes[probe]}`;
@@ -55,8 +55,8 @@ export class Scene {
   /** Addresses to read: what is missed first, then what will probably be asked for. */
   addresses() {
     const ahead = [this.source, this.other].filter(Boolean).map((source) => {
-      const aim = this.indexIn(source, this.state.step);
-      return [aim, ...around(aim, source.steps.length, REACH)].map((i) => source.steps[i]);
+      const current = this.indexIn(source, this.state.step);
+      return [current, ...around(current, source.steps.length, REACH)].map((i) => source.steps[i]);
     });
     const mixed = Array.from({ length: 2 * REACH + 1 }, (_, i) => ahead.map((steps) => steps[i]));
     const steps = mixed.flat().filter((step) => step && !step.error);

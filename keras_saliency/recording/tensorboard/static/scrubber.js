@@ -18,23 +18,23 @@ export class Scrubber {
     this.element = element(
       'div',
       { className: 'scrubber' },
-      element('button', { title: 'Previous step (←)', onclick: to(({ aim }) => aim - 1) }, '‹'),
+      element('button', { title: 'Previous step (←)', onclick: to(({ current }) => current - 1) }, '‹'),
       this.play,
-      element('button', { title: 'Next step (→)', onclick: to(({ aim }) => aim + 1) }, '›'),
+      element('button', { title: 'Next step (→)', onclick: to(({ current }) => current + 1) }, '›'),
       this.slider,
       element('span', { className: 'place' }, this.when, this.count),
     );
   }
 
-  draw({ source, aim, state }) {
-    const step = source.steps[aim];
+  draw({ source, current, state }) {
+    const step = source.steps[current];
     const count = source.steps.length;
     this.slider.max = String(count - 1);
-    this.slider.value = String(aim);
+    this.slider.value = String(current);
     this.slider.setAttribute('aria-valuetext', step?.when ?? 'none');
-    this.slider.style.setProperty('--done', `${count > 1 ? (100 * aim) / (count - 1) : 100}%`);
+    this.slider.style.setProperty('--done', `${count > 1 ? (100 * current) / (count - 1) : 100}%`);
     write(this.when, step?.when ?? 'nothing yet');
-    write(this.count, count ? `${aim + 1} of ${count}` : '');
+    write(this.count, count ? `${current + 1} of ${count}` : '');
     write(this.play, state.playing ? '❚❚' : '▶');
     this.play.title = state.playing ? 'Pause (space)' : 'Play (space)';
     this.play.setAttribute('aria-label', state.playing ? 'Pause' : 'Play');

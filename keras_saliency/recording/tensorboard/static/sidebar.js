@@ -122,9 +122,9 @@ class Legend {
     const values = Float32Array.from({ length: BAR }, (_, i) =>
       diverging ? (2 * i) / (BAR - 1) - 1 : i / (BAR - 1),
     );
-    const look = { ...state, solid: state.show === 'map' };
+    const style = { ...state, solid: state.show === 'map' };
     const colours = palette(diverging ? DIVERGING : state.colours);
-    const bar = new ImageData(paint({ values, signed: diverging }, colours, look), BAR, 1);
+    const bar = new ImageData(paint({ values, signed: diverging }, colours, style), BAR, 1);
     this.canvas.getContext('2d').putImageData(bar, 0, 0);
     this.element.hidden = state.show === 'image';
     const ends = endsOf(state, source, diverging);

@@ -50,29 +50,29 @@ export class Verdict {
     this.details.hidden = !verdicts.length;
     this.none.hidden = verdicts.length > 0;
     if (!verdicts.length) return;
-    const found = verdicts[Math.max(0, indexAt(verdicts, step?.step ?? 0))];
-    this.element.dataset.alarm = found.alarm === true;
-    write(this.mark, found.alarm ? '!' : '✓');
-    write(this.text, `${found.when}: ${found.text}`);
-    this.#drawGaps(verdicts, found);
+    const verdict = verdicts[Math.max(0, indexAt(verdicts, step?.step ?? 0))];
+    this.element.dataset.alarm = verdict.alarm === true;
+    write(this.mark, verdict.alarm ? '!' : '✓');
+    write(this.text, `${verdict.when}: ${verdict.text}`);
+    this.#drawGaps(verdicts, verdict);
     this.#drawFocus(source, other, step);
-    this.#drawSheets(client, found);
+    this.#drawSheets(client, verdict);
   }
 
-  #drawGaps(verdicts, found) {
-    const names = Object.keys(found.gaps ?? {});
+  #drawGaps(verdicts, verdict) {
+    const names = Object.keys(verdict.gaps ?? {});
     const lines = names.map((name) => ({
       name,
       points: verdicts.map(({ step, gaps }) => [step, ...(gaps?.[name] ?? [null])]),
     }));
     const whenOf = (at) => verdicts.find(({ step }) => step === at)?.when ?? String(at);
-    const landmark = thresholdOf(found);
-    this.plot.draw(lines, found.step, { held: [0], landmark, whenOf, say: hundredths });
-    const classes = Object.entries(found.per_class ?? {}).map(
+    const landmark = thresholdOf(verdict);
+    this.plot.draw(lines, verdict.step, { held: [0], landmark, whenOf, say: hundredths });
+    const classes = Object.entries(verdict.per_class ?? {}).map(
       ([name, gap]) => `${name} ${hundredths(gap)}`,
     );
     write(this.classes, classes.length ? `By class: ${classes.join(', ')}.` : '');
-    write(this.how, found.masks_from ? `Where the objects are: ${found.masks_from}.` : '');
+    write(this.how, verdict.masks_from ? `Where the objects are: ${verdict.masks_from}.` : '');
   }
 
   /** Of the method that is shown, and of the one beside it where that is of the same run. */

@@ -32,7 +32,7 @@ export function saying(step, probe) {
   return `says ${step.predicted?.[probe] ?? 'nothing'}${sure}`;
 }
 
-/** How much of the heat lies on the object: "2.1 × chance on the object". */
+/** How much of the attribution lies on the object: "2.1 × chance on the object". */
 export function focusing(step, probe) {
   const focus = step.focus?.[probe] ?? null;
   return focus === null ? null : `focus ${number(focus)} × chance`;
@@ -41,6 +41,6 @@ export function focusing(step, probe) {
 /** A picture for those who don't see it. */
 export function describe(name, method, step, probe, fault) {
   if (!step) return `${name}: no map at this step`;
-  const heat = fault ?? focusing(step, probe) ?? 'map drawn';
-  return `${name}, ${method} at ${step.when}: ${saying(step, probe)}; ${heat}`;
+  const summary = fault ?? focusing(step, probe) ?? 'map drawn';
+  return `${name}, ${method} at ${step.when}: ${saying(step, probe)}; ${summary}`;
 }

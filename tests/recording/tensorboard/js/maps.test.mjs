@@ -135,8 +135,8 @@ test('shrinking averages what falls into a cell', () => {
 
 test('colour follows the value, and opacity the magnitude', () => {
   const colours = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
-  const look = { opacity: 0.8, threshold: 0 };
-  const found = paint({ values: [0, 0.5, 1, 2, -1], signed: false }, colours, look);
+  const style = { opacity: 0.8, threshold: 0 };
+  const found = paint({ values: [0, 0.5, 1, 2, -1], signed: false }, colours, style);
   const half = Math.round(255 * 0.8 * (1 - 0.5 ** 3));
   assert.deepEqual(
     [...found],
@@ -159,8 +159,8 @@ test('of signed values zero is the middle colour and the sign has no part in the
 
 test('below the threshold nothing is seen, and what is solid is opaque above it', () => {
   const colours = new Uint8Array(768);
-  const opacities = (look) =>
-    [...paint({ values: [0, 0.4, -0.6], signed: true }, colours, look)].filter(
+  const opacities = (style) =>
+    [...paint({ values: [0, 0.4, -0.6], signed: true }, colours, style)].filter(
       (_, i) => i % 4 === 3,
     );
   assert.deepEqual(opacities({ opacity: 1, threshold: 0.5 }), [

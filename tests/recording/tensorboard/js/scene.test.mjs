@@ -38,10 +38,10 @@ function scene({ present = {}, state = {}, ...rest } = {}) {
 
 test('what is missed is read first, then the next steps', () => {
   const found = scene({ present: { 'at a 2': below(255, 51), 'at a 3': below(1, 2, 3) } });
-  assert.deepEqual([...found.heat(found.source, 2, 0).values], [1]);
-  assert.deepEqual([...found.heat(found.source, 2, 1).values], [Math.fround(0.2)]);
-  assert.match(found.heat(found.source, 3, 1).fault, /could not be read/); // 3 rows for 2 maps
-  assert.equal(found.heat(found.source, 0, 1), null);
+  assert.deepEqual([...found.map(found.source, 2, 0).values], [1]);
+  assert.deepEqual([...found.map(found.source, 2, 1).values], [Math.fround(0.2)]);
+  assert.match(found.map(found.source, 3, 1).fault, /could not be read/); // 3 rows for 2 maps
+  assert.equal(found.map(found.source, 0, 1), null);
   assert.deepEqual(found.addresses(), ['at a 0', 'at a 2', 'at a 3', 'at a 1', 'at a 0']);
 });
 
@@ -53,8 +53,8 @@ test('both sources are read ahead alike, but for steps that have no maps', () =>
 
 test('what the slider stands at is read ahead, though the pictures are still behind', () => {
   const found = scene({ present: { 'at a 0': below(255, 51) }, shown: 0 });
-  found.heat(found.source, found.index, 0);
-  assert.deepEqual([found.index, found.aim], [0, 2]);
+  found.map(found.source, found.index, 0);
+  assert.deepEqual([found.index, found.current], [0, 2]);
   assert.deepEqual(found.addresses().slice(0, 2), ['at a 2', 'at a 3']);
 });
 
@@ -80,10 +80,10 @@ test('rows are ordered by the step they are said to be ordered by', () => {
   assert.deepEqual(probes, [1, 0]);
 });
 
-test('whatever changes a look is in its name', () => {
-  const look = ({ probe = 0, ...state }) => {
+test('whatever changes a style is in its name', () => {
+  const style = ({ probe = 0, ...state }) => {
     const found = scene({ state: { opacity: 1, threshold: 0, colours: 'jet', ...state } });
-    return found.lookOf(found.source, found.index, probe);
+    return found.styleOf(found.source, found.index, probe);
   };
   const changes = [
     {},
@@ -95,5 +95,5 @@ test('whatever changes a look is in its name', () => {
     { threshold: 0.1 },
     { colours: 'grey' },
   ];
-  assert.equal(new Set(changes.map(look)).size, changes.length);
+  assert.equal(new Set(changes.map(style)).size, changes.length);
 });
