@@ -98,11 +98,11 @@ class Explainer:
             self.context = resolve(call, self._images, probes.labels, target, layer, self._extras)
             _check_names(probes, self.context.head)
             first = [extra[:1] for extra in self._extras]
-            self._plan = plan_passes(self.context, self._methods, self._images[:1], first)
+            self._passes = PassRunner(self.context, batch_size)
+            self._plan = plan_passes(self._passes, self._methods, self._images[:1], first)
         self.head: Head = self.context.head
         self.of: Of = self.context.target.of
         self.perturbed: dict[str, int] = self._plan.perturbed
-        self._passes = PassRunner(self.context, batch_size)
         self._run = BatchRunner(self._in_batches, batch_size, model)
 
     @property

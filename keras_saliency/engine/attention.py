@@ -12,7 +12,7 @@ from keras import ops
 from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.tracing import patched_call
 
-ATTENTION = (
+ATTENTION_LAYERS = (
     keras.layers.MultiHeadAttention,
     keras.layers.GroupQueryAttention,
     keras.layers.Attention,
@@ -31,19 +31,16 @@ def met_attention(model: keras.Model) -> Iterator[list[Any]]:
     """
     collected: list[Any] = []
 
-    def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with_scores = kwargs.pop("return_attention_scores", False)
-            output, scores = original(*args, **kwargs, return_attention_scores=True)
-            collected.append(scores)
-            return (output, scores) if with_scores else output
-
-        return call
+    def on_call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with_scores = kwargs.pop("return_attention_scores", False)
+        output, scores = original(*args, **kwargs, return_attention_scores=True)
+        collected.append(scores)
+        return (output, scores) if with_scores else output
 
     with ExitStack() as patches:
         for layer in flatten_layers(model):
-            if isinstance(layer, ATTENTION):
-                patches.enter_context(patched_call(layer, noting))
+            if isinstance(layer, ATTENTION_LAYERS):
+                patches.enter_context(patched_call(layer, on_call))
         yield collected
 
 

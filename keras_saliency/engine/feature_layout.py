@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_saliency.engine.attention import ATTENTION
+from keras_saliency.engine.attention import ATTENTION_LAYERS
+from keras_saliency.engine.keras_private import ATTENTION
 from keras_saliency.engine.model_inputs import is_convolution, order_of_axes, reorders_axes
 from keras_saliency.engine.tracing import LayerCall, Trace
 
@@ -162,8 +163,8 @@ def over_frames(call: LayerCall) -> keras.layers.Layer | None:
 
 
 def attends(layer: keras.layers.Layer) -> bool:
-    """Tell whether a layer is one of Keras's attention layers, or a subclass of one."""
-    return isinstance(layer, ATTENTION)
+    """Tell whether a layer or operation is one of Keras's for attention, or a subclass of one."""
+    return isinstance(layer, (*ATTENTION_LAYERS, ATTENTION))
 
 
 def _of_whole_video(trace: Trace, call: LayerCall, size: tuple[int, ...]) -> Layout | None:

@@ -7,6 +7,7 @@ from typing import Any
 from keras import layers, ops
 
 from keras_saliency.engine.context import ModelContext
+from keras_saliency.engine.keras_private import SOFTMAX
 from keras_saliency.engine.tracing import LayerCall, Trace, computes_as, patched_call
 
 _POOLING = (
@@ -54,7 +55,9 @@ def pooled_kernel(context: ModelContext) -> Any:
 def _pooled_head(trace: Trace) -> tuple[layers.Layer, LayerCall | None] | None:
     """Find the dense layer behind global average pooling, and the call whose output is pooled."""
     output = trace.producer(trace.output)
-    if output is not None and isinstance(output.layer, (layers.Softmax, layers.Activation)):
+    if output is not None and isinstance(
+        output.layer, (layers.Softmax, layers.Activation, SOFTMAX)
+    ):
         output = trace.producer(output.input)
     if output is None or not computes_as(output.layer, layers.Dense):
         return None
@@ -70,6 +73,6 @@ def _kernel(dense: layers.Layer) -> Any:
         return ops.cast(dense.kernel, "float32")
     # What is stored is packed and scaled; what a unit input adds to the output is neither.
     units = ops.eye(dense.input_spec.axes[-1])
-    with patched_call(dense, lambda layer, original: lambda inputs: inputs, "activation"):
+    with patched_call(dense, lambda original, inputs: inputs, "activation"):
         outputs = ops.cast(dense(ops.concatenate([units, 0.0 * units[:1]])), "float32")
     return outputs[:-1] - outputs[-1:]

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras.src.ops.nn import Gelu, Relu, Relu6, Silu  # 3.13, 3.15, as the next
-from keras.src.ops.numpy import Add, Maximum, Moveaxis, Multiply, Swapaxes, Transpose
+from keras.src.ops.nn import DotProductAttention, Gelu, Relu, Relu6, Silu, Softmax
+from keras.src.ops.numpy import Add, Maximum, Moveaxis, Multiply, Reshape, Swapaxes, Transpose
 
-# Operations between layers, which have no public classes: those that make a map of maps, cell by
-# cell, and those that only move axes.
+# Operations between layers, which have no public classes (3.13, 3.15): those that make a map of
+# maps, cell by cell, and those that only move axes.
 ELEMENTWISE = (Add, Multiply, Maximum, Relu, Relu6, Gelu, Silu)
 REORDERING = (Transpose, Moveaxis, Swapaxes)
+ATTENTION, RESHAPE, SOFTMAX = DotProductAttention, Reshape, Softmax
 
 # Name of the method of a graph that casts its inputs to the declared types; 3.13, 3.15.
 CONVERT_INPUTS = "_convert_inputs_to_tensors"

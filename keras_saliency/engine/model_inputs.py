@@ -62,21 +62,18 @@ def entering(model: keras.Model, images: Any) -> Any:
 def floats_kept(model: keras.Model) -> Iterator[None]:
     """Let floats pass inputs that are declared as integers: after a cast there is no gradient."""
 
-    def patch(graph: keras.Model, original: Callable[..., Any]) -> Callable[..., Any]:
-        def convert(flat_inputs: Any) -> Any:
-            return [
-                value if _is_image(value) and not _is_float(cast) else cast
-                for value, cast in zip(flat_inputs, original(flat_inputs), strict=True)
-            ]
-
-        return convert
+    def convert(original: Callable[..., Any], flat_inputs: Any) -> Any:
+        return [
+            value if _is_image(value) and not _is_float(cast) else cast
+            for value, cast in zip(flat_inputs, original(flat_inputs), strict=True)
+        ]
 
     with ExitStack() as patches:
         for layer in flatten_layers(model):
             # A Sequential model holds the graph that it runs, and casts for it before.
             graph = graph_of(layer)
             if graph is not None and takes_integers(graph):
-                patches.enter_context(patched_call(graph, patch, CONVERT_INPUTS))
+                patches.enter_context(patched_call(graph, convert, CONVERT_INPUTS))
                 patches.enter_context(_without_autocast(layer))
         yield
 

@@ -18,7 +18,7 @@ from keras_saliency.engine.scored_model import Method, ScoredModel
 
 
 def plan_passes(
-    context: ModelContext,
+    passes: PassRunner,
     methods: Mapping[str, Method],
     images: np.ndarray,
     extras: Sequence[np.ndarray] = (),
@@ -28,7 +28,7 @@ def plan_passes(
     They are called with zeros for results, until they turn to images of their own making.
 
     Args:
-        context: What was resolved for the model.
+        passes: The passes of the model; their variants learn what is requested of them.
         methods: The methods by name.
         images: An image or more, `(n, height, width, channels)`.
         extras: The model's other inputs, `(n, ...)` each.
@@ -39,15 +39,15 @@ def plan_passes(
     needed: dict[bool, set[str]] = {False: set(), True: set()}
     inside, perturbed = [], dict.fromkeys(methods, 0)
     for name, method in methods.items():
-        passes = _DryRun(context, 1)
+        dry = _DryRun(passes, set())
         tensors = tuple(map(ops.convert_to_tensor, (images, np.zeros(len(images)), *extras)))
-        batch = Batch(tensors[0], tensors[1:], requested=passes.requested)
+        batch = Batch(tensors[0], tensors[1:])
         try:
-            _as_method(method, passes, batch)
+            _as_method(method, dry, batch)
         except _OtherImages as others:
-            perturbed[name], passes.leaves_batch = others.count, True
-        fits = not passes.leaves_batch and _fits_inside(method, passes, batch)
-        needed[fits] |= passes.requested
+            perturbed[name], dry.leaves_batch = others.count, True
+        fits = not dry.leaves_batch and _fits_inside(method, dry, batch)
+        needed[fits] |= dry.requested
         if fits:
             inside.append((name, functools.partial(_as_method, method)))
     return Plan(frozenset(needed[False]), tuple(inside), frozenset(needed[True]), perturbed)
@@ -74,7 +74,11 @@ class _OtherImages(BaseException):
 class _DryRun(PassRunner):
     """Computes nothing: zeros are the results, and what is requested is noted."""
 
-    leaves_batch = False  # for other images, or another context
+    def __init__(self, passes: PassRunner, requested: set[str]) -> None:
+        super().__init__(passes.context, passes.batch_size)
+        self.requested = requested
+        self.leaves_batch = False  # for other images, or another context
+        self._passes = passes
 
     def of_batch(self, quantity: str, batch: Batch) -> Any:
         """Return zeros of the quantity's shape."""
@@ -96,7 +100,8 @@ class _DryRun(PassRunner):
     def variant(self, key: Any, context: Callable[[], ModelContext]) -> _DryRun:
         """Return a dry run in another context, whose quantities are no part of the pass."""
         self.leaves_batch = True
-        return _DryRun(context(), 1)
+        passes = self._passes.variant(key, context)
+        return _DryRun(passes, passes.requested)
 
     def _zeros(self, quantity: str, batch: Batch) -> Any:
         count, layer = batch.images.shape[0], self.context.target_layer

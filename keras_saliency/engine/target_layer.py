@@ -19,7 +19,7 @@ from keras import layers, ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.feature_layout import Layout, Tokens, attends, layout_of, over_frames
-from keras_saliency.engine.keras_private import ELEMENTWISE, flatten_layers
+from keras_saliency.engine.keras_private import ELEMENTWISE, RESHAPE, SOFTMAX, flatten_layers
 from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.tracing import (
     LayerCall,
@@ -40,6 +40,7 @@ _PASSES_ON = (
     *(layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
     *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector, layers.Masking),
     *(layers.Resizing, layers.CenterCrop, layers.Rescaling, layers.Normalization, layers.Softmax),
+    *(RESHAPE, SOFTMAX),
 )
 
 
@@ -112,33 +113,25 @@ def hooked(
         What was seen: `outputs` of the target layer, one a frame, and `logits`, one for each call
         of their layer.
     """
-    seen = Seen()
+    seen, numbers = Seen(), itertools.count()
 
-    def reading(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
-        numbers = itertools.count()
+    def on_call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        output, number = original(*args, **kwargs), next(numbers)
+        if target_layer is not None and number in target_layer.calls:
+            output = changed(output, target_layer.calls.index(number))
+            seen.outputs.append(output)
+        return output
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            output, number = original(*args, **kwargs), next(numbers)
-            if target_layer is not None and number in target_layer.calls:
-                output = changed(output, target_layer.calls.index(number))
-                seen.outputs.append(output)
-            return output
-
-        return call
-
-    def noting(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            seen.logits.append(inputs)
-            return original(inputs, *args, **kwargs)
-
-        return call
+    def on_logits(original: Callable[..., Any], inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.logits.append(inputs)
+        return original(inputs, *args, **kwargs)
 
     with ExitStack() as patches:
         if target_layer is not None:
-            patches.enter_context(patched_call(target_layer.layer, reading))
+            patches.enter_context(patched_call(target_layer.layer, on_call))
         if logits is not None:
             name = "activation" if logits.fused else None
-            patches.enter_context(patched_call(logits.layer, noting, name))
+            patches.enter_context(patched_call(logits.layer, on_logits, name))
         yield seen
 
 
@@ -192,7 +185,7 @@ def logits_behind(trace: Trace) -> LogitLayer | None:
     call = trace.producer(trace.output)
     if call is None:
         return None
-    if computes_as(call.layer, layers.Softmax):
+    if computes_as(call.layer, layers.Softmax, SOFTMAX):
         return LogitLayer(call.layer, call.number, "softmax", fused=False)
     kind = call.activation
     return LogitLayer(call.layer, call.number, kind, fused=True) if kind else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Any, Literal
 
 import keras
@@ -15,7 +15,7 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.keras_private import flatten_layers
 
 Probabilities = Literal["softmax", "sigmoid"]
-Patch = Callable[[keras.layers.Layer, Callable[..., Any]], Callable[..., Any]]
+Hook = Callable[..., Any]  # `(original, *args, **kwargs) -> what the layer returns`
 
 _PROBABILITIES: dict[str, Probabilities] = {
     "softmax": "softmax",
@@ -97,7 +97,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Tra
         recorder = _Recorder()
         with ExitStack() as patches:
             for layer in _called(model):
-                patches.enter_context(patched_call(layer, recorder.on_call))
+                patches.enter_context(patched_call(layer, partial(recorder.on_call, layer)))
                 if probabilities(layer):
                     patches.enter_context(patched_call(layer, recorder.on_activation, "activation"))
             output = forward(*inputs)
@@ -138,32 +138,24 @@ class _Recorder:
             return None
         return self._tensors.setdefault(id(value), (len(self._tensors), value))[0]
 
-    def on_call(self, layer: keras.layers.Layer, original: Callable[..., Any]) -> Any:
-        """Wrap a layer's `call`."""
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            number = self._counts.get(id(layer), 0)
-            self._counts[id(layer)] = number + 1
-            taken = self._number_taken(args[0]) if args else None
-            self._within.append(layer)
-            try:
-                output = original(*args, **kwargs)
-            finally:
-                self._within.pop()
-            self._record(layer, number, taken, output)
-            return output
-
-        return call
-
-    def on_activation(self, layer: keras.layers.Layer, original: Callable[..., Any]) -> Any:
-        """Wrap a layer's `activation`."""
-
-        def activation(*args: Any, **kwargs: Any) -> Any:
+    def on_call(self, layer: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a layer, and record it."""
+        number = self._counts.get(id(layer), 0)
+        self._counts[id(layer)] = number + 1
+        taken = self._number_taken(args[0]) if args else None
+        self._within.append(layer)
+        try:
             output = original(*args, **kwargs)
-            self._activated.add(self.number(output))
-            return output
+        finally:
+            self._within.pop()
+        self._record(layer, number, taken, output)
+        return output
 
-        return activation
+    def on_activation(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a layer's activation, and note what it makes."""
+        output = original(*args, **kwargs)
+        self._activated.add(self.number(output))
+        return output
 
     def _record(
         self, layer: keras.layers.Layer, number: int, taken: int | None, output: Any
@@ -196,20 +188,20 @@ class _Recorder:
 
 @contextmanager
 def patched_call(
-    layer: keras.layers.Layer, patch: Patch, attribute: str | None = None
+    layer: keras.layers.Layer, hook: Hook, attribute: str | None = None
 ) -> Iterator[None]:
-    """Replace what a layer calls by `patch(layer, original)`, for this thread only."""
+    """Let a hook call a layer, as `hook(original, *args, **kwargs)`, in this thread only."""
     if attribute is None:
         quantized = getattr(layer, "quantization_mode", None) is not None
         attribute = "quantized_call" if quantized else "call"
     original = getattr(layer, attribute)
     owner = threading.get_ident()
-    replacement = patch(layer, original)
 
-    @functools.wraps(original)
+    @wraps(original)
     def dispatched(*args: Any, **kwargs: Any) -> Any:
-        is_owner = threading.get_ident() == owner
-        return (replacement if is_owner else original)(*args, **kwargs)
+        if threading.get_ident() == owner:
+            return hook(original, *args, **kwargs)
+        return original(*args, **kwargs)
 
     had, before = attribute in layer.__dict__, layer.__dict__.get(attribute)
     # Keras tracks what `setattr` puts on a layer; the instance's dictionary is not watched.
@@ -223,8 +215,8 @@ def patched_call(
             del layer.__dict__[attribute]
 
 
-def computes_as(layer: Any, *kinds: type[keras.layers.Layer]) -> bool:
-    """Tell whether a layer is of one of the kinds, a subclass maybe, and computes what that does.
+def computes_as(layer: Any, *kinds: Any) -> bool:
+    """Tell whether a layer is of one of these classes, or a subclass that computes the same.
 
     A subclass with a `call` of its own may compute anything.
     """

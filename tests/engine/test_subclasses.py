@@ -167,3 +167,21 @@ def test_a_subclass_of_permute_moves_channels_as_its_parent(photos):
         )
         found = explain(model, photos(1, (8, 12, 3)), "grad_cam", target=0)
         assert found.maps.shape == (1, 6, 10)
+
+
+def test_a_softmax_and_attention_between_layers_are_read_as_the_layers(photos):
+    """Operations of a functional model are no layers, and have classes of their own."""
+    inputs = keras.Input((8, 12, 3))
+    x = kl.Reshape((6, 5))(kl.Conv2D(5, 4, strides=4, name="patches")(inputs))
+    x = kl.Concatenate(axis=1)([kl.Cropping1D((0, 5))(x), x])  # a token before the patches
+    x = kl.Dense(5, name="before")(x)
+    heads = keras.ops.reshape(x, (-1, 7, 5, 1))
+    x = keras.ops.reshape(keras.ops.dot_product_attention(heads, heads, heads), (-1, 7, 5))
+    x = kl.Dense(5, name="after")(x)
+    logits = kl.Dense(2, name="logits")(kl.GlobalAveragePooling1D()(x))
+    images = photos(2, (8, 12, 3))
+    model = keras.Model(inputs, keras.ops.softmax(logits))
+    found = explain(model, images, "grad_cam", target=1)
+    assert (found.of, found.layer, found.maps.shape) == ("logits", "before", (2, 2, 3))
+    wanted = keras.ops.convert_to_numpy(keras.Model(inputs, logits)(images))[:, 1]
+    np.testing.assert_allclose(found.scores, wanted, rtol=1e-5)
