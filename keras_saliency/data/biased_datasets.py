@@ -17,7 +17,6 @@ import numpy as np
 from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_choice, check_count, check_size
-from keras_saliency.data.directory import images_in
 from keras_saliency.data.image_files import read_image
 
 Split = Literal["train", "val", "test"]
@@ -43,6 +42,7 @@ _CHALLENGES = {
 }
 _PARTNER = (1, 0, 3, 2)  # whose place a breed shares in the many-to-many challenges
 _RULED = (0.97, 0.87)  # of the one-to-one training images, in their two parts
+_ENDINGS = (".png", ".jpg", ".jpeg")
 _SEED = 0
 
 
@@ -247,8 +247,9 @@ def _sources(challenge: str, train: bool) -> Iterator[tuple[int, str, str, int]]
 
 
 def _images_in(folder: Path, what: str, source: str) -> list[Path]:
-    """List the images in a folder, by name; raise an error if there are none."""
-    if not (paths := list(images_in(folder)) if folder.is_dir() else []):
+    """List the images in a folder itself, by name; raise an error if there are none."""
+    visible = sorted(folder.glob("[!.]*"))
+    if not (paths := [path for path in visible if path.suffix.lower() in _ENDINGS]):
         raise _missing(what, folder, source)
     return paths
 

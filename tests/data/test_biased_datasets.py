@@ -99,6 +99,14 @@ def test_imagenet9_has_a_folder_for_each_variant_and_class(tmp_path):
     assert imagenet9(tmp_path, split="train").class_names == ("dog",)
 
 
+def test_only_a_folders_own_visible_images_count(tmp_path):
+    folder = tmp_path / "original" / "val" / "00_dog"
+    for name in ("b.JPEG", "a.png", "c.jpg", ".hidden.png", "d.bmp", "e.gif", "deeper/f.png"):
+        paint(folder / name, (9, 9, 9))
+    found = imagenet9(tmp_path, image_size=2)
+    assert [path.name for path in found.paths] == ["a.png", "b.JPEG", "c.jpg"]
+
+
 def dogs(folder, images):
     """Write the whole of Spawrious; red says the part, green the breed, blue the place."""
     places = ["beach", "desert", "dirt", "jungle", "mountain", "snow"]
