@@ -4,6 +4,7 @@
 - `resize_maps`: maps that are shown; linear where an axis grows, averaged where it shrinks.
 - `resize_bilinear`: what a model gets, as `keras.utils.image_dataset_from_directory` resizes it.
 - `resize_image`: images that are shown; averaged by area, or enlarged smoothly.
+- `resize_by_rows`: what a map is laid over; averaged where the rows shrink, else linear.
 - `average_masks`: the exact share of each cell that a mask covers, for measures.
 
 They differ in their results, which tests pin, so none stands for another. Elsewhere are only: the
@@ -67,6 +68,15 @@ def resize_image(image: Array, size: tuple[int, int], enlarging: int = cv2.INTER
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else enlarging)
 
 
+def resize_by_rows(image: Array, size: tuple[int, int]) -> Array:
+    """Resize `(height, width, ...)`, averaging where the rows shrink, linearly elsewhere.
+
+    By OpenCV, as a matrix product would wake all the threads of BLAS.
+    """
+    method = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=method)
+
+
 def scaled_size(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
     """Return the height and width of `shape` times a factor, at least 1."""
     return max(1, round(factor * shape[0])), max(1, round(factor * shape[1]))
@@ -90,16 +100,10 @@ def resize_maps(maps: Array, size: tuple[int, int]) -> Array:
         [[0.0, 0.25, 0.75, 1.0]]
     """
     resized = [
-        _resize_rows(_resize_rows(map_, size[0]).T, size[1]).T
+        resize_by_rows(resize_by_rows(map_, (size[0], map_.shape[1])).T, size[::-1]).T
         for map_ in maps.reshape(-1, *maps.shape[-2:]).astype(np.float32)
     ]
     return np.stack(resized).reshape(*maps.shape[:-2], *size)
-
-
-def _resize_rows(map_: Array, rows: int) -> Array:
-    """Resize one axis; by OpenCV, as a matrix product would wake all the threads of BLAS."""
-    method = cv2.INTER_AREA if rows < map_.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(map_), (map_.shape[1], rows), interpolation=method)
 
 
 def average_masks(masks: Array, size: tuple[int, int]) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
-from keras_saliency.common.resampling import resize_image, resize_maps
+from keras_saliency.common.resampling import resize_by_rows, resize_maps
 from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_rgb
 from keras_saliency.drawing import cards, heatmap
@@ -86,7 +86,7 @@ class Thumbnail:
         if min(len(rows), len(columns)):
             # Only what is visible is resized: a window of a slide may be a hundredth of it.
             part = self.picture[top:bottom, left:right]
-            image[np.ix_(rows, columns)] = resize_image(part, (len(rows), len(columns)))
+            image[np.ix_(rows, columns)] = resize_by_rows(part, (len(rows), len(columns)))
         return image
 
 
@@ -263,7 +263,7 @@ def tile_mosaic(
         pictures, maps, without_map(maps, signed), slide.boxes(frame), strict=True
     ):
         size = (bottom - top, right - left)
-        small = resize_image(picture, size)
+        small = resize_by_rows(picture, size)
         image[top:bottom, left:right] = _struck_out(small) if dead else small
         # A tile that is drawn later covers what it overlaps, as its image does.
         values[top:bottom, left:right] = 0 if dead else resize_maps(map_, size)

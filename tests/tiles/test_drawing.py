@@ -152,6 +152,22 @@ def test_maps_lie_on_their_place_of_the_thumbnail():
     assert (said[height - 4, 4] != truth[height - 4, 4]).any()
 
 
+@pytest.mark.parametrize(
+    ("size", "method"),
+    [
+        ((3, 40), cv2.INTER_AREA),
+        ((6, 4), cv2.INTER_AREA),
+        ((24, 3), cv2.INTER_LINEAR),
+        ((13, 9), cv2.INTER_LINEAR),
+    ],
+)
+def test_a_thumbnail_is_averaged_where_its_rows_shrink(size, method):
+    picture = np.random.default_rng(0).integers(0, 256, (12, 8, 3), np.uint8)
+    thumbnail = Thumbnail(picture, size)
+    expected = cv2.resize(picture, size[::-1], interpolation=method)
+    np.testing.assert_array_equal(thumbnail.cut(thumbnail.frame), expected)
+
+
 def test_a_mosaic_has_each_map_on_its_own_tile_and_one_scale_for_all():
     x, y = (axis.reshape(-1) for axis in np.meshgrid(np.arange(5) * 2.0, np.arange(3) * 2.0))
     kept = np.arange(15) != 7
