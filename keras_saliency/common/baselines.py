@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +13,6 @@ from keras_saliency.common.types import Array
 
 Baseline: TypeAlias = Literal["zeros", "mean", "blur"] | float | np.ndarray
 
-BASELINES = ("zeros", "mean", "blur")
 BLUR = 0.1  # the standard deviation of the "blur" baseline, as a share of each axis
 
 
@@ -26,26 +26,6 @@ def blurred(image: Array, sigmas: Sequence[float]) -> Array:
     return along_axes(matrices, image)
 
 
-def check_baseline(baseline: Any, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError unless `baseline` is a name or values for one image of `shape`."""
-    if isinstance(baseline, str):
-        fits = baseline in BASELINES
-    else:
-        values = np.asarray(baseline)
-        pairs = zip(values.shape[::-1], shape[::-1], strict=False)
-        fits = (
-            values.dtype.kind in "iuf"
-            and values.ndim <= len(shape)
-            and all(have in (1, want) for have, want in pairs)
-        )
-    if not fits:
-        got = repr(baseline) if isinstance(baseline, str) else f"shape {np.shape(baseline)}"
-        raise ValueError(
-            f"baseline must be one of {', '.join(map(repr, BASELINES))}, a number, one value for "
-            f"each channel, or an image of shape {shape}. Received: baseline={got}"
-        )
-
-
 def baselines(images: Array, baseline: Any) -> Array:
     """Compute the baseline of each image.
 
@@ -56,14 +36,24 @@ def baselines(images: Array, baseline: Any) -> Array:
 
     Returns:
         float64, of the shape of `images`.
+
+    Raises:
+        ValueError: If `baseline` is neither a name nor values for one image.
     """
-    check_baseline(baseline, images.shape[1:])
+    name = baseline if isinstance(baseline, str) else None
     images = images.astype("float64")
-    if isinstance(baseline, str) and baseline == "mean":
+    if name == "mean":
         axes = tuple(range(1, images.ndim - 1))
         return np.broadcast_to(images.mean(axis=axes, keepdims=True), images.shape)
-    if isinstance(baseline, str) and baseline == "blur":
+    if name == "blur":
         sigmas = [BLUR * length for length in images.shape[1:-1]]
         return np.stack([blurred(image, sigmas) for image in images])
-    value = 0.0 if isinstance(baseline, str) else np.asarray(baseline, "float64")
-    return np.broadcast_to(value, images.shape)
+    values = np.asarray(0.0 if name == "zeros" else baseline)
+    if values.dtype.kind in "iuf" and values.ndim < images.ndim:
+        with contextlib.suppress(ValueError):  # where they do not fit
+            return np.broadcast_to(values.astype("float64"), images.shape)
+    raise ValueError(
+        "baseline must be one of 'zeros', 'mean', 'blur', a number, one value for each channel, or "
+        f"an image of shape {images.shape[1:]}. "
+        f"Received: baseline={repr(name) if name else f'shape {values.shape}'}"
+    )

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 
 
-@contextlib.contextmanager
-def preserve(states: Iterable[tuple[Callable[[Any], Any], Any]]) -> Iterator[None]:
+def preserve(states: Iterable[tuple[Callable[[Any], Any], Any]]) -> contextlib.ExitStack:
     """Call each setter with its value at the end, whatever happens."""
-    held = list(states)
-    try:
-        yield
-    finally:
-        for put_back, value in held:
-            put_back(value)
+    stack = contextlib.ExitStack()
+    for put_back, value in states:
+        stack.callback(put_back, value)
+    return stack
 
 
 @contextlib.contextmanager
@@ -27,14 +24,11 @@ def preserve_random_streams() -> Iterator[None]:
     """Put the global random streams back: a dataset's code may draw from them."""
     torch = sys.modules.get("torch")
     streams = (np.random.set_state, np.random.get_state()), (random.setstate, random.getstate())
-    with (
-        preserve(streams),
-        torch.random.fork_rng(devices=[]) if torch else contextlib.nullcontext(),
-    ):
+    with preserve(streams), torch.random.fork_rng(devices=[]) if torch else preserve(()):
         yield
 
 
-def preserve_variables(variables: Iterable[Any]) -> contextlib.AbstractContextManager[None]:
+def preserve_variables(variables: Iterable[Any]) -> contextlib.ExitStack:
     """Give Keras variables their values back at the end."""
     from keras import ops
 

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from keras_saliency.data.image_files import read_image
 
 Split = Literal["train", "val", "test"]
 Size = int | tuple[int, int]
+_Entry = tuple[Path, int, str | None]  # an image not yet read: file, label and background
 
 _WATERBIRDS = "https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz"
 _IMAGENET9 = "https://github.com/MadryLab/backgrounds_challenge"
@@ -72,14 +73,6 @@ class BiasedSet:
     paths: tuple[Path, ...]
 
 
-class _Entry(NamedTuple):
-    """One image of a set, not yet read."""
-
-    path: Path
-    label: int
-    background: str | None
-
-
 def waterbirds(
     folder: str | Path,
     split: Split = "train",
@@ -125,11 +118,11 @@ def waterbirds(
                 f"Waterbirds' metadata must have the columns {sorted(needed)}. Received: {table} "
                 f"without {sorted(lacking)}. Unpack it afresh from {_WATERBIRDS}."
             )
-        rows = [row for row in reader if row["split"] == str(_SPLITS.index(split))]
-    entries = [
-        _Entry(table.parent / row["img_filename"], int(row["y"]), _GROUNDS[int(row["place"])])
-        for row in rows
-    ]
+        entries: list[_Entry] = [
+            (table.parent / row["img_filename"], int(row["y"]), _GROUNDS[int(row["place"])])
+            for row in reader
+            if row["split"] == str(_SPLITS.index(split))
+        ]
     if not entries:
         raise _missing(f"Waterbirds' images of the {split!r} split", table, _WATERBIRDS)
     return _read(entries, ("landbird", "waterbird"), image_size, per_class)
@@ -176,8 +169,8 @@ def imagenet9(
     folders = sorted(root.glob("[0-9][0-9]_*"))
     if not folders:
         raise _missing("ImageNet-9's folders NN_class", root, _IMAGENET9)
-    entries = [
-        _Entry(path, label, None)
+    entries: list[_Entry] = [
+        (path, label, None)
         for label, folder in enumerate(folders)
         for path in _images_in(folder, "ImageNet-9's images", _IMAGENET9)
     ]
@@ -222,11 +215,11 @@ def spawrious(
     """
     check_choice(challenge, "challenge", _CHALLENGES)
     check_choice(split, "split", ("train", "test"))
-    entries = []
+    entries: list[_Entry] = []
     for part, place, breed, count in _sources(challenge, split == "train"):
         source = Path(folder) / str(part) / place / breed
         paths = _images_in(source, "Spawrious's images", _SPAWRIOUS)[:count]
-        entries += [_Entry(path, _BREEDS.index(breed), place) for path in paths]
+        entries += [(path, _BREEDS.index(breed), place) for path in paths]
     return _read(entries, _BREEDS, image_size, per_class)
 
 
@@ -261,21 +254,16 @@ def _read(
     size = check_size(image_size, "image_size", or_else="a number")
     if per_class is not None:
         check_count(per_class, "per_class")
-    labels = np.array([entry.label for entry in entries], np.int64)
+    labels = np.array([label for _, label, _ in entries], np.int64)
     rng = np.random.default_rng(_SEED)
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in np.unique(labels)]
-    chosen = [entries[i] for i in np.sort(np.concatenate(drawn))]
-    images = np.empty((len(chosen), *size, 3), np.uint8)
-    for image, entry in zip(images, chosen, strict=True):
-        image[:] = np.rint(resize_bilinear(read_image(entry.path, "rgb"), size))
-    recorded = chosen[0].background is not None
-    return BiasedSet(
-        images=images,
-        labels=np.array([entry.label for entry in chosen], np.int64),
-        class_names=class_names,
-        backgrounds=np.array([entry.background for entry in chosen]) if recorded else None,
-        paths=tuple(entry.path for entry in chosen),
-    )
+    chosen = np.sort(np.concatenate(drawn))
+    paths, _, backgrounds = zip(*(entries[i] for i in chosen), strict=True)
+    images = np.empty((len(paths), *size, 3), np.uint8)
+    for image, path in zip(images, paths, strict=True):
+        image[:] = np.rint(resize_bilinear(read_image(path, "rgb"), size))
+    recorded = None if backgrounds[0] is None else np.array(backgrounds)
+    return BiasedSet(images, labels[chosen], class_names, recorded, paths)
 
 
 def _missing(what: str, path: Path, source: str) -> ValueError:

@@ -62,16 +62,15 @@ def draw(
             reservoir.add(image, label)
             if reservoir.is_enough():
                 break
-    drawn = reservoir.examples()
-    if not drawn:
+    if not (drawn := reservoir.examples()):
         raise ValueError("The dataset yields no examples.")
     if class_count is None and reservoir.lacks_classes():
         warn_user(
             f"No class but {reservoir.classes()} was met among the examples that were read from "
             "the dataset: shuffle it (before any `take`), or pass arrays `(images, labels)`."
         )
-    labels = [label for _, label in drawn]
-    return [image for image, _ in drawn], None if labels[0] is None else labels
+    images, labels = map(list, zip(*drawn, strict=True))
+    return images, None if labels[0] is None else labels
 
 
 def _split(element: Any, kind: Kind | None) -> list[Example]:
@@ -104,7 +103,7 @@ def _split(element: Any, kind: Kind | None) -> list[Example]:
         return [(images, labels)]
     if labels is None:
         return [(image, None) for image in images]
-    if labels.ndim == 0 or len(labels) != len(images):
+    if labels.shape[:1] != images.shape[:1]:
         raise ValueError(
             "A dataset must yield as many labels as images. "
             f"Received: images.shape={images.shape}, labels.shape={labels.shape}"
@@ -116,31 +115,23 @@ def _split_inputs(inputs: Any, labels: Array | None) -> list[Example]:
     """Split several inputs into examples: those of a batch have one length, as have labels."""
     named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
     arrays = {name: as_array(part, f"images[{name!r}]") for name, part in named.items()}
-    lengths = {
-        array.shape[:1] for array in (*arrays.values(), *([] if labels is None else [labels]))
-    }
-    batched = len(lengths) == 1 and lengths != {()}
-    count = next(iter(lengths))[0] if batched else 1
-    rows = [
-        {k: array[i] if batched else array for k, array in arrays.items()} for i in range(count)
-    ]
-    images = rows if isinstance(inputs, dict) else [tuple(row.values()) for row in rows]
-    if labels is None:
-        return [(image, None) for image in images]
-    return list(zip(images, labels if batched else [labels], strict=True))
+    held = [*arrays.values()] if labels is None else [*arrays.values(), labels]
+    lengths = {array.shape[:1] for array in held}
+    rows: Any = zip(*arrays.values(), strict=True)
+    row_labels: Any = itertools.repeat(None) if labels is None else labels
+    if len(lengths) != 1 or lengths == {()}:  # a single example
+        rows, row_labels = [tuple(arrays.values())], [labels]
+    if isinstance(inputs, dict):
+        rows = (dict(zip(arrays, row, strict=True)) for row in rows)
+    return list(zip(rows, row_labels, strict=False))
 
 
 def _is_single(image: Array, label: Array | None, kind: Kind | None) -> bool:
     """Tell whether this is one example: three axes may also be those of a grey batch."""
+    unlike = label is not None and (label.ndim == 0 or label.shape[:1] != image.shape[:1])
     if kind in ("signal", "volume"):
-        if label is not None:
-            return label.ndim == 0 or len(label) != len(image)
-        return image.ndim < (3 if kind == "signal" else 5)
-    if image.ndim != 3:
-        return image.ndim < 3
-    if label is None or (label.ndim > 0 and len(label) == len(image)):
-        return image.shape[-1] <= 4
-    return True
+        return unlike if label is not None else image.ndim < (3 if kind == "signal" else 5)
+    return image.ndim < 3 or (image.ndim == 3 and (unlike or image.shape[-1] <= 4))
 
 
 def is_dataset(value: Any) -> bool:

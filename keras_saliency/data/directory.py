@@ -31,11 +31,8 @@ def read_folder(
         check_count(per_class, "per_class")
     size = _resolve_size(image_size)
     class_names, folders = _list_classes(check_folder(directory))
-    paths, labels = [], []
-    for label, folder in enumerate(folders):
-        taken = _spread(list(images_in(folder)), per_class)
-        paths += taken
-        labels += [label] * len(taken)
+    taken = [_spread(list(_images_in(folder)), per_class) for folder in folders]
+    paths = [path for own in taken for path in own]
     if not paths:
         raise ValueError(f"No images ({', '.join(_EXTENSIONS)}) were found in {directory}.")
     images = read_images(paths, color_mode)
@@ -44,7 +41,7 @@ def read_folder(
     images = [resize_bilinear(image, size) for image in images]
     return {
         "images": images,
-        "labels": labels if class_names else None,
+        "labels": [i for i, own in enumerate(taken) for _ in own] if class_names else None,
         "masks": [resize_bilinear(mask, size) for mask in masks] if masks else None,
         "names": None if class_names else [f"{i:02d}_{path.stem}" for i, path in enumerate(paths)],
         "class_names": class_names,
@@ -54,13 +51,10 @@ def read_folder(
 
 def _resolve_size(image_size: Any) -> tuple[int, int] | None:
     """Return `(height, width)` of a pair, a number or a model; `None` if a model takes any size."""
-    if image_size is None:
-        return None
-    shape = getattr(image_size, "input_shape", None)
-    if shape is not None:
-        if len(shape) == 4 and isinstance(shape, tuple) and all(shape[1:3]):
-            return shape[1], shape[2]
-        return None
+    shape: Any = getattr(image_size, "input_shape", None)
+    if image_size is None or shape is not None:
+        is_known = isinstance(shape, tuple) and len(shape) == 4 and all(shape[1:3])
+        return shape[1:3] if is_known else None
     return check_size(image_size, "image_size", or_else="a number, or a built model")
 
 
@@ -83,17 +77,17 @@ def check_folder(directory: Any) -> Path:
 
 def _list_classes(directory: Path) -> tuple[list[str] | None, list[Path]]:
     """List the classes in Keras's order, empty folders included, and their folders."""
-    names = [name for name in _names_in(directory) if not name.startswith(".")]
-    folders = [name for name in names if (directory / name).is_dir()]
+    _, *names = next(os.walk(directory, onerror=_refuse))
+    folders, files = (sorted(name for name in kind if name[0] != ".") for kind in names)
     if not folders:
         return None, [directory]
-    for name in set(names).difference(folders):
-        if (directory / name).is_symlink() and not (directory / name).exists():
+    for name in files:
+        if not (directory / name).exists():
             raise ValueError(
                 "A class folder that is missing would shift the numbers of those after it, and "
                 f"{directory / name} is a link that leads nowhere. Mend or remove it."
             )
-    if loose := [name for name in names if name not in folders and _is_image(name)]:
+    if loose := [name for name in files if _is_image(name)]:
         warn_user(
             f"{len(loose)} images beside the class folders belong to no class and are left out "
             f"({', '.join(loose[:3])}): move them into their class. Received: {directory} with the "
@@ -102,20 +96,16 @@ def _list_classes(directory: Path) -> tuple[list[str] | None, list[Path]]:
     return folders, [directory / name for name in folders]
 
 
-def _names_in(directory: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError as error:
-        raise _unreadable(error) from error
+def _refuse(error: OSError) -> None:
+    """Raise an error about a folder that can't be read."""
+    raise ValueError(
+        f"The folder {error.filename} can't be read ({error.strerror}). Mend its permissions."
+    ) from error
 
 
-def images_in(folder: Path) -> Iterator[Path]:
+def _images_in(folder: Path) -> Iterator[Path]:
     """Yield the images of one class: sub-folders count, hidden files (macOS's `._*`) do not."""
-
-    def refuse(error: OSError) -> None:
-        raise _unreadable(error) from error
-
-    for root, _, files in sorted(os.walk(folder, onerror=refuse), key=lambda entry: entry[0]):
+    for root, _, files in sorted(os.walk(folder, onerror=_refuse), key=lambda entry: entry[0]):
         if any(part.startswith(".") for part in Path(root).relative_to(folder).parts):
             continue
         for name in sorted(files):
@@ -126,12 +116,6 @@ def images_in(folder: Path) -> Iterator[Path]:
 def _is_image(name: str) -> bool:
     lower = name.lower()
     return lower.endswith(_EXTENSIONS) and not lower.endswith(_MASK_ENDING)
-
-
-def _unreadable(error: OSError) -> ValueError:
-    return ValueError(
-        f"The folder {error.filename} can't be read ({error.strerror}). Mend its permissions."
-    )
 
 
 def _spread(paths: list[Path], count: int | None) -> list[Path]:

@@ -68,20 +68,17 @@ def convert_display(display: Any, kind: Kind, images: Array) -> Array:
 def strips(clips: Array) -> Array:
     """Lay some frames of `(batch, frames, height, width, 3)` side by side, white lines between."""
     frames = clips[:, chosen_frames(clips.shape[1])]
-    rows, columns = mosaic_of(frames.shape[1])
-    height, width = frames.shape[2:4]
+    count, shown, height, width = frames.shape[:4]
+    rows, columns = mosaic_of(shown)
     times = max(1, -(-_STRIP // (columns * width)))
-    height, width = times * height, times * width
-    laid = np.full((len(frames), rows * height, columns * width, 3), 255, np.uint8)
-    for i in range(frames.shape[1]):
-        top, left = i // columns * height, i % columns * width
-        large = frames[:, i].repeat(times, axis=1).repeat(times, axis=2)
-        laid[:, top : top + height, left : left + width] = large
-    for i in range(1, columns):
-        laid[:, :, i * width - 1 : i * width + 1] = 255
-    for i in range(1, rows):
-        laid[:, i * height - 1 : i * height + 1] = 255
-    return laid
+    cells = np.full((count, rows * columns, times * height, times * width, 3), 255, np.uint8)
+    cells[:, :shown] = frames.repeat(times, axis=2).repeat(times, axis=3)
+    cells = cells.reshape(count, rows, columns, *cells.shape[2:])
+    cells[:, 1:, :, 0] = 255
+    cells[:, :-1, :, -1] = 255
+    cells[:, :, 1:, :, 0] = 255
+    cells[:, :, :-1, :, -1] = 255
+    return cells.swapaxes(2, 3).reshape(count, rows * times * height, -1, 3)
 
 
 def _to_rgb(images: Array, value_range: tuple[float, float]) -> Array:
@@ -108,9 +105,8 @@ def _drawn_signals(signals: Array) -> Array:
     low, high = signals.min(axis=(0, 1)), signals.max(axis=(0, 1))
     # Every channel on a scale of its own, the same for all probes: units may differ.
     values = (signals - low) / np.where(high > low, high - low, 1.0)
-    if signals.shape[-1] > _CURVES:
-        return np.stack([_rows(value) for value in values])
-    return np.stack([_curves(value) for value in values])
+    draw = _rows if signals.shape[-1] > _CURVES else _curves
+    return np.stack([draw(value) for value in values])
 
 
 def _curves(values: Array) -> Array:
