@@ -19,12 +19,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_saliency.common.types import Array
-from keras_saliency.common.validation import check_choice
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.video.camera_motion import camera, displacement
 from keras_saliency.data.video.files import read_video
@@ -172,7 +171,6 @@ def find(videos: Any, *, algorithm: Algorithm = "dis") -> Motion:
         >>> find(moving_discs(1).videos).cameras.shape
         (1, 9, 3, 3)
     """
-    check_choice(algorithm, "algorithm", get_args(Algorithm))
     probes = videos if isinstance(videos, Probes) else Probes(videos)
     if probes.clips is None:
         raise ValueError(

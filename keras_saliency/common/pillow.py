@@ -9,8 +9,6 @@ from PIL import Image
 
 from keras_saliency.common.types import Array
 
-_HIGHEST = 65_535  # of 16 bits
-
 
 def pixels_of(images: Sequence[Image.Image]) -> list[Array]:
     """Return open images as `read_image` reads files, uint8: grey if all of them are, else RGB.
@@ -39,7 +37,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image, np.float64)
-    if values.min() < 0 or values.max() > _HIGHEST:
+    if values.min() < 0 or values.max() > 65_535:  # of 16 bits
         raise ValueError(
             f"numbers from {values.min():g} to {values.max():g}; 8 or 16 bits are read"
         )

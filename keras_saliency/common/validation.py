@@ -94,9 +94,7 @@ def check_switch(value: Any, name: str) -> None:
 
 def check_share(value: Any, name: str) -> None:
     """Refuse what is neither None nor a number above 0 and below 1: 5 would not be 5 percent."""
-    if value is None:
-        return
-    if not isinstance(value, float | np.floating) or not 0 < value < 1:
+    if value is not None and not (isinstance(value, float | np.floating) and 0 < value < 1):
         raise ValueError(
             f"{name} must be a share above 0 and below 1, as 0.05 for 5 percent, or None. "
             f"Received: {name}={value!r}"

@@ -60,8 +60,8 @@ def as_labels(labels: Any, count: int, class_names: tuple[str, ...] | None) -> A
         array = _labels_from_texts(array, class_names)
     if array.dtype.kind not in "iufb":
         raise TypeError(
-            "`labels` must be numbers, or strings from `class_names`. "
-            f"Received: labels.dtype={array.dtype}"
+            "`labels` must be numbers, or strings from `class_names`, for every probe. "
+            f"Received: labels={array!r}"
         )
     array = array.astype(np.float64)
     check_finite(array, "labels")
@@ -95,10 +95,7 @@ def _labels_from_texts(texts: Array, class_names: tuple[str, ...] | None) -> Arr
     """Return class indices of strings; a guessed order would silently explain the wrong class."""
     decoded = [text.decode() if isinstance(text, bytes) else text for text in texts.tolist()]
     if not all(isinstance(text, str) for text in decoded):
-        raise TypeError(
-            "`labels` must be numbers, or strings from `class_names`, for every probe. "
-            f"Received: labels={decoded}"
-        )
+        return texts  # which are no labels
     if class_names is None:
         raise ValueError(
             "Labels that are strings need `class_names`, in the order of the model's outputs. "
@@ -147,16 +144,14 @@ def as_names(names: Sequence[str] | None, label_texts: list[str | None]) -> tupl
     numbers = [f"{index:0{width}d}" for index in range(count)]
     if names is None:
         names = [
-            number + (f"_{text}" if text else "")
-            for number, text in zip(numbers, label_texts, strict=True)
+            f"{number}_{text or ''}" for number, text in zip(numbers, label_texts, strict=True)
         ]
     unique: list[str] = []
     for name, number in zip(names, numbers, strict=True):
         base = _safe_name(_text(name)) or number
         numbered = (f"{base}_{copy}" for copy in itertools.count(2))
-        unique.append(
-            next(text for text in itertools.chain([base], numbered) if text not in unique)
-        )
+        candidates = itertools.chain([base], numbered)
+        unique.append(next(text for text in candidates if text not in unique))
     return tuple(unique)
 
 

@@ -39,22 +39,18 @@ class Scaling:
     def to_input(self, pixels: Array) -> Array:
         """Make the model's input, float32, of pixels `(batch, height, width, channels)`."""
         ordered = pixels[..., ::-1] if self.flipped else pixels
-        scale, offset = self._factors()
-        scaled = (ordered * scale + offset).astype(np.float32, copy=False)
+        # In float32: whole training sets pass through here.
+        scaled = ordered * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+        scaled = scaled.astype(np.float32, copy=False)
         if self.preprocess is None:
             return scaled
         return as_array(self.preprocess(scaled), "preprocess(images)").astype(np.float32)
 
     def to_pixels(self, inputs: Array) -> Array:
         """Invert `to_input`, without `preprocess`: uint8 `(batch, height, width, channels)`."""
-        scale, offset = self._factors()
-        pixels = (inputs - offset) / scale
+        pixels = (inputs - np.array(self.offset, np.float32)) / np.array(self.scale, np.float32)
         ordered = pixels[..., ::-1] if self.flipped else pixels
         return np.rint(np.clip(ordered, 0, 255)).astype(np.uint8)
-
-    def _factors(self) -> tuple[Array, Array]:
-        """Return scale and offset in float32: whole training sets pass through here."""
-        return np.array(self.scale, np.float32), np.array(self.offset, np.float32)
 
 
 # What preprocessing does to ImageNet's pixels in the manner of Caffe and of torchvision.

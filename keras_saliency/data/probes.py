@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call, check_finite, check_images
 from keras_saliency.data.dataset_reader import draw, is_dataset
 from keras_saliency.data.display import OVERSHOOT, convert_display, displayed, find_range, strips
-from keras_saliency.data.inputs import Kind, ModelInputs, image_batch, split_inputs, stack_inputs
+from keras_saliency.data.inputs import Kind, image_batch, split_inputs, stack_inputs
 from keras_saliency.data.labels import as_class_names, as_labels, as_names, label_text
 
 _FEW = 4  # of each class, where nothing else is asked for
@@ -46,19 +46,6 @@ class Probes:
             extremes where the range is none of the known ones.
         preprocess: The callable that makes the model's input of the images given, or `None`.
     """
-
-    images: Array
-    extras: Mapping[str | int, Array]
-    kind: Kind
-    model_inputs: ModelInputs
-    display: Array
-    clips: Array | None
-    labels: Array | None
-    masks: Array | None
-    names: tuple[str, ...]
-    class_names: tuple[str, ...] | None
-    value_range: tuple[float, float]
-    preprocess: Callable[[Any], Any] | None
 
     def __init__(
         self,

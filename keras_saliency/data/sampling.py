@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any
 
@@ -40,9 +41,9 @@ class Reservoir:
         seen = self._seen[group] = self._seen.get(group, 0) + 1
         held = self._kept.setdefault(group, [])
         if len(held) < self._per_class:
-            held.append((_copied(image), label))
+            held.append((copy.deepcopy(image), label))
         elif (index := int(self._rng.integers(seen))) < self._per_class:
-            held[index] = (_copied(image), label)
+            held[index] = (copy.deepcopy(image), label)
 
     def is_enough(self) -> bool:
         """Tell whether reading on would hardly make a better choice."""
@@ -95,10 +96,3 @@ def _class_of(label: Any, class_count: int | None) -> tuple[Any, int | None]:
     if value.ndim == 1 and (value >= 0).all() and np.isclose(value.sum(), 1, atol=1e-3):
         return int(value.argmax()), class_count or len(value)
     return None, class_count
-
-
-def _copied(image: Any) -> Any:
-    """Copy one example: an array, or a dict or tuple of arrays."""
-    if isinstance(image, dict):
-        return {name: np.array(part) for name, part in image.items()}
-    return tuple(map(np.array, image)) if isinstance(image, tuple) else np.array(image)

@@ -79,9 +79,9 @@ def road(
     if not removed or not all(0 < share < 1 for share in removed):
         raise ValueError(f"shares must lie between 0 and 1. Received: shares={shares!r}")
     order = pixel_ranks(maps, check_count(seed, "seed", least=0))
-    spread = check_number(noise, "noise", high=np.inf) * np.ptp(images, axis=_after_batch(images))
-    random = np.random.default_rng(seed)
-    noisy = spread.reshape(-1, *[1] * (images.ndim - 1)) * random.standard_normal(images.shape)
+    axes = tuple(range(1, images.ndim))
+    spread = check_number(noise, "noise", high=np.inf) * np.ptp(images, axis=axes, keepdims=True)
+    noisy = spread * np.random.default_rng(seed).standard_normal(images.shape)
 
     def scored(order: Array, share: float) -> Array:
         hole = (order < round(share * order[0].size))[..., None]
@@ -100,7 +100,7 @@ def filled_in(images: Array, holes: Array) -> Array:
 
     That is a linear system, positive definite while a pixel is left; conjugate gradients solve it.
     """
-    axes = _after_batch(images)[:-1]
+    axes = tuple(range(1, images.ndim - 1))
     weights = _neighbours(np.ones_like(holes, "float64"))
 
     def excess(values: Array) -> Array:
@@ -130,7 +130,7 @@ def filled_in(images: Array, holes: Array) -> Array:
 
 def _neighbours(values: Array) -> Array:
     """Sum over the neighbours of each pixel, those beside it counting twice those at a corner."""
-    total, axes = values, _after_batch(values)[:-1]
+    total, axes = values, range(1, values.ndim - 1)
     for axis in axes:
         line = np.moveaxis(total, axis, 0)
         total = 2 * line
@@ -138,7 +138,3 @@ def _neighbours(values: Array) -> Array:
         total[:-1] += line[1:]
         total = np.moveaxis(total, 0, axis)
     return total - 2 ** len(axes) * values
-
-
-def _after_batch(values: Array) -> tuple[int, ...]:
-    return tuple(range(1, values.ndim))

@@ -81,7 +81,7 @@ def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> L
 
 def _elephant(rng: np.random.Generator) -> list[Shape]:
     """Draw tail, far legs, body, near legs and head, from the farthest to the nearest."""
-    coat = hsv(*_coat(rng))
+    coat = _coat(rng)
     far = times(coat, 0.72)
     length = rng.uniform(0.72, 1.05)  # Shorter where the animal stands at an angle to us.
     legs = []
@@ -129,8 +129,7 @@ def _elephant_head(rng: np.random.Generator, neck: Points, skin: Colour) -> list
 
 def _penguin(rng: np.random.Generator) -> list[Shape]:
     """Draw feet, tail, flippers, body and head, from the farthest to the nearest."""
-    hue, saturation, value = _coat(rng)
-    coat = hsv(hue, saturation, value)
+    coat = _coat(rng)
     belly_colour = times(coat, rng.choice([0.5, 1.4, 1.9]) * rng.uniform(0.85, 1.15))
     side_on = rng.uniform(0.1, 1.0)  # From facing us to showing its side.
     girth = rng.uniform(0.8, 1.15) * (1 - 0.12 * side_on)
@@ -186,9 +185,9 @@ def _penguin_head(rng: np.random.Generator, coat: Colour, patch: Colour) -> list
     return shapes
 
 
-def _coat(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Choose hue, saturation and value of an animal of either kind."""
-    return rng.random(), rng.uniform(0.0, 0.32), rng.uniform(0.2, 0.68)
+def _coat(rng: np.random.Generator) -> Colour:
+    """Choose the colour of an animal of either kind."""
+    return hsv(rng.random(), rng.uniform(0.0, 0.32), rng.uniform(0.2, 0.68))
 
 
 def _placed(shapes: list[Shape], rng: np.random.Generator, size: tuple[int, int]) -> list[Shape]:

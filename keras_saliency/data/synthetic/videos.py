@@ -109,13 +109,10 @@ def _disc(
         return masks, np.broadcast_to(colour.astype(np.float32), (*masks.shape, 3))
     side = int(4 * radius) + 8
     surface = (_blots(rng, (side, side), 1.5) + colour).astype(np.float32)
-    moves = [
-        np.array([[1, 0, a - side / 2], [0, 1, b - side / 2]]) for a, b in zip(x, y, strict=True)
-    ]
-    seen = [
-        cv2.warpAffine(surface, move, (width, height), borderMode=cv2.BORDER_REFLECT)
-        for move in moves
-    ]
+    seen = []
+    for left, top in zip(x - side / 2, y - side / 2, strict=True):
+        move = np.array([[1, 0, left], [0, 1, top]])
+        seen.append(cv2.warpAffine(surface, move, (width, height), borderMode=cv2.BORDER_REFLECT))
     return masks, np.stack(seen)
 
 

@@ -105,11 +105,8 @@ def _frames_in(path: str | Path) -> Iterator[Array]:
     """Yield the frames of a file one by one, RGB."""
     film = cv2.VideoCapture(str(path))
     try:
-        while True:
-            read, frame = film.read()
-            if not read:
-                return
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        while (result := film.read())[0]:
+            yield cv2.cvtColor(result[1], cv2.COLOR_BGR2RGB)
     finally:
         film.release()
 

@@ -36,20 +36,18 @@ def motion_of(video: Array, algorithm: Algorithm = "dis") -> tuple[Array, Array]
         The map, float32 `(frames, height, width)` in pixels a frame, and the homographies
         `(frames - 1, 3, 3)` from each frame to the next.
     """
-    shades = grey(video)
-    size = shades.shape[1:]
-    forward: list[Array] = []
-    backward: list[Array] = []
-    cameras = []
-    for first, second in pairwise(shades):
-        for here, other, speeds in ((first, second, forward), (second, first, backward)):
-            moved = flow(here, other, algorithm)
-            homography = camera(moved, here)
-            speeds.append(np.linalg.norm(moved - displacement(homography, size), axis=-1))
-            if here is first:
-                cameras.append(homography)
+    pairs = [*pairwise(grey(video))]
+    forward, cameras = zip(*(_speed(here, other, algorithm) for here, other in pairs), strict=True)
+    backward, _ = zip(*(_speed(here, other, algorithm) for other, here in pairs), strict=True)
     onward, back = np.stack([*forward, backward[-1]]), np.stack([forward[0], *backward])
     return np.sqrt(onward * back).astype(np.float32), np.stack(cameras)
+
+
+def _speed(here: Array, other: Array, algorithm: Algorithm) -> tuple[Array, Array]:
+    """Return how fast pixels move by themselves from a frame to another, and the homography."""
+    moved = flow(here, other, algorithm)
+    homography = camera(moved, here)
+    return np.linalg.norm(moved - displacement(homography, here.shape), axis=-1), homography
 
 
 def mask_of(map_: Array) -> Array:
@@ -71,12 +69,11 @@ def mask_of(map_: Array) -> Array:
     return np.stack([_whole(frame) for frame in moving]).astype(np.float32)
 
 
-def masks_of(clips: Array, algorithm: Algorithm = "dis") -> Array:
+def masks_of(clips: Array) -> Array:
     """Make the masks of what moves in videos.
 
     Args:
         clips: uint8 `(batch, frames, height, width, channels)`.
-        algorithm: Of the flow.
 
     Returns:
         float32 `(batch, frames, height, width)`, 0 or 1.
@@ -85,7 +82,7 @@ def masks_of(clips: Array, algorithm: Algorithm = "dis") -> Array:
         ValueError: If there is one frame only.
     """
     check_clips(clips)
-    return np.stack([mask_of(motion_of(clip, algorithm)[0]) for clip in clips])
+    return np.stack([mask_of(motion_of(clip)[0]) for clip in clips])
 
 
 def bridged(mask: Array) -> Array:
