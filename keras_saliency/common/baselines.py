@@ -55,5 +55,5 @@ def baselines(images: Array, baseline: Any) -> Array:
     raise ValueError(
         "baseline must be one of 'zeros', 'mean', 'blur', a number, one value for each channel, or "
         f"an image of shape {images.shape[1:]}. "
-        f"Received: baseline={repr(name) if name else f'shape {values.shape}'}"
+        f"Received: baseline={f'shape {values.shape}' if name is None else repr(name)}"
     )
