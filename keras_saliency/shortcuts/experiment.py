@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.common.validation import check_count
+from keras_saliency.common.validation import is_integer
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,
     FEWEST_RECEIVERS,
@@ -277,7 +277,8 @@ def _check_options(masks: Any, every: int, threshold: float) -> None:
             "with the donors, "
             f"`(images, labels, masks)`. Received: masks={given}"
         )
-    check_count(every, "every")
+    if not is_integer(every) or every < 1:
+        raise ValueError(f"`every` must count epochs, from 1. Received: every={every!r}")
     if isinstance(threshold, bool) or not isinstance(threshold, Real):
         raise TypeError(
             "`threshold` must be a number, a difference of probabilities. "
