@@ -11,6 +11,8 @@ from keras_saliency.recording.tensorboard.event_reader import Training
 Chart = dict[str, Any]
 
 _FIRST = ("loss", "accuracy")
+# "held" are values that the scale holds; "own" are steps that are not those of the slider.
+_OPTIONS: Chart = {"held": [], "threshold": None, "chance": False, "own": False}
 
 
 def charts(trainings: Mapping[str, Training]) -> dict[str, list[Chart]]:
@@ -94,22 +96,5 @@ def _points(steps: Mapping[int, float]) -> list[list[float | None]]:
     return [[step, value if math.isfinite(value) else None] for step, value in steps.items()]
 
 
-def _chart(
-    title: str,
-    lines: list[dict[str, Any]],
-    whens: Mapping[int, str],
-    *,
-    held: list[float] | None = None,
-    threshold: float | None = None,
-    chance: bool = False,
-    own: bool = False,
-) -> Chart:
-    return {
-        "title": title,
-        "lines": lines,
-        "whens": whens,
-        "held": held or [],
-        "threshold": threshold,
-        "chance": chance,
-        "own": own,  # steps, which are not those of the slider
-    }
+def _chart(title: str, lines: list[dict[str, Any]], whens: dict[int, str], **options: Any) -> Chart:
+    return {"title": title, "lines": lines, "whens": whens, **_OPTIONS, **options}

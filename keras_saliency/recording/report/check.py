@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keras_saliency.recording.tensorboard.event_reader import Judgement, Training
 
 _RELIANCE = "reliance"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """Whether all limits are kept, and the reason in one line."""
 
     passed: bool
@@ -49,7 +48,8 @@ def check(
         ```
     """
     if not most and not least:
-        return _without_limits(_verdict_of(training))
+        last = _verdict_of(training)
+        return Answer(not last.alarm and not last.abstains, f"at {last.when} {last.text}")
     answers = [
         _keeps(value, limit, is_most)
         for limits, is_most in ((most, True), (least, False))
@@ -60,8 +60,7 @@ def check(
     return Answer(not broken, "; ".join(broken or [answer.reason for answer in answers]))
 
 
-@dataclass(frozen=True)
-class _Value:
+class _Value(NamedTuple):
     name: str
     value: float
     when: str
@@ -74,10 +73,6 @@ def _keeps(last: _Value, limit: float, is_most: bool) -> Answer:
     passed = last.value <= limit if is_most else last.value >= limit
     sign = ("<=" if passed else ">") if is_most else (">=" if passed else "<")
     return Answer(passed, f"{last.name} {last.value:.3g} {sign} {limit:g} at {last.when}")
-
-
-def _without_limits(last: Judgement) -> Answer:
-    return Answer(not last.alarm and not last.abstains, f"at {last.when} {last.text}")
 
 
 def _verdict_of(training: Training) -> Judgement:
@@ -103,15 +98,10 @@ def _values(training: Training, name: str) -> list[_Value]:
             f"{training.name} holds nothing called {name!r}. There are: "
             f"{', '.join([_RELIANCE, *sorted(nuisances), *_groups(training)])}."
         )
-    return [_last_scalar(training, tag) for tag in sorted(tags)]
-
-
-def _last_scalar(training: Training, tag: str) -> _Value:
-    steps = training.scalars[tag]
-    last = max(steps)
     # The maps name their moments as well, but need not be read for that.
     moments = {verdict.step: verdict.when for verdict in training.verdicts}
-    return _Value(tag, steps[last], moments.get(last, f"step {last}"))
+    lasts = {tag: max(training.scalars[tag].items()) for tag in sorted(tags)}
+    return [_Value(tag, v, moments.get(at, f"step {at}")) for tag, (at, v) in lasts.items()]
 
 
 def _groups(training: Training) -> list[str]:

@@ -32,8 +32,10 @@ def node(tag: str, *children: Child, **attributes: str | int | None) -> Element:
     for child in children:
         if isinstance(child, Element):
             made.append(child)
+        elif child is not None and len(made):
+            made[-1].tail = (made[-1].tail or "") + child
         elif child is not None:
-            _add_text(made, child)
+            made.text = (made.text or "") + child
     return made
 
 
@@ -59,10 +61,3 @@ def document(root: Element) -> bytes:
     """Write a page."""
     text = tostring(root, encoding="unicode", method="html")
     return f"<!doctype html>\n{text}\n".encode(errors="replace")
-
-
-def _add_text(made: Element, text: str) -> None:
-    if len(made):
-        made[-1].tail = (made[-1].tail or "") + text
-    else:
-        made.text = (made.text or "") + text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,15 +59,14 @@ def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str
     Returns:
         The steps of each method; the first and the last are among them.
     """
-    sizes: dict[str, dict[int, int]] = {}
+    sizes: dict[str, Counter[int]] = defaultdict(Counter)
     for training in trainings:
         for method, evaluations in training.methods.items():
-            steps = sizes.setdefault(method, {})
+            steps = sizes[method]
             for seen in evaluations:
-                size = sum(-(-len(blob) // 3) * 4 for blob in seen.pictures)
-                steps[seen.step] = steps.get(seen.step, 0) + size
+                steps[seen.step] += sum(-(-len(blob) // 3) * 4 for blob in seen.pictures)
     chosen = {}
-    smallest_first = sorted(sizes, key=lambda method: sum(sizes[method].values()))
+    smallest_first = sorted(sizes, key=lambda method: sizes[method].total())
     for left, method in zip(range(len(sizes), 0, -1), smallest_first, strict=True):
         chosen[method] = _evenly(sizes[method], room // left)
         room -= sum(sizes[method][step] for step in chosen[method])
@@ -75,13 +75,12 @@ def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str
 
 def _evenly(sizes: Mapping[int, int], room: int) -> list[int]:
     """Choose as many steps as there is room for, evenly; at least the first and the last."""
-    steps = sorted(sizes)
+    steps = np.array(sorted(sizes))
     for count in range(len(steps), 2, -1):
-        indices = np.rint(np.linspace(0, len(steps) - 1, count)).astype(int)
-        chosen = [steps[index] for index in indices]
+        chosen = steps[np.rint(np.linspace(0, len(steps) - 1, count)).astype(int)].tolist()
         if sum(sizes[step] for step in chosen) <= room:
             return chosen
-    return sorted({*steps[:1], *steps[-1:]})
+    return np.unique([steps[:1], steps[-1:]]).tolist()
 
 
 def responses(
@@ -149,10 +148,10 @@ def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
     probes, steps = training.probes, training.methods.get(method, [])
     if probes is None or not steps or not steps[-1].pictures:
         return []
-    labels = probes.said.get("labels")
-    count = len(probes.said["names"])
-    known = list(map(str, labels)) if isinstance(labels, list) else []
-    shown = choose_evenly(known if len(known) == count else [""] * count, STILLS)
+    labels, count = probes.said.get("labels"), len(probes.said["names"])
+    if not isinstance(labels, list) or len(labels) != count:
+        labels = [""] * count
+    shown = choose_evenly(list(map(str, labels)), STILLS)
     maps, signed = _decoded(steps[-1].pictures[0], "L"), steps[-1].said.get("signed") is True
     if maps is None or len(maps) % count:
         return []

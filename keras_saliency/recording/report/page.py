@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,8 @@ def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes
     steps, store = images.steps_with_room(all_, room), images.Store()
     responses = images.responses(trainings, steps, store)
     method = _first_method(all_)
-    content = {
-        **responses,
-        "link": _link(list(responses["runs"]), method),
-        "charts": charts.charts(trainings),
-        "pictures": store.listed(),
-    }
+    content: dict[str, Any] = {**responses, "link": _link(list(responses["runs"]), method)}
+    content |= {"charts": charts.charts(trainings), "pictures": store.listed()}
     style, script = _style(), bundled(_HERE / "static" / "report.js")
     title = "What the model looks at: " + " and ".join(trainings)
     body = node(
@@ -96,11 +93,10 @@ def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes
 def _sections(
     trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
 ) -> Iterable[Child]:
-    names, all_ = list(trainings), list(trainings.values())
     yield _heading(trainings)
-    yield _section("The verdict", *verdict.verdicts(trainings))
+    yield _section("The verdict", verdict.verdicts(trainings))
     yield verdict.differences(trainings)
-    if any(training.verdicts for training in all_):
+    if any(training.verdicts for training in trainings.values()):
         yield _section("What it rests on", *verdict.gaps(trainings))
         yield _section("Twins", *verdict.counterfactuals(trainings))
     hint = node("p", "The curves are drawn by a script, which does not run here.", class_="still")
@@ -108,7 +104,9 @@ def _sections(
     yield _section("Where it looks", *_maps(trainings, steps, method))
     limits = node("ul", *(node("li", limit) for limit in _LIMITS))
     yield _section("What these pictures can’t tell", limits)
-    yield _section("Settings", _table(names, all_), *_faults(trainings))
+    faults = ((name, fault) for name, training in trainings.items() for fault in training.faults)
+    notes = (node("p", f"{name}: {fault}.", class_="note") for name, fault in faults)
+    yield _section("Settings", _table(trainings), *notes)
     yield node(
         "footer",
         f"Made by keras_saliency {__version__} from the event files alone. This file needs nothing "
@@ -172,21 +170,15 @@ def _stills(name: str | None, training: Training, method: str) -> Element | None
     return node("div", node("h3", title), node("div", *figures, class_="stills"), class_="still")
 
 
-def _table(names: Sequence[str], trainings: Sequence[Training]) -> Element:
-    columns = [metadata_of(training) for training in trainings]
+def _table(trainings: Mapping[str, Training]) -> Element:
+    columns = list(map(metadata_of, trainings.values()))
     rows = []
     for key in dict.fromkeys(key for column in columns for key in column):
         values = [column.get(key, "–") for column in columns]
         rows.append(row(key, *values, class_="differs" if len(set(values)) > 1 else None))
-    head = node("tr", node("td"), *(node("th", name, scope="col") for name in names))
-    heads = [node("thead", head)] if len(names) > 1 else []
-    return node("table", *heads, node("tbody", *rows), class_="facts-table")
-
-
-def _faults(trainings: Mapping[str, Training]) -> Iterable[Element]:
-    for name, training in trainings.items():
-        for fault in training.faults:
-            yield node("p", f"{name}: {fault}.", class_="note")
+    head = node("tr", node("td"), *(node("th", name, scope="col") for name in trainings))
+    heads = node("thead", head) if len(trainings) > 1 else None
+    return node("table", heads, node("tbody", *rows), class_="facts-table")
 
 
 def _first_method(trainings: Sequence[Training]) -> str | None:
@@ -199,21 +191,19 @@ def _link(runs: Sequence[str], method: str | None) -> str:
     """The first view, in the form of the Saliency tab's links."""
     if not runs or method is None:
         return ""
-    view: dict[str, Any] = {"run": runs[0], "method": method}
+    view = {"run": runs[0], "method": method}
     if len(runs) > 1:
         view |= {"withRun": runs[1], "withMethod": method}
-    return "#keras_saliency" + "".join(
-        f"&p.keras_saliency.{name}={quote(value, safe='')}" for name, value in view.items()
-    )
+    parts = (f"&p.keras_saliency.{name}={quote(value, safe='')}" for name, value in view.items())
+    return f"#keras_saliency{''.join(parts)}"
 
 
 def _style() -> str:
     """The tab's style and the page's own; dark where the reader's system is, never on paper."""
     dark = "@media screen and (prefers-color-scheme: dark) {\n:root"
     tab = _TAB_STYLE.read_text(encoding="utf-8")
-    start = tab.index(".dark {")
-    end = tab.index("}", start) + 1
-    tab = tab[:start] + tab[start:end].replace(".dark", dark) + "\n}" + tab[end:]
+    before, rule, after = re.split(r"(\.dark \{.*?\})", tab, maxsplit=1, flags=re.DOTALL)
+    tab = before + rule.replace(".dark", dark) + "\n}" + after
     return tab + (_HERE / "static" / "report.css").read_text(encoding="utf-8")
 
 

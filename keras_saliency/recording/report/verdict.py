@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,12 +20,16 @@ _GAP = (
     "colour cast ...) comes from an image of another class rather than of the same one. 0 is a "
     "model that does not care; 1 is one that follows nothing else."
 )
+_TWINS = (
+    "A few of the pictures behind the gaps: as they are, with the thing of an image of the same "
+    "class, and with that of another class. Under each is the probability of the right class."
+)
+_MARKS = {"true": "! Alarm", "false": "✓ No alarm", "none": "? Nothing can be said"}
 
 
-def verdicts(trainings: Mapping[str, Training]) -> Iterable[Child]:
+def verdicts(trainings: Mapping[str, Training]) -> Element:
     """Show the last verdict of each training run."""
-    cards = (_card(title, last) for title, last in _titled(trainings))
-    yield node("div", *cards, class_="beside")
+    return node("div", *itertools.starmap(_card, _titled(trainings)), class_="beside")
 
 
 def _last(trainings: Mapping[str, Training]) -> list[Judgement | None]:
@@ -42,9 +48,7 @@ def _card(title: str | None, last: Judgement | None) -> Element:
     if last is None:
         return node("div", named, node("p", _NONE), class_="card", data_alarm="none")
     alarm = "none" if last.abstains else str(last.alarm).lower()
-    mark, word = {"true": ("!", "Alarm"), "false": ("✓", "No alarm")}.get(
-        alarm, ("?", "Nothing can be said")
-    )
+    mark, word = _MARKS[alarm].split(maxsplit=1)
     text = in_words(last.text)
     return node(
         "div",
@@ -79,9 +83,7 @@ def differences(trainings: Mapping[str, Training]) -> Element | None:
     rows = []
     for name in dict.fromkeys([*first.gaps, *second.gaps]):
         before, after = first.gaps.get(name), second.gaps.get(name)
-        change = None
-        if before is not None and after is not None:
-            change = after[0] - before[0], (before[1] ** 2 + after[1] ** 2) ** 0.5
+        change = before and after and (after[0] - before[0], math.hypot(before[1], after[1]))
         rows.append(row(name, _pair(before), _pair(after), _pair(change, signed=True)))
     words = _change(first, second)
     if unknown:
@@ -107,16 +109,18 @@ def gaps(trainings: Mapping[str, Training]) -> Iterable[Child]:
     for i, (name, last) in enumerate(_titled(trainings)):
         bars = None if last is None else _bars(last)
         chart = node("div", id=f"gaps-{i}", class_="plots")
-        head = [None if name is None else node("h3", name), bars]
-        columns += [node("div", *head), chart] if name is None else [node("div", *head, chart)]
+        if name is None:
+            columns += [node("div", bars), chart]
+        else:
+            columns.append(node("div", node("h3", name), bars, chart))
     yield node("div", *columns, class_="beside")
 
 
 def _bars(last: Judgement) -> Element:
-    rows = []
-    for name, pair in sorted(last.gaps.items(), key=lambda item: -item[1][0]):
-        bar = node("td", _bar(pair[0], last.threshold), class_="bar-cell")
-        rows.append(row(name, bar, _pair(pair)))
+    rows = [
+        row(name, node("td", _bar(pair[0], last.threshold), class_="bar-cell"), _pair(pair))
+        for name, pair in sorted(last.gaps.items(), key=lambda item: -item[1][0])
+    ]
     words = f"Gaps at {last.when}"
     if last.threshold is not None:
         words += f"; the line is the threshold of the alarm, {last.threshold:g}"
@@ -136,28 +140,20 @@ def _bar(gap: float, threshold: float | None) -> Element:
 
 def counterfactuals(trainings: Mapping[str, Training]) -> Iterable[Child]:
     """Show the counterfactual images of the last verdicts, on which gaps are measured."""
-    yield node(
-        "p",
-        "A few of the pictures behind the gaps: as they are, with the thing of an image of the "
-        "same class, and with that of another class. Under each is the probability of the right "
-        "class.",
-        class_="note",
-    )
+    yield node("p", _TWINS, class_="note")
     verdicts = [last for last in _last(trainings) if last is not None]
-    first = [name for last in verdicts for name in _order(last)[: _leading(last)]]
-    rest = [name for last in verdicts for name in _order(last) if name not in first]
-    yield _sheets(trainings, dict.fromkeys(first))
+    first = dict.fromkeys(name for last in verdicts for name in _order(last)[: _leading(last)])
+    rest = dict.fromkeys(name for last in verdicts for name in _order(last) if name not in first)
+    yield _sheets(trainings, first)
     if rest:
-        shown = dict.fromkeys(rest)
-        title = node("summary", f"Twins of what has a small gap: {', '.join(shown)}")
-        yield node("details", title, _sheets(trainings, shown))
+        title = node("summary", f"Twins of what has a small gap: {', '.join(rest)}")
+        yield node("details", title, _sheets(trainings, rest))
 
 
 def _leading(last: Judgement) -> int:
     """The number of nuisances that are shown at once: those above the threshold, and the first."""
-    if last.threshold is None:
-        return 1
-    return max(1, sum(gap > last.threshold for gap, _ in last.gaps.values()))
+    threshold = math.inf if last.threshold is None else last.threshold
+    return max(1, sum(gap > threshold for gap, _ in last.gaps.values()))
 
 
 def _sheets(trainings: Mapping[str, Training], nuisances: Iterable[str]) -> Element:
@@ -175,9 +171,8 @@ def _order(last: Judgement) -> list[str]:
 
 
 def _sheet(last: Judgement | None, nuisance: str, name: str | None) -> Element:
-    blob = last.sheets.get(nuisance) if last is not None else None
-    kind = image_type(blob) if blob is not None else None
-    if last is None or blob is None or kind is None:
+    blob = b"" if last is None else last.sheets.get(nuisance, b"")
+    if last is None or (kind := image_type(blob)) is None:
         return node("p", f"{name}: {nuisance} was not tested." if name else "", class_="note")
     gap = f", gap {_pair(last.gaps[nuisance])}" if nuisance in last.gaps else ""
     words = f"{f'{name}: ' if name else ''}{nuisance} swapped{gap}, at {last.when}"
@@ -213,5 +208,4 @@ def _pair(pair: tuple[float, float] | None, *, signed: bool = False) -> str:
 
 
 def _two(value: float) -> str:
-    text = f"{value:.2f}".replace("-", "−")
-    return "0.00" if text == "−0.00" else text
+    return f"{value:z.2f}".replace("-", "−")
