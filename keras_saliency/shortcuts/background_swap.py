@@ -73,17 +73,13 @@ class BackgroundSwap(_DataLayer):
         TensorShape([None, 64, 64, 3])
     """
 
-    factor: float
-    seed: int | None
-
     def __init__(self, factor: float = 0.5, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(factor, bool) or not isinstance(factor, Real):
-            raise TypeError(f"`factor` must be a number from 0 to 1. Received: factor={factor!r}")
-        if not 0 <= factor <= 1:
-            raise ValueError(f"`factor` must be from 0 to 1. Received: factor={factor!r}")
-        self.factor = float(factor)
-        self.seed = seed
+        is_number = isinstance(factor, Real) and not isinstance(factor, bool)
+        if not is_number or not 0 <= factor <= 1:
+            error = ValueError if is_number else TypeError
+            raise error(f"`factor` must be a number from 0 to 1. Received: factor={factor!r}")
+        self.factor, self.seed = float(factor), seed
         self.generator = self.backend.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = True) -> Any:
@@ -100,7 +96,10 @@ class BackgroundSwap(_DataLayer):
         images = self.backend.cast(images, "float32")
         if training:
             images = self._swapped(images, self._weights(masks, images.shape))
-        return _joined(inputs, self.backend.cast(images, self.compute_dtype))
+        images = self.backend.cast(images, self.compute_dtype)
+        if isinstance(inputs, Mapping):
+            return {**inputs, "images": images}
+        return type(inputs)((images, inputs[1]))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the input, which is kept.
@@ -142,15 +141,11 @@ class BackgroundSwap(_DataLayer):
         """Replace the backgrounds of the images that are drawn."""
         np = self.backend.numpy
         known = self._dilated(masks) <= _VISIBLE
-        useful = np.logical_and(
-            np.any(known, axis=(1, 2, 3)), np.any(masks > _VISIBLE, axis=(1, 2, 3))
-        )
+        useful = np.any(known, axis=(1, 2, 3)) & np.any(masks > _VISIBLE, axis=(1, 2, 3))
         chosen, donors = self._draw(self.backend.shape(images)[0])
-        chosen = np.logical_and(chosen, np.logical_and(useful, np.take(useful, donors, axis=0)))
-        backgrounds = np.take(
-            self._filled(images, self.backend.cast(known, "float32")), donors, axis=0
-        )
-        swapped = masks * images + (1 - masks) * backgrounds
+        chosen = chosen & useful & np.take(useful, donors, axis=0)
+        filled = self._filled(images, self.backend.cast(known, "float32"))
+        swapped = masks * images + (1 - masks) * np.take(filled, donors, axis=0)
         return np.where(chosen[:, None, None, None], swapped, images)
 
     def _draw(self, count: Any) -> tuple[Any, Any]:
@@ -161,14 +156,12 @@ class BackgroundSwap(_DataLayer):
         circle = np.argsort(lots[1])
         ranks = np.argsort(circle)
         donors = np.take(np.roll(circle, 1), ranks)
-        return np.logical_and(lots[0] < self.factor, donors != np.take(circle, ranks)), donors
+        return (lots[0] < self.factor) & (donors != np.take(circle, ranks)), donors
 
     def _dilated(self, masks: Any) -> Any:
         """Widen masks: a missed limb of the donor counts more than a hole too wide."""
-        radius = max(1, round(min(masks.shape[1:3]) / 32))
-        return self.backend.nn.max_pool(
-            masks, 2 * radius + 1, 1, padding="same", data_format="channels_last"
-        )
+        size = 2 * max(1, round(min(masks.shape[1:3]) / 32)) + 1
+        return self.backend.nn.max_pool(masks, size, 1, padding="same", data_format="channels_last")
 
     def _filled(self, images: Any, known: Any) -> Any:
         """Fill what is not known, of weight 0, with the blurred rest, from coarse to fine."""
@@ -179,10 +172,7 @@ class BackgroundSwap(_DataLayer):
         weight = self._halved(known)
         coarse = self._halved(known * images) / np.maximum(weight, _LEAST)
         blurred = self.backend.image.resize(
-            self._filled(coarse, weight),
-            (height, width),
-            interpolation="bilinear",
-            data_format="channels_last",
+            self._filled(coarse, weight), (height, width), data_format="channels_last"
         )
         return known * images + (1 - known) * blurred
 
@@ -202,10 +192,3 @@ def _apart(inputs: Any) -> tuple[Any, Any]:
         "`keras_saliency.data.masks.make_masks(images)`, once before training. "
         f"Received: {received}"
     )
-
-
-def _joined(inputs: Any, images: Any) -> Any:
-    """Put images into the structure of the inputs."""
-    if isinstance(inputs, Mapping):
-        return {**inputs, "images": images}
-    return type(inputs)((images, inputs[1]))

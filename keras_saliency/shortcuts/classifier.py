@@ -28,6 +28,10 @@ class Classifier:
         context: The context of the model, whose target is replaced by the label.
         batch_size: The largest number of images in one pass with gradients.
 
+    Attributes:
+        probabilities: Function from model inputs, float32 `(n, height, width, channels)`, or videos
+            `(n, frames, height, width, channels)`, to probabilities `(n, classes)` in [0, 1].
+
     Raises:
         ValueError: If the model gives no probabilities of classes, gives them pixel by pixel, or
             takes other inputs than images or videos.
@@ -57,7 +61,7 @@ class Classifier:
         self._context = replace(context, target=labelled)
         self._passes = PassRunner(self._context, batch_size)
         self._run = BatchRunner(self._saliency, batch_size, context.model)
-        self._forward = Forward(self._context)
+        self.probabilities = Forward(self._context).probabilities
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
         """Check donors and receivers against the model and the probes, before training.
@@ -92,33 +96,18 @@ class Classifier:
             )
 
     def _check_labels(self, shortcuts: Shortcuts) -> None:
-        head = self._context.head
-        if shortcuts.label_count is not None and (
-            head.kind != "sigmoid" or head.shape[-1] != shortcuts.label_count
-        ):
+        head, count = self._context.head, shortcuts.label_count
+        if count is not None and (head.kind != "sigmoid" or head.shape[-1] != count):
             raise ValueError(
-                f"shortcuts= has {shortcuts.label_count} labels, of which a picture may have "
+                f"shortcuts= has {count} labels, of which a picture may have "
                 "several, and needs a model of as many sigmoids. "
                 f"Received: a {head.kind} of shape {head.shape}"
             )
         if max(shortcuts.classes) >= head.classes:
             raise ValueError(
-                f"shortcuts= must have labels from 0 to {head.classes - 1}, for a "
-                f"model of {head.classes} classes. "
-                f"Received: label {max(shortcuts.classes)}"
+                f"shortcuts= must have labels from 0 to {head.classes - 1}, for a model of "
+                f"{head.classes} classes. Received: label {max(shortcuts.classes)}"
             )
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Compute the probabilities of all classes.
-
-        Args:
-            images: Model inputs, float32 `(n, height, width, channels)`, or videos
-                `(n, frames, height, width, channels)`.
-
-        Returns:
-            `(n, classes)` in [0, 1].
-        """
-        return self._forward.probabilities(images)
 
     def saliency_maps(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Compute gradient saliency of the labels' scores.
@@ -140,8 +129,7 @@ class Classifier:
         def maps(rows: Rows) -> np.ndarray:
             pixels = np.asarray(images[rows], "float32")
             batch = self._passes.start(_GRADIENTS, pixels, labels[rows])
-            return np.asarray(
-                ops.convert_to_numpy(saliency(ScoredModel(self._passes, batch), batch.images))
-            )
+            result = saliency(ScoredModel(self._passes, batch), batch.images)
+            return np.asarray(ops.convert_to_numpy(result))
 
         return gathered(maps, len(images), size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ _SHOWN = 4  # receivers whose counterfactuals are shown
 CAUSE_SHARE = 0.6  # of the largest gap, from which a nuisance counts as the cause
 
 
-@dataclass(frozen=True)
-class _Trial:
+class _Trial(NamedTuple):
     """The pairs of one nuisance, and the model's probabilities for their counterfactuals.
 
     Attributes:
@@ -204,20 +203,16 @@ class Evaluator:
                 images = receivers.counterfactuals(swap, donors, shown, drawn)
                 columns.append(stills(np.rint(images).astype(np.uint8)))
             probabilities = np.column_stack([before, trial.probabilities[shown, :, 0]])
-            sheets[name] = CounterfactualSheet(
-                rgb(np.stack(columns, axis=1)), probabilities, labels
-            )
+            images = rgb(np.stack(columns, axis=1))
+            sheets[name] = CounterfactualSheet(images, probabilities, labels)
         return sheets
 
 
 def _confident(probabilities: Array, labels: Array) -> Array:
     """The donors of each class that the model is most confident about: half of them."""
-    halves = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        order = members[np.argsort(-probabilities[members], kind="stable")]
-        halves.append(order[: -(-len(order) // 2)])
-    return np.concatenate(halves)
+    order = np.argsort(-probabilities, kind="stable")
+    ranked = [order[labels[order] == label] for label in np.unique(labels)]
+    return np.concatenate([members[: -(-len(members) // 2)] for members in ranked])
 
 
 def _draw(sides: tuple[Array, Array], rng: np.random.Generator) -> Array:

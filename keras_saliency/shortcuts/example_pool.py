@@ -73,8 +73,8 @@ class Pool:
         tested = [group for label, group in groups.items() if not self.lacks(label)]
         smallest = min(map(len, tested))
         fewest = -(-FEWEST_RECEIVERS // len(tested))
-        watched = max(1, RECEIVERS // len(tested))
-        watched = min(watched, max(fewest, smallest - DONORS_NEEDED), smallest)
+        wanted = max(1, RECEIVERS // len(tested))
+        watched = min(wanted, max(fewest, smallest - DONORS_NEEDED), smallest)
         most = most_donors(len(groups), self.pixels.ndim == 5)
         receivers = np.concatenate([group[:watched] for group in tested])
         free = ~np.isin(self.origin, self.origin[receivers])
@@ -89,10 +89,6 @@ class Pool:
         """Count the examples of a class; of those with and without a label, the fewer."""
         sides = [label] if self.label_count is None else [label, self.label_count + label]
         return min(int(np.sum(self.labels == side)) for side in sides)
-
-    def without(self, images: Array) -> Pool:
-        """Leave out examples that are among some images."""
-        return self.take(~are_among(self.images, images))
 
 
 def read_pool(
@@ -261,10 +257,7 @@ def _groups(labels: Array) -> dict[int, Array]:
 
 
 def _choose(
-    labels: Array,
-    among: Array | None,
-    names: tuple[str, ...] | None = None,
-    videos: bool = False,
+    labels: Array, among: Array | None, names: tuple[str, ...] | None = None, videos: bool = False
 ) -> tuple[Array, Array]:
     """Draw examples of each class in random order; return their indices and labels."""
     rng = np.random.default_rng(_SEED)
@@ -330,13 +323,12 @@ def _with_made_masks(pool: Pool, make: Made) -> Pool:
         reason = (
             f"In {wrong.mean():.0%} of the videos nothing was found to move, or most of the picture"
         )
-        expected = "masks: `(videos, labels, masks)`"
+        source, expected = "motion", "masks: `(videos, labels, masks)`"
     else:
         masks, tight, wrong = find_objects(display)
         reason = f"{wrong.mean():.0%} of the masks made by a program look wrong"
-        expected = "masks or boxes: `(images, labels, masks)`"
+        source, expected = "border colours", "masks or boxes: `(images, labels, masks)`"
     if wrong.mean() > 0.5:
         warn_user(f"{reason}, so nothing that needs masks is tested. Pass {expected}.")
         return pool
-    source = "motion" if make == "motion" else "border colours"
     return replace(pool, masks=masks, tight=tight, masks_from=source).take(~wrong)

@@ -110,7 +110,7 @@ class Shortcuts:
             watched, given = pool.split()
         else:
             watched = read_pool(receivers, preprocess, masks, np.unique(pool.labels))
-            given = pool.without(watched.images)
+            given = pool.take(~are_among(pool.images, watched.images))
             _check_fit(watched, given)
             watched = watched.take(~watched.lacks(watched.labels))
         self.threshold, self.every = threshold, every
@@ -274,19 +274,14 @@ def _check_options(masks: Any, every: int, threshold: float) -> None:
         given = repr(masks) if isinstance(masks, str) else type(masks).__name__
         raise ValueError(
             "`masks` must be 'auto', 'motion' (of videos) or None; masks or boxes of your own go "
-            "with the donors, "
-            f"`(images, labels, masks)`. Received: masks={given}"
+            f"with the donors, `(images, labels, masks)`. Received: masks={given}"
         )
     if not is_integer(every) or every < 1:
         raise ValueError(f"`every` must count epochs, from 1. Received: every={every!r}")
-    if isinstance(threshold, bool) or not isinstance(threshold, Real):
-        raise TypeError(
-            "`threshold` must be a number, a difference of probabilities. "
-            f"Received: threshold={threshold!r}"
-        )
-    if not 0 < threshold < 1:
-        raise ValueError(
-            "`threshold` is a difference of probabilities, between 0 and 1. "
+    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    if not is_number or not 0 < threshold < 1:
+        raise (ValueError if is_number else TypeError)(
+            "`threshold` must be a number between 0 and 1, a difference of probabilities. "
             f"Received: threshold={threshold!r}"
         )
 
@@ -315,13 +310,11 @@ def _check_fit(receivers: Pool, donors: Pool) -> None:
 
 def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | None]:
     """The classes with enough donors, and what is missing where these are too few."""
-    least, kind = (2, "class") if pool.label_count is None else (1, "label")
+    several = pool.label_count is not None
+    least, kind, words = (1, "label", "one label") if several else (2, "class", "two classes")
     shared = np.intersect1d(pool.labels, receivers.labels)
     if len(shared) < least:
-        return (
-            shared,
-            f"donors and receivers share fewer than {'two classes' if least == 2 else 'one label'}",
-        )
+        return shared, f"donors and receivers share fewer than {words}"
     counts = np.array([donors.count(label) for label in shared])
     classes = shared[counts >= DONORS_NEEDED]
     if len(classes) >= least:
@@ -356,10 +349,9 @@ def _testable(
 
 def _try_out(nuisances: dict[str, Nuisance], receivers: ExampleSet, donors: ExampleSet) -> None:
     """Compose one image with each nuisance of the user, so that its errors show early."""
-    own = [item for name, item in nuisances.items() if name not in NUISANCES]
+    # Spots are located when there is a model.
+    own = [n for n in nuisances.values() if n.name not in NUISANCES and "spots" not in n.needs]
     for nuisance in own if len(receivers) and len(donors) else ():
-        if "spots" in nuisance.needs:  # They are located when there is a model.
-            continue
         first = np.array([0])
         images = np.asarray(receivers.counterfactuals(nuisance.twins, donors, first, first))
         expected = (1, *receivers.pixels.shape[1:])

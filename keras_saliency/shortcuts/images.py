@@ -13,7 +13,6 @@ from keras_saliency.common.types import Array
 from keras_saliency.data.masks import dilate
 
 _VISIBLE = 0.05  # share of a pixel from which it shows the object
-_INPAINT: dict[str, Any] = {"inpaintRadius": 3, "flags": cv2.INPAINT_TELEA}
 
 Swap = Callable[["ImageSet", "ImageSet", Array, Array], Array]
 
@@ -29,6 +28,7 @@ class ImageSet:
             and size are measured; by default the masks.
 
     Attributes:
+        seeds: int64 `(n,)`, the seeds of the phases of the images' textures.
         spots: int64 `(n, 2)`, row and column of the centre of each image's salient patch, which is
             located anew at each evaluation; or `None`.
     """
@@ -38,6 +38,7 @@ class ImageSet:
     ) -> None:
         self.pixels, self.labels, self.masks = pixels, labels, masks
         self.tight = masks if tight is None else tight
+        self.seeds = np.arange(len(pixels))
         self.spots: Array | None = None
 
     def __len__(self) -> int:
@@ -95,7 +96,7 @@ class ImageSet:
         scrambled = np.empty(fine.shape, np.float16)  # Up to 255, in steps of 1/8 at the most.
         for index, (residual, share) in enumerate(zip(fine, visible, strict=True)):
             size = residual.shape[:2]
-            noise = np.random.default_rng(self._seed(index)).standard_normal(size)
+            noise = np.random.default_rng(self.seeds[index]).standard_normal(size)
             phases = np.exp(1j * np.angle(np.fft.rfft2(noise)))[..., None]
             spectrum = np.fft.rfft2(residual, axes=(0, 1)) * phases
             strength = 1 / np.sqrt(max(share, 1e-3))
@@ -123,10 +124,6 @@ class ImageSet:
         """float64 `(n,)`: the number of pixels that the object covers."""
         return required(self.tight).sum((1, 2), dtype=np.float64)
 
-    def _seed(self, index: int) -> int:
-        """The seed of the phases of an image's texture."""
-        return index
-
 
 def required(value: Array | None) -> Array:
     """Return what a nuisance needs, or raise a ValueError where the images lack it."""
@@ -137,18 +134,16 @@ def required(value: Array | None) -> Array:
 
 def inpainted(image: Array, hole: Array) -> Array:
     """Fill the hole, bool `(height, width)`, in an image, uint8 `(height, width, channels)`."""
-    return by_channels(cv2.inpaint, image, hole.astype(np.uint8), **_INPAINT)
+    return by_channels(cv2.inpaint, image, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
 
 
-def by_channels(
-    function: Callable[..., Array], image: Array, *arguments: Any, **options: Any
-) -> Array:
+def by_channels(function: Callable[..., Array], image: Array, *args: Any, **kwargs: Any) -> Array:
     """Apply a function of OpenCV, which takes one channel or three, to any number of channels."""
     channels = image.shape[-1]
     if channels == 3:
-        return function(image, *arguments, **options)
+        return function(image, *args, **kwargs)
     planes = [np.ascontiguousarray(image[..., channel]) for channel in range(channels)]
-    return np.stack([function(plane, *arguments, **options) for plane in planes], axis=-1)
+    return np.stack([function(plane, *args, **kwargs) for plane in planes], axis=-1)
 
 
 def _medians(images: Array) -> Array:

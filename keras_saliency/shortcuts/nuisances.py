@@ -144,19 +144,15 @@ def swap_position(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> 
     top, bottom, left, right = reaches.T
     down = np.clip(wanted[:, 0], -top, height - 1 - bottom)
     aside = np.clip(wanted[:, 1], -left, width - 1 - right)
-    moves = [np.array([[1, 0, x], [0, 1, y]], np.float32) for y, x in zip(down, aside, strict=True)]
-    return _moved_objects(receivers, i, moves)
+    return _moved_objects(receivers, i, np.ones(len(i)), down, aside)
 
 
 @_nuisance("scale", "the object's size", "masks")
 def swap_scale(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
     """Resize the receiver's object in its position to the size of the donor's."""
     factors = np.sqrt(donors.areas[j] / receivers.areas[i])
-    moves = []
-    for factor, (y, x) in zip(factors, _centers(receivers.boxes[i]), strict=True):
-        rows = [[factor, 0, x - factor * x], [0, factor, y - factor * y]]
-        moves.append(np.array(rows, np.float32))
-    return _moved_objects(receivers, i, moves)
+    y, x = _centers(receivers.boxes[i]).T
+    return _moved_objects(receivers, i, factors, y - factors * y, x - factors * x)
 
 
 @_nuisance("object", "the object", "masks", alarms=False)
@@ -222,12 +218,13 @@ def _disc(size: tuple[int, int]) -> tuple[int, Array]:
     return reach, np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
 
 
-def _moved_objects(images: ImageSet, i: Array, moves: list[Array]) -> Array:
-    """Each image's object, moved by an affine map, over its own in-painted background."""
+def _moved_objects(images: ImageSet, i: Array, factors: Array, down: Array, aside: Array) -> Array:
+    """Each image's object, scaled and moved, over its own in-painted background."""
     shape, size = images.pixels.shape[1:], images.pixels.shape[2:0:-1]
     objects = np.empty((len(i), *shape), np.float32)
     masks = np.empty((len(i), *shape[:2]), np.float32)
-    for pair, (index, move) in enumerate(zip(i, moves, strict=True)):
+    for pair, (index, factor, y, x) in enumerate(zip(i, factors, down, aside, strict=True)):
+        move = np.array([[factor, 0, x], [0, factor, y]], np.float32)
         pixels = images.pixels[index].astype(np.float32)
         objects[pair] = by_channels(cv2.warpAffine, pixels, move, size)
         masks[pair] = cv2.warpAffine(required(images.tight)[index], move, size)

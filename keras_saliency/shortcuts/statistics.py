@@ -77,8 +77,7 @@ def donor_gap(same: Array, other: Array, donors: Array) -> Gap:
     gap = float(same.mean() - other.mean())
     sign = np.array([[1.0], [-1.0]])
     # What each pair adds to the gap beyond its expectation.
-    excess = sign * (pairs - pairs.mean((1, 2), keepdims=True)) - gap / 2
-    excess /= same.size
+    excess = (sign * (pairs - pairs.mean((1, 2), keepdims=True)) - gap / 2) / same.size
     of_receivers = float((excess.sum((1, 2)) ** 2).sum())
     of_donors = float((np.bincount(donors.reshape(-1), excess.reshape(-1)) ** 2).sum())
     of_pairs = float((excess**2).sum())  # It is in both of the others.

@@ -141,7 +141,5 @@ def describe_classes(per_class: Mapping[int, float], names: Sequence[str] | None
     if len(per_class) <= 2:
         return None
     largest = sorted(per_class, key=lambda label: -per_class[label])[:2]
-    first, second = (
-        f"{names[label] if names else label} ({per_class[label]:.2f})" for label in largest
-    )
-    return f"most in {first}, then {second}"
+    listed = (f"{names[k] if names else k} ({per_class[k]:.2f})" for k in largest)
+    return f"most in {', then '.join(listed)}"

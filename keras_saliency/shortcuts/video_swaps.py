@@ -71,9 +71,10 @@ class _Frames(ImageSet):
     """The frames of videos; those of one video share one cast, one texture and one position."""
 
     def __init__(self, pixels: Array, labels: Array, masks: Array | None, first: int = 0) -> None:
-        self._count, self._first = pixels.shape[1], first
+        self._count = pixels.shape[1]
         flat = None if masks is None else masks.reshape(-1, *masks.shape[2:])
         super().__init__(pixels.reshape(-1, *pixels.shape[2:]), labels.repeat(self._count), flat)
+        self.seeds = np.full(len(self), first)
 
     @cached_property
     def backgrounds(self) -> Array:
@@ -106,9 +107,6 @@ class _Frames(ImageSet):
             low, high = visible.min(axis=0), visible.max(axis=0)
             reaches[k] = low[0], high[1], low[2], high[3]
         return reaches.repeat(self._count, axis=0)
-
-    def _seed(self, index: int) -> int:
-        return self._first
 
     def _one_by_one(self, name: str) -> Array:
         """Compute a property of `ImageSet` by video: all frames at once take too much memory."""
