@@ -55,9 +55,7 @@ def blur_integrated_gradients(
         # Most of an image changes while the blur is small, so there the steps are short.
         return blurred(sharp[row], [sigma * (step / steps) ** 2] * axes)
 
-    def halfway(row: int, sample: int) -> np.ndarray:
-        return (at(row, sample) + at(row, sample + 1)) / 2
+    def halfway(row: int, k: int) -> np.ndarray:
+        return (at(row, k) + at(row, k + 1)) / 2
 
-    return along_path(
-        model, images, steps, halfway, lambda row, sample: at(row, sample) - at(row, sample + 1)
-    )
+    return along_path(model, images, steps, halfway, lambda row, k: at(row, k) - at(row, k + 1))

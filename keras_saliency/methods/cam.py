@@ -37,6 +37,5 @@ def cam(model: ScoredModel, images: Any) -> Any:
         (1, 6, 10)
     """
     activations = model.activations(images)
-    weights = model.class_weights(images)
-    weights = ops.expand_dims(weights, grid_axes(activations))
+    weights = ops.expand_dims(model.class_weights(images), grid_axes(activations))
     return sum_channels(activations * weights, relu=False)

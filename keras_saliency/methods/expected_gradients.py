@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,7 @@ from keras_saliency.methods._perturbations import along_path
 
 
 def expected_gradients(
-    model: ScoredModel,
-    images: Any,
-    *,
-    baselines: Any = None,
-    samples: int = 100,
-    seed: int = 0,
+    model: ScoredModel, images: Any, *, baselines: Any = None, samples: int = 100, seed: int = 0
 ) -> Any:
     """Compute expected gradients (GradientSHAP): integrated gradients over many baselines.
 
@@ -55,17 +49,17 @@ def expected_gradients(
     check_count(samples, "samples")
     check_count(seed, "seed", least=0)
     ends = ops.convert_to_numpy(images).astype("float64")
-    given = None if baselines is None else _check_baselines(baselines, ends.shape[1:])
+    if baselines is None:
+        starts = ends.reshape(len(ends), -1, ends.shape[-1])  # the colour of each pixel
+    else:
+        given = _check_baselines(baselines, ends.shape[1:])
+        starts = np.broadcast_to(given, (len(ends), *given.shape))
     random = np.random.default_rng(seed)
     positions = (random.permutation(samples) + random.random(samples)) / samples
-    pixels = math.prod(ends.shape[1:-1])
-    count = pixels if given is None else len(given)
-    turns = np.resize(random.permutation(count), samples)
+    turns = np.resize(random.permutation(starts.shape[1]), samples)
 
     def begin(row: int, sample: int) -> np.ndarray:
-        if given is not None:
-            return given[turns[sample]]
-        return ends[row].reshape(pixels, -1)[turns[sample]]
+        return starts[row, turns[sample]]
 
     def point(row: int, sample: int) -> np.ndarray:
         return begin(row, sample) + positions[sample] * (ends[row] - begin(row, sample))

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import ops
-
 from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.engine.scored_model import ScoredModel
-from keras_saliency.methods._cam import grid_axes, sum_channels
+from keras_saliency.methods.grad_cam import grad_cam
 
 
 def finer_cam(
-    model: ScoredModel,
-    images: Any,
-    *,
-    similar: int = 3,
-    strength: float = 0.6,
-    relu: bool = True,
+    model: ScoredModel, images: Any, *, similar: int = 3, strength: float = 0.6, relu: bool = True
 ) -> Any:
     """Compute Finer-CAM: Grad-CAM of what tells a class from the classes most like it.
 
@@ -50,7 +43,4 @@ def finer_cam(
     """
     check_count(similar, "similar")
     check_number(strength, "strength")
-    activations = model.activations(images)
-    gradients = model.against_similar(similar, strength).layer_gradients(images)
-    weights = ops.mean(gradients, axis=grid_axes(gradients), keepdims=True)
-    return sum_channels(weights * activations, relu)
+    return grad_cam(model.against_similar(similar, strength), images, relu=relu)

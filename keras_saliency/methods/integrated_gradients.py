@@ -53,9 +53,7 @@ def integrated_gradients(
     paths = ends - begins
     positions, weights = np.polynomial.legendre.leggauss(steps)  # on -1 to 1, whose length is 2
 
-    def point(row: int, sample: int) -> np.ndarray:
-        return begins[row] + 0.5 * (1.0 + positions[sample]) * paths[row]
+    def point(row: int, k: int) -> np.ndarray:
+        return begins[row] + 0.5 * (1.0 + positions[k]) * paths[row]
 
-    return along_path(
-        model, images, steps, point, lambda row, sample: 0.5 * weights[sample] * paths[row]
-    )
+    return along_path(model, images, steps, point, lambda row, k: 0.5 * weights[k] * paths[row])

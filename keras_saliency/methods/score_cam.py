@@ -10,7 +10,7 @@ from keras import ops
 from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.validation import check_count
 from keras_saliency.engine.scored_model import ScoredModel
-from keras_saliency.methods._cam import weighted_sum
+from keras_saliency.methods._cam import grid_axes, weighted_sum
 from keras_saliency.methods._perturbations import perturbed_scores
 
 
@@ -46,8 +46,7 @@ def score_cam(model: ScoredModel, images: Any, *, top_k: int | None = None) -> A
         check_count(top_k, "top_k")
     shown = ops.convert_to_numpy(images)
     activations = ops.convert_to_numpy(model.activations(images)).astype("float64")
-    axes = tuple(range(1, activations.ndim - 1))
-    spread = activations.std(axis=axes)
+    spread = activations.std(axis=grid_axes(activations))
     chosen = np.argsort(-spread, axis=-1, kind="stable")[:, :top_k]
 
     def masked(row: int, sample: int) -> np.ndarray:
