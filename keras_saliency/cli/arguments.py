@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 
@@ -18,12 +19,17 @@ def as_target(text: str) -> str | int:
         ) from None
 
 
+def as_number(text: str) -> float:
+    """Read a number; anything else is NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def as_share(text: str) -> float:
     """Read a share, from 0 to 1."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
+    share = as_number(text)
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1. Received: {text}")
     return share

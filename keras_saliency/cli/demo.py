@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_saliency.cli.arguments import as_share, whole_number
 
@@ -51,16 +51,15 @@ def add_to(commands: Any) -> None:
 def _demo(args: argparse.Namespace) -> None:
     """Train the demo's networks and compare their verdicts."""
     networks = []
+    options = {"images": args.images, "epochs": args.epochs, "seed": args.seed}
     for correlation in args.correlation:
-        print(f"Drawing {args.images} elephants and penguins, correlation {correlation:g} ...")
-        sys.stdout.flush()
-        options = {"images": args.images, "epochs": args.epochs, "seed": args.seed}
+        drawn = f"{args.images} elephants and penguins, correlation {correlation:g}"
+        print(f"Drawing {drawn} ...", flush=True)
         networks.append(train_on_drawn(correlation, args.log_dir, **options))
     print(comparison(networks, args.log_dir))
 
 
-@dataclass(frozen=True)
-class TrainingData:
+class TrainingData(NamedTuple):
     """Images to train on, and probes.
 
     Attributes:
@@ -164,8 +163,7 @@ def train(
     return model, watch.verdict
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A network that was trained on drawn animals.
 
     Attributes:
@@ -205,13 +203,10 @@ def train_on_drawn(
     folder = f"correlation-{correlation:g}"
     model, verdict = train(data, Path(log_dir) / folder, epochs=epochs, seed=seed)
     ratios = background_enrichment(model, data.probes)
-    return Trained(
-        correlation,
-        f"{folder}/saliency",
-        model.history.history["accuracy"][-1],
-        float(ratios.mean()) if len(ratios) else float("nan"),
-        verdict or Verdict("can't say: no epoch was trained"),
-    )
+    on_background = float(ratios.mean()) if len(ratios) else float("nan")
+    accuracy = model.history.history["accuracy"][-1]
+    verdict = verdict or Verdict("can't say: no epoch was trained")
+    return Trained(correlation, f"{folder}/saliency", accuracy, on_background, verdict)
 
 
 def background_enrichment(model: keras.Model, probes: Probes) -> np.ndarray:
@@ -268,15 +263,10 @@ def comparison(networks: Sequence[Trained], log_dir: str | Path) -> str:
 
 def _row(heading: str, cells: Sequence[str]) -> str:
     """Lay out a row of the table, its cells wrapped."""
-    lines = [textwrap.wrap(cell, _COLUMN) for cell in cells]
-    height = max(map(len, lines))
-    columns = [[heading], *lines]
+    columns = [[heading], *(textwrap.wrap(cell, _COLUMN) for cell in cells)]
     widths = [_HEADING, *[_COLUMN + 2] * len(cells)]
-    padded = [column + [""] * (height - len(column)) for column in columns]
-    return "".join(
-        "".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() + "\n"
-        for line in zip(*padded, strict=True)
-    )
+    lines = itertools.zip_longest(*columns, fillvalue="")
+    return "".join("".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
 
 
 def how_to_see(log_dir: str | Path) -> str:

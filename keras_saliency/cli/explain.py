@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_saliency import methods
 from keras_saliency.cli.arguments import add_colours, as_target
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ _COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba", None: "rgb"}
 
 def add_to(commands: Any) -> None:
     """Add the command to those of `keras-saliency`."""
-    from keras_saliency import methods
-
     parser = commands.add_parser(
         "explain",
         help="draw what a model looks at in images",
@@ -34,13 +34,8 @@ def add_to(commands: Any) -> None:
     option("images", metavar="IMAGE", nargs="+", type=Path, help="files of any size")
     listed = ", ".join(methods.available())
     option("--method", default="grad_cam", metavar="NAME", help=f"one of {listed} (%(default)s)")
-    option(
-        "--target",
-        type=as_target,
-        default="predicted",
-        metavar="WHAT",
-        help="predicted, contrast (it rather than the runner-up), or a class index (%(default)s)",
-    )
+    words = "predicted, contrast (it rather than the runner-up), or a class index (%(default)s)"
+    option("--target", type=as_target, default="predicted", metavar="WHAT", help=words)
     option("--of", choices=("logits", "probability", "log_probability"), default="logits")
     option("--layer", metavar="NAME", help="a name or path, as in mobilenetv2/out_relu")
     option(
@@ -63,7 +58,6 @@ def add_to(commands: Any) -> None:
 
 def _explain(args: argparse.Namespace) -> None:
     """Explain all images; other arguments are checked before the model is loaded."""
-    from keras_saliency import methods
     from keras_saliency.cli import models
     from keras_saliency.drawing import heatmap
 
@@ -73,7 +67,7 @@ def _explain(args: argparse.Namespace) -> None:
     for image in args.images:
         if not image.is_file():
             raise ValueError(f"There is no picture {image}. Give the path of a picture file.")
-    files = dict(zip(args.images, _destinations(args.images, args.out, args.method), strict=True))
+    files = _destinations(args.images, args.out, args.method)
 
     from keras_saliency.attribution.explainer import Explainer
     from keras_saliency.engine.targets import Target
@@ -90,12 +84,12 @@ def _explain(args: argparse.Namespace) -> None:
         for row, image in enumerate(group):
             what = _explained(args.method, explainer.of, evaluation, row)
             map_ = evaluation.maps[args.method][row]
-            _draw(args, image, map_, f"{what}\n{predictions[row]}", files[image])
+            signed = bool((map_ < 0).any())
+            _draw(args, image, map_, signed, f"{what}\n{predictions[row]}", files[image])
             at = f" at {explainer.target_layer.name}" if explainer.target_layer else ""
-            print(
-                f"{image}: {predictions[row]}; {what}{at}, {_peak(map_)} -> {files[image]}",
-                flush=True,
-            )
+            peak = heatmap.fault(map_, signed) or f"raw peak {heatmap.peak_of(map_, signed):.3g}"
+            words = f"{image}: {predictions[row]}; {what}{at}, {peak} -> {files[image]}"
+            print(words, flush=True)
 
 
 def _groups(model: Any, images: list[Path]) -> list[tuple[list[Path], tuple[Any, ...]]]:
@@ -151,11 +145,9 @@ def _predictions(
 
 def _decoded(decode: Callable[..., Any] | None, outputs: np.ndarray) -> list[str]:
     """Name the predicted classes; empty names where the list of names can't be fetched."""
-    if decode is not None:
-        try:
+    with suppress(Exception):  # Keras raises just that when it can't download: the index will do
+        if decode is not None:
             return [f" {best[1]}" for (best,) in decode(outputs, top=1)]
-        except Exception:  # Keras raises just that when it can't download: the index will do
-            pass
     return [""] * len(outputs)
 
 
@@ -165,21 +157,16 @@ def _explained(method: str, of: str, evaluation: Evaluation, row: int) -> str:
     return f"{method} of {chosen}{of} {evaluation.scores[row]:.3g}"
 
 
-def _peak(map_: np.ndarray) -> str:
-    from keras_saliency.drawing import heatmap
-
-    signed = bool((map_ < 0).any())
-    return heatmap.fault(map_, signed) or f"raw peak {heatmap.peak_of(map_, signed):.3g}"
-
-
-def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, out: Path) -> None:
+def _draw(
+    args: argparse.Namespace, image: Path, map_: np.ndarray, signed: bool, title: str, out: Path
+) -> None:
     """Write the overlay at the image's own resolution, or the three panels."""
     from PIL import Image
 
     from keras_saliency.data.image_files import read_image
     from keras_saliency.drawing import heatmap
 
-    picture, signed = read_image(image, "rgb"), bool((map_ < 0).any())
+    picture = read_image(image, "rgb")
     options = {"signed": signed, "cmap": args.cmap, "opacity": args.opacity}
     try:
         if args.panels:
@@ -192,7 +179,7 @@ def _draw(args: argparse.Namespace, image: Path, map_: np.ndarray, title: str, o
         raise ValueError(f"{out} can't be written: {error}. Give another --out.") from error
 
 
-def _destinations(images: list[Path], out: str | None, method: str) -> list[Path]:
+def _destinations(images: list[Path], out: str | None, method: str) -> dict[Path, Path]:
     """Choose the file of each image's map, and refuse what would overwrite something."""
     pattern = out or ""
     if "{name}" not in pattern and (
@@ -202,13 +189,13 @@ def _destinations(images: list[Path], out: str | None, method: str) -> list[Path
     for image in images:
         if not image.stem.strip("."):
             raise ValueError(f"The name of {image} would be a folder in --out: rename it.")
-    files = [Path(pattern.replace("{name}", image.stem)) for image in images]
-    if len(set(files)) < len(files):
+    files = {image: Path(pattern.replace("{name}", image.stem)) for image in images}
+    if len(set(files.values())) < len(images):
         raise ValueError(
             "Every picture needs a file of its own: give --out a folder, or a pattern with {name}, "
             f"and pictures of different names. Received: --out {out} for {len(images)} pictures"
         )
-    for file in files:
+    for file in files.values():
         if file.suffix.lower() not in _ENDINGS:
             raise ValueError(
                 f"--out must end in {', '.join(_ENDINGS)}, or be a folder, whose name may end in "
@@ -224,9 +211,7 @@ def _make_folder(file: Path) -> None:
     """Create the folder of a file, and check that the file can be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(file.parent, os.W_OK) and not file.is_dir()
-        reason = "" if writable else " (no permission, or a folder of that name)"
+        if not os.access(file.parent, os.W_OK) or file.is_dir():
+            raise PermissionError("no permission, or a folder of that name")
     except OSError as error:
-        writable, reason = False, f" ({error})"
-    if not writable:
-        raise ValueError(f"{file} can't be written{reason}. Give another --out.")
+        raise ValueError(f"{file} can't be written ({error}). Give another --out.") from error

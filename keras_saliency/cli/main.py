@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args) or 0
     except (ImportError, OSError, TypeError, ValueError) as error:
         remedy = _LACKING if isinstance(error, ImportError) else ""
-        sys.stderr.write(f"keras-saliency {args.command}: {_one_line(error)}{remedy}\n")
+        words = textwrap.shorten(str(error), 800, placeholder=" ...") or type(error).__name__
+        sys.stderr.write(f"keras-saliency {args.command}: {words}{remedy}\n")
         return 2
 
 
@@ -61,8 +63,3 @@ def _parser() -> argparse.ArgumentParser:
     for module in (demo, explain, motion, report, tensorboard):
         module.add_to(commands)
     return parser
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 800 else text[:800].rsplit(" ", 1)[0] + " ..."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import applications
@@ -19,8 +19,7 @@ _SCALES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A model, and the functions of `keras.applications` that belong to it.
 
     Attributes:
@@ -85,21 +84,16 @@ def _build(name: str, weights: str | None) -> Loaded:
 
 
 def _read_model(path: str) -> Any:
-    try:
-        return _load_model(path, compiled=True)
-    except Exception:  # a file may make Keras raise anything; mostly the next attempt says why
-        try:
-            return _load_model(path, compiled=False)
-        except Exception as error:
-            raise ValueError(f"{path} can't be loaded. {_remedy(error)} {error}") from error
-
-
-def _load_model(path: str, compiled: bool) -> Any:
     """Load a model; one with a loss or metrics of the user's loads only without these."""
     with warnings.catch_warnings():
         # The optimizer's state is of no use here.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-        return keras.saving.load_model(path, compile=compiled)
+        with suppress(Exception):  # a file may raise anything; mostly the next attempt says why
+            return keras.saving.load_model(path)
+        try:
+            return keras.saving.load_model(path, compile=False)
+        except Exception as error:
+            raise ValueError(f"{path} can't be loaded. {_remedy(error)} {error}") from error
 
 
 def _remedy(error: Exception) -> str:
@@ -140,5 +134,4 @@ def preprocess_named(name: str | None) -> Callable[[Any], Any] | None:
             "--preprocess must be unit, signed, or a module of keras.applications: "
             f"{', '.join(known)}. Received: {name}"
         )
-    preprocess: Callable[[Any], Any] = getattr(applications, name).preprocess_input
-    return preprocess
+    return getattr(applications, name).preprocess_input

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_saliency.cli.arguments import as_number
+
 if TYPE_CHECKING:
     from keras_saliency.recording.tensorboard.event_reader import Training
 
@@ -64,10 +66,7 @@ def _add_options(
 def as_limit(text: str) -> tuple[str, float]:
     """Read a limit, such as reliance=0.2."""
     name, _, value = text.rpartition("=")
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
+    number = as_number(value)
     if not name or math.isnan(number):
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, as reliance=0.2. Received: {text}")
     return name, number
@@ -92,10 +91,8 @@ def _report(args: argparse.Namespace) -> None:
     training, older = newest(args.log_dir)
     _write(args.out, {"/".join(training.folder.resolve().parts[-2:]): training})
     if older:
-        print(
-            f"The newest of {len(older) + 1} training runs; for another give its folder: "
-            f"{', '.join(older)}"
-        )
+        newest_of = f"The newest of {len(older) + 1} training runs"
+        print(f"{newest_of}; for another give its folder: {', '.join(older)}")
 
 
 def _compare(args: argparse.Namespace) -> None:
