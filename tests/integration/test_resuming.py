@@ -210,6 +210,14 @@ def test_a_copy_of_one_that_counts_batches_counts_its_own(tmp_path):
     assert Run(tmp_path / "saliency_batches").steps(NUMBER) == [0, 2, 4]
 
 
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_of_one_that_counts_batches_has_a_hook_of_its_own(how, tmp_path):
+    watch = ks.SaliencyCallback(PROBES, tmp_path, ["saliency"], every="2 batches")
+    other = COPIES[how](watch)
+    assert other.on_train_batch_end.__self__ is other
+    assert watch.on_train_batch_end.__self__ is watch
+
+
 def test_a_copy_keeps_the_verdict_and_the_shortcuts(tmp_path):
     x, y = observed.pictures(40, seed=3)
     with pytest.warns(UserWarning, match="no verdict"):
