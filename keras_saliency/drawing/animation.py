@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,20 +19,13 @@ _HEADER, _NAME = 36, 13
 _SAMPLED = 6  # frames, and the last one, of which the colours of all are taken
 
 
-class Animation(NamedTuple):
-    """The bytes of a GIF, and its `(width, height)` in pixels."""
-
-    gif: bytes
-    size: tuple[int, int]
-
-
 def animation(
     names: Sequence[str],
     columns: Sequence[tuple[str, np.ndarray]],
     *,
     title: str,
     pauses: tuple[int, int] = (_PAUSE_MS, _END_MS),
-) -> Animation:
+) -> bytes:
     """Animate the columns of a film strip.
 
     Args:
@@ -43,8 +35,8 @@ def animation(
         pauses: How long each frame is shown, and the last one, in milliseconds.
 
     Returns:
-        A GIF that repeats for ever, 350 pixels wide, of at most 40 frames and 1 MiB. Of more,
-        every other frame but the last is left out, as often as needed, until two are left.
+        The bytes of a GIF that repeats for ever, 350 pixels wide, of at most 40 frames and 1 MiB.
+        Of more, every other frame but the last is left out, as often as needed, until two are left.
 
     Example:
         ```python
@@ -62,7 +54,7 @@ def animation(
     images = with_one_palette(frames)
     while len(gif := _gif(images, pauses)) > _BYTES and len(images) > 2:
         images = _thinned(images)
-    return Animation(gif, images[0].size)
+    return gif
 
 
 def _gif(images: Sequence[Image.Image], pauses: tuple[int, int]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_saliency.common.types import Array
 from keras_saliency.drawing import cards, heatmap
-from keras_saliency.drawing.animation import Animation, animation, encode_gif, with_one_palette
+from keras_saliency.drawing.animation import animation, encode_gif, with_one_palette
 
 _SMALLEST = 240  # of the longer side of a file: what is smaller is enlarged
 _FASTEST = 50  # frames a second: browsers slow down what is faster
@@ -67,7 +67,7 @@ def pauses(count: int, fps: float) -> list[int]:
 
 def played(
     names: Sequence[str], clips: Array, maps: Array, *, title: str, signed: bool = False
-) -> Animation:
+) -> bytes:
     """Animate videos beside each other for TensorBoard, each with its map over it.
 
     Args:
@@ -78,8 +78,8 @@ def played(
         signed: Whether the sign is drawn.
 
     Returns:
-        A GIF of 350 pixels width that repeats for ever; a map that cannot be drawn leaves its
-        video in grey, which its name states.
+        The bytes of a GIF of 350 pixels width that repeats for ever; a map that cannot be drawn
+        leaves its video in grey, which its name states.
     """
     drawn, titles = [], []
     for name, clip, map_ in zip(names, clips, maps, strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.drawing import cards
-from keras_saliency.drawing.animation import Animation, animation
+from keras_saliency.drawing.animation import animation
 from keras_saliency.recording.snapshot import choose_evenly, words
 from keras_saliency.recording.tensorboard.event_writer import encode_jpeg, safe_tag
 
@@ -151,7 +151,7 @@ class FilmStrips:
             if columns.shown and columns.written < columns.seen
         }
 
-    def animations(self) -> dict[str, tuple[int, Animation]]:
+    def animations(self) -> dict[str, tuple[int, bytes]]:
         """Animate up to 16 probes: by method, the last step and the animation."""
         names = [self._names[i] for i in self._animated]
         animated = {}

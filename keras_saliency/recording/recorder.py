@@ -230,7 +230,7 @@ class Recorder:
                 self.writer.images({f"film-strip/{safe_tag(method)}": strip}, step)
         with self.worker.guard("animate the film strips"):
             for method, (step, animation) in self._strips.animations().items():
-                self.writer.animations({f"animation/{safe_tag(method)}": animation.gif}, step)
+                self.writer.animations({f"animation/{safe_tag(method)}": animation}, step)
         newest = self._newest
         if self._clips is None or newest is None:
             return
@@ -241,7 +241,7 @@ class Recorder:
             with self.worker.guard(f"play the videos of {method}"):
                 title, signed = f"{words(method)} · {newest.when}", newest.is_signed(method)
                 video = played(names, self._clips[chosen], maps[chosen], title=title, signed=signed)
-                self.writer.animations({f"video/{safe_tag(method)}": video.gif}, newest.step)
+                self.writer.animations({f"video/{safe_tag(method)}": video}, newest.step)
 
     def _numbers(self, snapshot: Snapshot, metrics: MapMetrics) -> dict[str, float]:
         numbers = scalars(snapshot, metrics, self._names, self._drawn)

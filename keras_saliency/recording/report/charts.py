@@ -65,10 +65,10 @@ def _curves(trainings: Mapping[str, Training]) -> list[Chart]:
 def _of_maps(trainings: Mapping[str, Training]) -> list[Chart]:
     """The mean localization, and the mean probability of the probes' classes."""
     whens = {
-        seen.step: seen.when
+        entry.step: entry.when
         for training in trainings.values()
         for steps in training.methods.values()
-        for seen in steps
+        for entry in steps
     }
     groups: dict[str, tuple[str, dict[str, Any]]] = {
         "Mean focus on the object, × chance": ("focus/", {"held": [0], "chance": True}),

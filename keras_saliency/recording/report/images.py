@@ -14,7 +14,7 @@ from PIL import Image
 from keras_saliency.common.types import Array
 from keras_saliency.drawing import cards, heatmap
 from keras_saliency.recording.snapshot import choose_evenly
-from keras_saliency.recording.tensorboard.event_reader import Seen, Training
+from keras_saliency.recording.tensorboard.event_reader import Entry, Training
 from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
 from keras_saliency.recording.tensorboard.plugin_schema import image_type
 
@@ -63,8 +63,8 @@ def steps_with_room(trainings: Sequence[Training], room: int = ROOM) -> dict[str
     for training in trainings:
         for method, evaluations in training.methods.items():
             steps = sizes[method]
-            for seen in evaluations:
-                steps[seen.step] += sum(-(-len(blob) // 3) * 4 for blob in seen.pictures)
+            for entry in evaluations:
+                steps[entry.step] += sum(-(-len(blob) // 3) * 4 for blob in entry.images)
     chosen = {}
     smallest_first = sorted(sizes, key=lambda method: sizes[method].total())
     for left, method in zip(range(len(sizes), 0, -1), smallest_first, strict=True):
@@ -101,7 +101,9 @@ def responses(
         if training.probes is None:
             continue
         maps = {
-            method: [_step(seen, store) for seen in evaluations if seen.step in set(steps[method])]
+            method: [
+                _step(entry, store) for entry in evaluations if entry.step in set(steps[method])
+            ]
             for method, evaluations in training.methods.items()
         }
         routes["runs"][run] = {"methods": {method: [] for method in maps}, "verdict": []}
@@ -123,15 +125,15 @@ def _hold_first(first: tuple[str, _Maps], second: tuple[str, _Maps]) -> None:
                 steps.append(last | {"step": other["step"], "when": when})
 
 
-def _step(seen: Seen, store: Store) -> dict[str, Any]:
-    key = store.add(seen.pictures[0]) if seen.pictures else None
-    return seen.said | {"step": seen.step, "key": key}
+def _step(entry: Entry, store: Store) -> dict[str, Any]:
+    key = store.add(entry.images[0]) if entry.images else None
+    return entry.data | {"step": entry.step, "key": key}
 
 
-def _probes(probes: Seen, store: Store) -> dict[str, Any]:
-    keys, count = [store.add(blob) for blob in probes.pictures], len(probes.said["names"])
+def _probes(probes: Entry, store: Store) -> dict[str, Any]:
+    keys, count = [store.add(blob) for blob in probes.images], len(probes.data["names"])
     masks = keys[count:] if len(keys) > count else None
-    return probes.said | {"pictures": keys[:count], "mask_pictures": masks}
+    return probes.data | {"pictures": keys[:count], "mask_pictures": masks}
 
 
 def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
@@ -146,18 +148,18 @@ def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
         out.
     """
     probes, steps = training.probes, training.methods.get(method, [])
-    if probes is None or not steps or not steps[-1].pictures:
+    if probes is None or not steps or not steps[-1].images:
         return []
-    labels, count = probes.said.get("labels"), len(probes.said["names"])
+    labels, count = probes.data.get("labels"), len(probes.data["names"])
     if not isinstance(labels, list) or len(labels) != count:
         labels = [""] * count
     shown = choose_evenly(list(map(str, labels)), STILLS)
-    maps, signed = _decoded(steps[-1].pictures[0], "L"), steps[-1].said.get("signed") is True
+    maps, signed = _decoded(steps[-1].images[0], "L"), steps[-1].data.get("signed") is True
     if maps is None or len(maps) % count:
         return []
     drawn = []
     for probe in shown:
-        photo = _decoded(probes.pictures[probe], "RGB")
+        photo = _decoded(probes.images[probe], "RGB")
         if photo is not None:
             shares = maps.reshape(count, -1, maps.shape[1])[probe].astype(np.float32)
             large = cards.thumbnails(photo[None], _SIDE)[0]

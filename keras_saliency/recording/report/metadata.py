@@ -18,7 +18,7 @@ def metadata_of(training: Training) -> dict[str, str]:
     rows = {"log folder": str(training.folder), "began": training.began}
     rows["looked at"] = training.span_words
     if training.probes is not None:
-        rows |= _of_probes(training.probes.said)
+        rows |= _of_probes(training.probes.data)
     if training.verdicts:
         last = training.verdicts[-1]
         rows["swapped for the verdict"] = ", ".join(last.gaps) or "nothing"

@@ -147,7 +147,7 @@ def _fewer(trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]]
     parts = []
     for method, chosen in steps.items():
         runs = trainings.values()
-        every = {seen.step for run in runs for seen in run.methods.get(method, [])}
+        every = {entry.step for run in runs for entry in run.methods.get(method, [])}
         if len(chosen) < len(every):
             parts.append(f"{method} {len(chosen)} of {len(every)} steps")
     return ", ".join(parts)
@@ -158,7 +158,7 @@ def _stills(name: str | None, training: Training, method: str) -> Element | None
     if not drawn or training.probes is None:
         return node("p", "No maps can be read.", class_="note still")
     last, probes = training.methods[method][-1], training.probes
-    names = probes.said["names"]
+    names = probes.data["names"]
     of = f", {len(drawn)} of {len(names)} pictures" if len(drawn) < len(names) else ""
     title = f"{f'{name}: ' if name else ''}{method} at {last.when}{of}"
     figures = []

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_saliency.recording.report.html import Child, Element, figure, node, row
-from keras_saliency.recording.tensorboard.event_reader import Judgement, Seen, Training, number
+from keras_saliency.recording.tensorboard.event_reader import Entry, Judgement, Training, number
 from keras_saliency.recording.tensorboard.plugin_schema import image_type
 
 _NONE = (
@@ -180,17 +180,17 @@ def _sheet(last: Judgement | None, nuisance: str, name: str | None) -> Element:
     return figure(blob, kind, alt, words)
 
 
-def caption(seen: Seen, probe: int) -> str:
+def caption(entry: Entry, probe: int) -> str:
     """Caption a probe with the model's prediction and the localization of its map."""
-    words = f"says {_at(seen, 'predicted', probe) or 'nothing'}"
-    sure, focus = (number(_at(seen, name, probe)) for name in ("confidence", "focus"))
+    words = f"says {_at(entry, 'predicted', probe) or 'nothing'}"
+    sure, focus = (number(_at(entry, name, probe)) for name in ("confidence", "focus"))
     if sure is not None:
         words += f", {_percent(sure)}"
     return words + ("" if focus is None else f"; focus {focus:.3g} × chance")
 
 
-def _at(seen: Seen, quantity: str, probe: int) -> Any:
-    values = seen.said.get(quantity)
+def _at(entry: Entry, quantity: str, probe: int) -> Any:
+    values = entry.data.get(quantity)
     return values[probe] if isinstance(values, list) and probe < len(values) else None
 
 

@@ -30,17 +30,17 @@ _CANNOT_SAY = "can't say"  # how a verdict begins that is none
 
 
 @dataclass(frozen=True)
-class Seen:
+class Entry:
     """What one tag holds at one step: the JSON, and the images that come with it."""
 
     step: int
-    said: Data
-    pictures: tuple[bytes, ...] = ()
+    data: Data
+    images: tuple[bytes, ...] = ()
 
     @property
     def when(self) -> str:
         """The moment in words."""
-        return str(self.said.get("when") or f"step {self.step}")
+        return str(self.data.get("when") or f"step {self.step}")
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class Judgement:
         return self.reliance is None or self.text.startswith(_CANNOT_SAY)
 
     @classmethod
-    def of(cls, seen: Seen) -> Judgement:
+    def of(cls, entry: Entry) -> Judgement:
         """Read a verdict from a file, whoever wrote it."""
-        data = seen.said
+        data = entry.data
         sheets = [str(name) for name in _listed(data.get("sheets"))]
         return cls(
-            step=seen.step,
-            when=seen.when,
+            step=entry.step,
+            when=entry.when,
             text=str(data.get("text") or f"{_CANNOT_SAY}: there are no words"),
             reliance=number(data.get("reliance")),
             gaps={
@@ -104,7 +104,7 @@ class Judgement:
             },
             masks_from=_text(data.get("masks_from")),
             threshold=number(data.get("threshold")),
-            sheets=dict(zip(sheets, seen.pictures, strict=False)),
+            sheets=dict(zip(sheets, entry.images, strict=False)),
         )
 
 
@@ -112,7 +112,7 @@ class Judgement:
 class _Events:
     """What the event files of one folder hold that we read, by tag and step."""
 
-    blobs: dict[str, dict[int, Seen]] = field(default_factory=dict)
+    blobs: dict[str, dict[int, Entry]] = field(default_factory=dict)
     scalars: dict[str, dict[int, float]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -146,29 +146,29 @@ class Training:
         self.faults = self._events.faults
 
     @cached_property
-    def probes(self) -> Seen | None:
+    def probes(self) -> Entry | None:
         """The probes, `None` where there are none that can be read."""
-        for seen in reversed(self._seen(PROBES)):
-            names, images_each = seen.said.get("names"), 1 + (seen.said.get("masks") is True)
-            if isinstance(names, list) and len(seen.pictures) == images_each * len(names):
-                return seen
+        for entry in reversed(self._entries(PROBES)):
+            names, images_each = entry.data.get("names"), 1 + (entry.data.get("masks") is True)
+            if isinstance(names, list) and len(entry.images) == images_each * len(names):
+                return entry
         return None
 
     @cached_property
-    def methods(self) -> dict[str, list[Seen]]:
+    def methods(self) -> dict[str, list[Entry]]:
         """The maps of each method, step by step."""
         tags = sorted(tag for tag in self._events.blobs if tag.startswith(MAPS))
-        return {tag.removeprefix(MAPS): self._seen(tag) for tag in tags}
+        return {tag.removeprefix(MAPS): self._entries(tag) for tag in tags}
 
     @cached_property
     def verdicts(self) -> list[Judgement]:
         """The verdicts, the newest last."""
-        return [Judgement.of(seen) for seen in self._seen(VERDICT)]
+        return [Judgement.of(entry) for entry in self._entries(VERDICT)]
 
     @cached_property
     def moments(self) -> dict[int, str]:
         """Each step at which it was evaluated, in words."""
-        moments = {seen.step: seen.when for steps in self.methods.values() for seen in steps}
+        moments = {entry.step: entry.when for steps in self.methods.values() for entry in steps}
         return dict(sorted(moments.items()))
 
     @property
@@ -213,8 +213,8 @@ class Training:
                 curves.setdefault(match[2], {}).setdefault(part, own)
         return curves
 
-    def _seen(self, tag: str) -> list[Seen]:
-        return [seen for _, seen in sorted(self._events.blobs.get(tag, {}).items())]
+    def _entries(self, tag: str) -> list[Entry]:
+        return [entry for _, entry in sorted(self._events.blobs.get(tag, {}).items())]
 
 
 def newest(log_dir: str | Path, *, maps: bool = True) -> tuple[Training, list[str]]:
@@ -335,7 +335,7 @@ def _may_be_scalar(value: summary_pb2.Summary.Value) -> bool:
 def _read_blobs(events: _Events, value: summary_pb2.Summary.Value, step: int) -> None:
     first, *images = value.tensor.string_val or [b""]
     if (data := decoded(first)) is not None:
-        events.blobs.setdefault(value.tag, {})[step] = Seen(step, data, tuple(images))
+        events.blobs.setdefault(value.tag, {})[step] = Entry(step, data, tuple(images))
 
 
 def _scalar(value: summary_pb2.Summary.Value) -> float | None:

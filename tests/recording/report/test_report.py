@@ -63,8 +63,8 @@ def test_a_training_is_read_as_it_was(trained):
     folder, watch, history = trained
     training, older = newest(folder)
     assert (training.name, older, training.faults) == ("saliency", [], [])
-    assert training.probes.said["names"][::3] == ["00_elephant", "03_penguin"]
-    assert len(training.probes.pictures) == 12  # and a mask each
+    assert training.probes.data["names"][::3] == ["00_elephant", "03_penguin"]
+    assert len(training.probes.images) == 12  # and a mask each
     last = training.verdicts[-1]
     assert (last.text, last.alarm, last.cause) == (watch.verdict.text, True, watch.verdict.cause)
     assert last.threshold == 0.2
@@ -73,7 +73,7 @@ def test_a_training_is_read_as_it_was(trained):
         assert last.sheets[name].startswith(b"\xff\xd8")
     steps = training.methods["grad-cam"]
     assert [seen.when for seen in steps] == ["before training", "epoch 1", "epoch 2"]
-    assert all(len(seen.pictures) == 1 for seen in steps)
+    assert all(len(seen.images) == 1 for seen in steps)
     assert list(training.methods) == ["grad-cam", "saliency"]
     for metric in ("loss", "accuracy"):
         found = training.curves[metric]
@@ -448,7 +448,7 @@ def test_more_steps_than_there_is_room_for_are_chosen_evenly(tmp_path):
     every = {method: list(range(30)) for method in training.methods}
     assert images.steps_with_room([training]) == every
     sizes = {
-        method: [4 * -(-len(seen.pictures[0]) // 3) for seen in steps]
+        method: [4 * -(-len(seen.images[0]) // 3) for seen in steps]
         for method, steps in training.methods.items()
     }
     small, large = sorted(sizes, key=lambda method: sum(sizes[method]))
