@@ -1,7 +1,5 @@
 """A progress bar for evaluations that take long."""
 
-from __future__ import annotations
-
 import time
 
 import keras

@@ -1,7 +1,5 @@
 """Whether the moving averages of a model's batch norms have seen enough to be trusted."""
 
-from __future__ import annotations
-
 import keras
 
 from keras_saliency.engine.keras_private import flatten_layers

@@ -1,7 +1,5 @@
 """The Keras callback: its settings, and hooks that a `TrainingSession` carries out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The other callbacks of a training run, which Keras does not tell a callback about."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from types import FrameType

@@ -1,7 +1,5 @@
 """What the callback prints and warns of."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 import sys

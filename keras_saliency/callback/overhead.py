@@ -1,7 +1,5 @@
 """Measuring the callback's time, and keeping it within a share of the training run's."""
 
-from __future__ import annotations
-
 import contextlib
 import statistics
 import time

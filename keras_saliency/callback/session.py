@@ -1,7 +1,5 @@
 """One training run, from `on_train_begin` to `on_train_end`, and all of its state."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Types and groups of options that commands share."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Callable

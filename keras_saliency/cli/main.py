@@ -3,8 +3,6 @@
 Each command imports Keras itself, so that `--help` and a mistyped option are instant.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

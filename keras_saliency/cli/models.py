@@ -1,7 +1,5 @@
 """Loading of models for the command line: from a file, or by a name of `keras.applications`."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from contextlib import suppress

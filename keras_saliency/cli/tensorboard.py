@@ -1,7 +1,5 @@
 """The command `keras-saliency tensorboard`: TensorBoard with every step of every image."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """NumPy arrays of whatever holds numbers: NumPy, the backends, pandas and Pillow."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Baselines: images that stand for the absence of what an image shows."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias

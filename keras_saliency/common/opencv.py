@@ -1,7 +1,5 @@
 """OpenCV, or what to do where it can't be loaded."""
 
-from __future__ import annotations
-
 try:
     import cv2
 except ImportError as error:

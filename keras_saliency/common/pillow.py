@@ -1,7 +1,5 @@
 """Pillow images as arrays: 8 bits a channel, transparency on white."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

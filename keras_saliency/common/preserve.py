@@ -1,7 +1,5 @@
 """State that other code moves while it runs, put back afterwards."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import sys

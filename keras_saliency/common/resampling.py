@@ -12,8 +12,6 @@ blur of `BackgroundSwap`, on a backend's tensors and inside `tf.data`; the cubic
 optical flow and of drawn noise; and enlarging by whole factors without interpolation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

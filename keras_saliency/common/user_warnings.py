@@ -1,7 +1,5 @@
 """Warnings that point at the user's line, however deep inside the package they arise."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Checks of arguments, which run first and raise what was expected and what was given."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import inspect

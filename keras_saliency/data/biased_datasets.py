@@ -4,8 +4,6 @@ Nothing is downloaded: the functions read the folder that a user has unpacked, a
 to be had if it is not there. The layouts are those that the authors' own loaders read.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass

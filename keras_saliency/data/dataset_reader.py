@@ -1,7 +1,5 @@
 """A few examples of each class of a dataset, read without moving the dataset's state."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import itertools

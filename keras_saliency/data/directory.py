@@ -1,7 +1,5 @@
 """Image folders, in the order of `keras.utils.image_dataset_from_directory`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a person sees of probes: images in colour, curves of signals, frames of volumes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

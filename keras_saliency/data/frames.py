@@ -1,7 +1,5 @@
 """Which frames of a volume are shown, and how they are laid out."""
 
-from __future__ import annotations
-
 import numpy as np
 
 _FRAMES = 8  # of a volume, at most

@@ -1,7 +1,5 @@
 """Image files as arrays: upright, 8 bits a channel, without transparency."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

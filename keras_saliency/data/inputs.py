@@ -1,7 +1,5 @@
 """What a model gets, checked when it is given: the images, and its other inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Labels of probes: classes or regression targets, and the names they go by."""
 
-from __future__ import annotations
-
 import itertools
 import unicodedata
 from collections.abc import Iterable, Sequence, Sized

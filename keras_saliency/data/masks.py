@@ -5,8 +5,6 @@ in the image. Each image therefore gets two, one that rather covers too much, an
 tells where the object is and how large. Masks that the user gives always take precedence.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Normalization: from what a model gets to pixels of 0 to 255, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

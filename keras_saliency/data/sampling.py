@@ -1,7 +1,5 @@
 """A random choice of examples of each class, made while a dataset is read."""
 
-from __future__ import annotations
-
 import copy
 import time
 from typing import Any

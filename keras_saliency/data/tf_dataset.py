@@ -1,7 +1,5 @@
 """Reading a `tf.data.Dataset` without moving the state it trains with; needs TensorFlow."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Animated GIFs, and how the maps of a method changed while training as one."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 

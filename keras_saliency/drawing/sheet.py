@@ -1,7 +1,5 @@
 """Sheets: paper with a header, cells, colour bars and text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Text on images: fonts that exist on every machine, one line at a time, and colours."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Videos that play, with maps over them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Attention scores, collected in place while a forward pass runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

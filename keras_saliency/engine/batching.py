@@ -1,7 +1,5 @@
 """Batches of one size, which is halved whenever memory runs out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeAlias, TypeVar
 

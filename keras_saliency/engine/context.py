@@ -1,7 +1,5 @@
 """What is resolved once for a model and its probes, before anything is computed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """How a layer's output is laid out as a map: channels last, tokens in a grid, frames stacked."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A head of global average pooling and one dense layer, whose weights `cam` reads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras import layers, ops

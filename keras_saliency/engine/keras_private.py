@@ -3,8 +3,6 @@
 Each use names the versions on which it was checked; the first is the lowest that is supported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """How a model is called: its inputs put together, and one of its outputs taken."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """How images enter a model: as floats, which have gradients, and with its own order of axes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

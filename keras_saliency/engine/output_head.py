@@ -1,7 +1,5 @@
 """How a model's outputs are read: classes or values, and where the logits are."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

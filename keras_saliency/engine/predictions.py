@@ -1,7 +1,5 @@
 """The model's prediction for each probe, in words and numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Probabilities of images that are not explained, in forward passes only."""
 
-from __future__ import annotations
-
 import numpy as np
 from keras import ops
 

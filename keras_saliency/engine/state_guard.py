@@ -1,7 +1,5 @@
 """Puts back what a pass may have changed in a model outside of Keras's variables."""
 
-from __future__ import annotations
-
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator

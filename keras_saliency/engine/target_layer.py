@@ -4,8 +4,6 @@ A layer is hooked by patching its `call` during one traced forward pass. The mod
 cut or rewired, and nothing is left behind.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator

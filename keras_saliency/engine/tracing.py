@@ -1,7 +1,5 @@
 """Traces a forward pass: each call of each layer, recorded by patching the layer's `call`."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

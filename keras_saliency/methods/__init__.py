@@ -5,8 +5,6 @@ gradients and activations, and model inputs `(batch, height, width, channels)`. 
 `(batch, h, w)`. Your own function is used like a built-in one.
 """
 
-from __future__ import annotations
-
 import functools
 import pkgutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Weighted sums of feature maps, which the CAM methods share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

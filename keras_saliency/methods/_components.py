@@ -1,7 +1,5 @@
 """The first principal component of feature maps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

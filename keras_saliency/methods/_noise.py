@@ -1,7 +1,5 @@
 """Moments of gradients under noise, which SmoothGrad and its variants share."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores and gradients of perturbed images, a bounded number of them at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ablation-CAM."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

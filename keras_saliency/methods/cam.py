@@ -1,7 +1,5 @@
 """Class activation mapping."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras import ops

@@ -1,7 +1,5 @@
 """Finer-CAM."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras_saliency.common.validation import check_count, check_number

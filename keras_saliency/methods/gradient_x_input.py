@@ -1,7 +1,5 @@
 """Gradient times input."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras import ops

@@ -1,7 +1,5 @@
 """LayerCAM."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

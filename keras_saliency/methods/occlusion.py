@@ -1,7 +1,5 @@
 """Occlusion."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """RISE."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

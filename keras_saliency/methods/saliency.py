@@ -1,7 +1,5 @@
 """Gradient saliency."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from keras import ops

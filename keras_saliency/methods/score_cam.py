@@ -1,7 +1,5 @@
 """Score-CAM."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

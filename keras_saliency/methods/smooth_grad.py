@@ -1,7 +1,5 @@
 """SmoothGrad."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras_saliency.engine.scored_model import ScoredModel

@@ -1,7 +1,5 @@
 """XGrad-CAM."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras import ops

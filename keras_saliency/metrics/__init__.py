@@ -27,8 +27,6 @@ callable like `explain`: `(model, images, target=...)` to an `Explanation` or to
     ('head', 'conv')
 """
 
-from __future__ import annotations
-
 from keras_saliency.metrics.confidence import ConfidenceChange, confidence_change
 from keras_saliency.metrics.insertion_deletion import Curve, deletion, insertion
 from keras_saliency.metrics.localization import (

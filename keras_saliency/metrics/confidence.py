@@ -1,7 +1,5 @@
 """Change of confidence when only what a map shows is left."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

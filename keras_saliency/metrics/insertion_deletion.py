@@ -1,7 +1,5 @@
 """Insertion and deletion curves."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ map stretched over the mask: a perfect map of one cell must score 1. A dead map 
 infinite) gives `nan`, and so does a mask that is empty or covers everything.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from keras_saliency.common.resampling import average_masks

@@ -1,7 +1,5 @@
 """The model-randomisation check: a map must depend on what the model has learnt."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

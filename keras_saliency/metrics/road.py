@@ -1,7 +1,5 @@
 """ROAD: what remains when pixels are removed and their holes filled in."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores of perturbed images, and the order in which a map ranks an image's pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

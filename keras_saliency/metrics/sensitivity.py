@@ -1,7 +1,5 @@
 """Sensitivity of maps to the class, by their rank correlation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

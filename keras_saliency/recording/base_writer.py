@@ -1,7 +1,5 @@
 """What our own writers share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The numbers of a snapshot, computed once for all that show them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """A thread of its own for jobs that must neither hold nor stop the thread that hands them over."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import logging

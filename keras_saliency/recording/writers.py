@@ -1,7 +1,5 @@
 """Writers of snapshots other than TensorBoard's: a folder of images, or the user's own."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping
 from pathlib import Path

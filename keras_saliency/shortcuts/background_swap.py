@@ -1,7 +1,5 @@
 """Mitigation of a shortcut in the background: training with the backgrounds of other images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any

@@ -1,7 +1,5 @@
 """A model reduced to what the verdict evaluates on images that are not the probes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

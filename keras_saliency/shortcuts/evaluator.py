@@ -1,7 +1,5 @@
 """Evaluation of a model on counterfactual images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Receivers or donors as a set of images, with what counterfactual images are composed of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any

@@ -5,8 +5,6 @@ of indices and return float32 images in the display's range, 0 to 255. A further
 more function here; users pass theirs as a `Nuisance`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,7 +1,5 @@
 """The gap of a nuisance with its standard error, and the alarm over evaluations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import NormalDist
 

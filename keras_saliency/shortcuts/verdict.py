@@ -1,7 +1,5 @@
 """The verdict on a model, and how it is worded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ A nuisance is swapped between the frames of the two: the object is what moves, a
 is the scene behind it.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 from itertools import pairwise
 from typing import Any

@@ -10,8 +10,6 @@ the tiles, and the tiles' attribution maps as a mosaic:
 Without a callback, `tile_map`, `tile_sheet` and `tile_mosaic` draw arrays in the same way.
 """
 
-from __future__ import annotations
-
 from keras_saliency.tiles.dataset import Tiles
 from keras_saliency.tiles.drawing import Thumbnail, tile_map, tile_mosaic, tile_sheet
 

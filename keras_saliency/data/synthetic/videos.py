@@ -4,8 +4,6 @@ The texture, warm or cool, is the scene; it goes with the direction as often as 
 camera stands still, pans or zooms, whatever the direction is.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import numpy as np

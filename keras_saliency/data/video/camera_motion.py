@@ -1,7 +1,5 @@
 """The camera's own movement between two frames, and what is left without it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from keras_saliency.common.opencv import cv2

@@ -1,7 +1,5 @@
 """Reading video files, as far as OpenCV's build knows their codec."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path

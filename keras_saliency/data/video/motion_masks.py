@@ -1,7 +1,5 @@
 """Motion of its own: maps of its speed, and masks made of these."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where each pixel of a frame lies in another frame."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The functions of `engine.backend` on TensorFlow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """The functions of `engine.backend` on torch; `tensorflow.py` says what each does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

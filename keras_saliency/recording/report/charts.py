@@ -1,7 +1,5 @@
 """The charts of a page as data, which its script draws."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Check of a training run against limits, for continuous integration."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Elements of a page. A text is written as text, never as markup."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """The images of a page: each once, of as many steps as there is room for, and stills."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Metadata of a training run: settings, versions, sizes."""
 
-from __future__ import annotations
-
 from keras_saliency.recording.tensorboard.event_reader import Training
 from keras_saliency.recording.tensorboard.plugin_schema import Data
 

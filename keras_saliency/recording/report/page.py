@@ -1,7 +1,5 @@
 """The page of one training run, or of two side by side: one file with everything in it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -4,8 +4,6 @@ The modules are those of the Saliency tab, which are written in one form: names 
 imported, and exports stand at declarations.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The verdict and the measurements behind it, as parts of a page."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Whether another process still writes a file: it holds a lock, which ends when it does."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """The contents of our blobs, for all that read them, whoever wrote the file."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any
