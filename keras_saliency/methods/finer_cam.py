@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from keras import ops
+
 from keras_saliency.common.validation import check_count, check_number
 from keras_saliency.engine.scored_model import ScoredModel
-from keras_saliency.methods.grad_cam import grad_cam
+from keras_saliency.methods._cam import grid_axes, sum_channels
 
 
 def finer_cam(
@@ -41,4 +43,7 @@ def finer_cam(
     """
     check_count(similar, "similar")
     check_number(strength, "strength")
-    return grad_cam(model.against_similar(similar, strength), images, relu=relu)
+    activations = model.activations(images)
+    gradients = model.against_similar(similar, strength).layer_gradients(images)
+    weights = ops.mean(gradients, axis=grid_axes(gradients), keepdims=True)
+    return sum_channels(weights * activations, relu)
