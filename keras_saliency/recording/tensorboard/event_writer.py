@@ -14,6 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
@@ -115,12 +116,10 @@ def _make_next(root: pathlib.Path, name: str, number: int) -> pathlib.Path:
     """Make the folder of the first free number; that `mkdir` fails on an old one is the lock."""
     while True:
         run = root / (name if number == 1 else f"{name}_{number}")
-        try:
+        with contextlib.suppress(FileExistsError):
             run.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
             return run
+        number += 1
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:
@@ -213,22 +212,18 @@ class EventWriter(BaseWriter):
 
     def scalars(self, numbers: Mapping[str, float], step: int) -> None:
         """Write numbers by tag."""
-        metadata = scalar_metadata.create_summary_metadata(display_name=None, description=None)
+        dtype = types_pb2.DT_FLOAT
         tensors = {
-            tag: tensor_pb2.TensorProto(
-                dtype=types_pb2.DT_FLOAT,
-                tensor_shape=tensor_shape_pb2.TensorShapeProto(),
-                float_val=[float(number)],
-            )
-            for tag, number in numbers.items()
+            tag: _tensor(dtype, [], float_val=[float(number)]) for tag, number in numbers.items()
         }
-        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_SCALAR, step)
+        plugin = scalar_metadata.PLUGIN_NAME
+        self._write_tensors(tensors, plugin, summary_pb2.DATA_CLASS_SCALAR, step)
 
     def text(self, texts: Mapping[str, str], step: int) -> None:
         """Write texts in Markdown by tag."""
-        metadata = text_metadata.create_summary_metadata(display_name=None, description=None)
         tensors = {tag: _string_tensor([text.encode()], []) for tag, text in texts.items()}
-        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_TENSOR, step)
+        plugin = text_metadata.PLUGIN_NAME
+        self._write_tensors(tensors, plugin, summary_pb2.DATA_CLASS_TENSOR, step)
 
     def blobs(self, tag: str, blobs: Sequence[bytes], step: int) -> None:
         """Write what the Saliency tab reads.
@@ -238,11 +233,8 @@ class EventWriter(BaseWriter):
             blobs: Files, JSON first.
             step: The step on TensorBoard's slider; -1 is before training.
         """
-        metadata = summary_pb2.SummaryMetadata(
-            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME)
-        )
-        tensors = {tag: _string_tensor(list(blobs), [len(blobs)])}
-        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_BLOB_SEQUENCE, step)
+        tensors = {tag: _string_tensor(blobs, [len(blobs)])}
+        self._write_tensors(tensors, PLUGIN_NAME, summary_pb2.DATA_CLASS_BLOB_SEQUENCE, step)
 
     def charts(self, *, focus: bool, verdict: bool) -> None:
         """Place focus and verdict beside the loss curves, in the tab Custom Scalars.
@@ -259,12 +251,10 @@ class EventWriter(BaseWriter):
         tags["similarity to the maps before"] = ["similarity/"]
         charts = [{"title": title, "multiline": {"tag": tag}} for title, tag in tags.items()]
         category = {"title": "What the model looks at", "chart": charts}
-        layout = layout_pb2.Layout(category=[category])
-        metadata = charts_metadata.create_summary_metadata()
-        tensors = {
-            charts_metadata.CONFIG_SUMMARY_TAG: _string_tensor([layout.SerializeToString()], [])
-        }
-        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_TENSOR, 0)
+        layout = layout_pb2.Layout(category=[category]).SerializeToString()
+        tensors = {charts_metadata.CONFIG_SUMMARY_TAG: _string_tensor([layout], [])}
+        plugin = charts_metadata.PLUGIN_NAME
+        self._write_tensors(tensors, plugin, summary_pb2.DATA_CLASS_TENSOR, 0)
 
     def flush(self) -> None:
         """Make sure that what was written so far is there.
@@ -311,22 +301,19 @@ class EventWriter(BaseWriter):
 
     def _write_images(self, images: Mapping[str, tuple[bytes, tuple[int, ...]]], step: int) -> None:
         """Write encoded images, each with its (width, height)."""
-        metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
         tensors = {
             tag: _string_tensor([*(str(length).encode() for length in size), data], [3])
             for tag, (data, size) in images.items()
         }
-        self._write_tensors(tensors, metadata, summary_pb2.DATA_CLASS_BLOB_SEQUENCE, step)
+        plugin = image_metadata.PLUGIN_NAME
+        self._write_tensors(tensors, plugin, summary_pb2.DATA_CLASS_BLOB_SEQUENCE, step)
 
     def _write_tensors(
-        self,
-        tensors: Mapping[str, tensor_pb2.TensorProto],
-        metadata: summary_pb2.SummaryMetadata,
-        data_class: int,
-        step: int,
+        self, tensors: Mapping[str, tensor_pb2.TensorProto], plugin: str, kind: int, step: int
     ) -> None:
-        """Write tensors by tag, all in one event."""
-        metadata.data_class = data_class
+        """Write tensors by tag, all in one event, with their plugin and class of data."""
+        data = summary_pb2.SummaryMetadata.PluginData(plugin_name=plugin)
+        metadata = summary_pb2.SummaryMetadata(plugin_data=data, data_class=kind)
         values = [
             summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
             for tag, tensor in tensors.items()
@@ -364,10 +351,10 @@ class EventWriter(BaseWriter):
         self._size += done
 
 
-def _string_tensor(strings: list[bytes], shape: list[int]) -> tensor_pb2.TensorProto:
-    sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
-    return tensor_pb2.TensorProto(
-        dtype=types_pb2.DT_STRING,
-        tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=sizes),
-        string_val=strings,
-    )
+def _string_tensor(strings: Sequence[bytes], shape: Sequence[int]) -> tensor_pb2.TensorProto:
+    return _tensor(types_pb2.DT_STRING, shape, string_val=strings)
+
+
+def _tensor(dtype: int, shape: Sequence[int], **values: Sequence[Any]) -> tensor_pb2.TensorProto:
+    shape_proto = tensor_shape_pb2.TensorShapeProto(dim=[{"size": size} for size in shape])
+    return tensor_pb2.TensorProto(dtype=dtype, tensor_shape=shape_proto, **values)

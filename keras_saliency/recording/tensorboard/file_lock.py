@@ -36,8 +36,6 @@ def is_held(path: str | os.PathLike[str]) -> bool:
     try:
         with open(path, "rb+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
