@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from keras_saliency.data.probes import Probes
 from keras_saliency.drawing import cards
 from keras_saliency.drawing.video import played
 from keras_saliency.recording.base_writer import BaseWriter
@@ -17,9 +18,6 @@ from keras_saliency.recording.tensorboard.event_writer import EventWriter, safe_
 from keras_saliency.recording.tensorboard.plugin_data import PluginData
 from keras_saliency.recording.worker import Worker
 from keras_saliency.shortcuts.verdict import Verdict
-
-if TYPE_CHECKING:
-    from keras_saliency.data.probes import Probes
 
 _DRAWN = 64  # probes at most
 _AT_ONCE = 16  # of them that are written together, and held until then
@@ -70,7 +68,7 @@ class Recorder:
     def __init__(
         self,
         writer: BaseWriter,
-        probes: "Probes",
+        probes: Probes,
         *,
         of: str = "logits",
         drawn: int = _DRAWN,
@@ -132,8 +130,7 @@ class Recorder:
             when: The moment in words.
             step: The same as a step.
         """
-        arguments = self.writer, self._plugin_data, verdict, when, step
-        self._submit(lambda: _write_verdict(*arguments), "the verdict")
+        self._submit(lambda: self._write_verdict(verdict, when, step), "the verdict")
 
     def record_images(self, images: dict[str, np.ndarray], step: int) -> None:
         """Hand over images that are drawn already, uint8 by tag."""
@@ -247,20 +244,17 @@ class Recorder:
         numbers = scalars(snapshot, metrics, self._names, self._drawn)
         return numbers if self._slides is None else numbers | self._slides.numbers(snapshot)
 
-
-def _write_verdict(
-    writer: BaseWriter, plugin_data: PluginData | None, verdict: Verdict, when: str, step: int
-) -> None:
-    gaps = {f"shortcut/{safe_tag(name)}": float(gap) for name, (gap, _) in verdict.gaps.items()}
-    writer.scalars({"shortcut/reliance": float(verdict.reliance)} | gaps, step)
-    writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
-    sheets = {
-        name: cards.counterfactual_sheet(
-            sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
-        )
-        for name, sheet in verdict.sheets.items()
-    }
-    images = {f"shortcut-twins/{safe_tag(name)}": sheet for name, sheet in sheets.items()}
-    writer.images(images, step)
-    if plugin_data is not None:
-        plugin_data.add_verdict(verdict, sheets, when, step)
+    def _write_verdict(self, verdict: Verdict, when: str, step: int) -> None:
+        gaps = {f"shortcut/{safe_tag(name)}": float(gap) for name, (gap, _) in verdict.gaps.items()}
+        self.writer.scalars({"shortcut/reliance": float(verdict.reliance)} | gaps, step)
+        self.writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
+        sheets = {
+            name: cards.counterfactual_sheet(
+                sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
+            )
+            for name, sheet in verdict.sheets.items()
+        }
+        images = {f"shortcut-twins/{safe_tag(name)}": sheet for name, sheet in sheets.items()}
+        self.writer.images(images, step)
+        if self._plugin_data is not None:
+            self._plugin_data.add_verdict(verdict, sheets, when, step)

@@ -1,21 +1,17 @@
 """The page about a run: its settings, its probes, its verdict, and how to read them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_saliency.attribution.explainer import Explainer
 from keras_saliency.data.probes import Probes
+from keras_saliency.engine.targets import Target
 from keras_saliency.shortcuts.verdict import Verdict
 from keras_saliency.version import __version__
-
-if TYPE_CHECKING:
-    from keras_saliency.attribution.explainer import Explainer
-    from keras_saliency.engine.targets import Target
 
 _LISTED = 64  # probes, as many as are drawn
 
@@ -113,12 +109,10 @@ def _described(what: Any) -> str:
 
 
 def _rows(probes: Probes) -> Iterable[tuple[str, str, str]]:
-    masks = probes.masks
-    for i, (name, label) in enumerate(zip(probes.names, probes.label_texts(), strict=True)):
-        if i == _LISTED:
-            return
+    masks, labels = probes.masks, probes.label_texts()
+    for i, name in enumerate(probes.names[:_LISTED]):
         share = "" if masks is None else f"{100 * masks[i].mean():.0f} %"
-        yield name, label or "", share
+        yield name, labels[i] or "", share
 
 
 def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:

@@ -62,6 +62,9 @@ class PictureFolder(BaseWriter):
     Args:
         folder: The folder. It is made when the training run begins, with its parents.
 
+    Attributes:
+        folder: That of the training run under way, or of the last one.
+
     Raises:
         TypeError: If `folder` is not a path.
         ValueError: If `folder` is the address of remote storage.
@@ -77,17 +80,8 @@ class PictureFolder(BaseWriter):
     description = "what PictureFolder writes"
 
     def __init__(self, folder: str | Path = "pictures") -> None:
-        self._wanted = self._folder = local_folder(folder)
+        self._wanted = self.folder = local_folder(folder)
         self._is_open = False
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the training run under way, or of the last one.
-
-        Returns:
-            The path.
-        """
-        return self._folder
 
     def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
         """Write images as PNG files.
@@ -154,9 +148,9 @@ class PictureFolder(BaseWriter):
 
     def _open_folder(self) -> Path:
         if not self._is_open:
-            self._folder = new_run(self._wanted.parent, self._wanted.name)
+            self.folder = new_run(self._wanted.parent, self._wanted.name)
             self._is_open = True
-        return self._folder
+        return self.folder
 
     def _path(self, tag: str, step: int, suffix: str) -> Path:
         parts = [safe_tag(part).strip(".") or "unnamed" for part in tag.split("/")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,7 +82,9 @@ class Judgement:
     def of(cls, entry: Entry) -> Judgement:
         """Read a verdict from a file, whoever wrote it."""
         data = entry.data
-        sheets = [str(name) for name in _listed(data.get("sheets"))]
+        gaps = _typed(dict, data.get("gaps")) or {}
+        per_class = _typed(dict, data.get("per_class")) or {}
+        sheets = [str(name) for name in _typed(list, data.get("sheets")) or []]
         return cls(
             step=entry.step,
             when=entry.when,
@@ -90,19 +92,17 @@ class Judgement:
             reliance=number(data.get("reliance")),
             gaps={
                 name: (gap, error)
-                for name, pair in _named(data.get("gaps"))
+                for name, pair in gaps.items()
                 if isinstance(pair, list) and len(pair) == 2
                 if (gap := number(pair[0])) is not None
                 if (error := number(pair[1])) is not None
             },
             alarm=data.get("alarm") is True,
-            cause=_text(data.get("cause")),
+            cause=_typed(str, data.get("cause")),
             per_class={
-                name: gap
-                for name, value in _named(data.get("per_class"))
-                if (gap := number(value)) is not None
+                name: gap for name, value in per_class.items() if (gap := number(value)) is not None
             },
-            masks_from=_text(data.get("masks_from")),
+            masks_from=_typed(str, data.get("masks_from")),
             threshold=number(data.get("threshold")),
             sheets=dict(zip(sheets, entry.images, strict=False)),
         )
@@ -128,6 +128,7 @@ class Training:
         maps: Whether the maps are read, which are most of the file.
 
     Attributes:
+        scalars: The numbers of its run, by tag and step; a number may be NaN.
         faults: What could not be read, in words.
 
     Example:
@@ -143,7 +144,7 @@ class Training:
         self.folder, self.name = folder, name
         self._span = started, ended
         self._events = _events(folder, maps)
-        self.faults = self._events.faults
+        self.scalars, self.faults = self._events.scalars, self._events.faults
 
     @cached_property
     def probes(self) -> Entry | None:
@@ -191,11 +192,6 @@ class Training:
         return many if len(whens) > 1 else f"one evaluation, {whens[0]}"
 
     @cached_property
-    def scalars(self) -> dict[str, dict[int, float]]:
-        """The numbers of its run, by tag and step; a number may be NaN."""
-        return _by_step(self._events.scalars)
-
-    @cached_property
     def curves(self) -> dict[str, dict[str, dict[int, float]]]:
         """Loss and metrics: `{metric: {"training" or "validation": {epoch: value}}}`.
 
@@ -204,7 +200,7 @@ class Training:
         curves: dict[str, dict[str, dict[int, float]]] = {}
         for run, part in _KERAS_RUNS.items():
             beside = _events(self.folder.parent / run, maps=False, span=self._span)
-            for tag, steps in _by_step(beside.scalars).items():
+            for tag, steps in beside.scalars.items():
                 if match := _METRIC.fullmatch(tag):
                     curves.setdefault(match[2], {})[part] = steps
         for tag, own in self.scalars.items():
@@ -293,11 +289,8 @@ def _events(folder: Path, maps: bool, span: tuple[float, float] = _ALWAYS) -> _E
                         _read_blobs(events, value, event.step)
                 elif (scalar := _scalar(value)) is not None:
                     events.scalars.setdefault(value.tag, {})[event.step] = scalar
+    events.scalars = {tag: dict(sorted(steps.items())) for tag, steps in events.scalars.items()}
     return events
-
-
-def _by_step(scalars: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
-    return {tag: dict(sorted(steps.items())) for tag, steps in scalars.items()}
 
 
 def _parsed(path: Path, faults: list[str]) -> Iterator[event_pb2.Event]:
@@ -356,13 +349,5 @@ def number(value: Any) -> float | None:
     return float(value) if known and -_HUGE < value < _HUGE else None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _named(value: Any) -> Iterable[tuple[str, Any]]:
-    return value.items() if isinstance(value, dict) else ()
+def _typed(kind: type, value: Any) -> Any:
+    return value if isinstance(value, kind) else None

@@ -8,6 +8,7 @@ trusts nothing that stands in an event file: a name is a text, and what can't be
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -159,13 +160,11 @@ class _Query:
 
     def blob(self, key: str) -> bytes:
         """Return the bytes of a blob, by the key that the data provider gave out."""
-        try:
+        blob = None
+        with contextlib.suppress(*_UNREADABLE):
             blob = self._provider.read_blob(self._context, blob_key=key)
-        except _UNREADABLE as error:
-            message = "there is no such blob; take a key from an index."
-            raise errors.NotFoundError(message) from error
         if not isinstance(blob, bytes):
-            raise errors.NotFoundError("what the key leads to is no blob; take one from an index.")
+            raise errors.NotFoundError("there is no such blob; take a key from an index.")
         return blob
 
     def contents(self, datum: provider.BlobSequenceDatum) -> Data | None:

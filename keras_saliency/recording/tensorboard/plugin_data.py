@@ -4,13 +4,11 @@ Maps are written to the event file as grey images and not as overlays: colours, 
 are chosen in the browser. All maps of a method and a step are one image, one below the other.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +16,12 @@ from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_image, resize_maps, scaled_size
 from keras_saliency.common.types import Array
 from keras_saliency.data.frames import mosaic_of
+from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.heatmap import spread
+from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, safe_tag
 from keras_saliency.recording.tensorboard.plugin_schema import MAPS, PROBES, VERDICT, VERSION
-
-if TYPE_CHECKING:
-    from keras_saliency.data.probes import Probes
-    from keras_saliency.recording.snapshot import Snapshot
-    from keras_saliency.shortcuts.verdict import Verdict
+from keras_saliency.shortcuts.verdict import Verdict
 
 _IMAGE, _MASK, _MAP = 512, 128, 112  # pixels, the longest side
 
