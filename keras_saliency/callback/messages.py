@@ -3,7 +3,7 @@
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ OUT_OF_MEMORY = "out of memory with batch_size={}; from now on it evaluates {} i
 METHOD_FAILED = "{!r} could not be computed ({})"
 VERDICT_FAILED = "there is no verdict of epoch {} ({})"
 IS_MISSING = "{} is missing ({})"
+TIME_TAKEN = (
+    "the callback took {:.1f} s, {:.0f} % of {}; a larger every= evaluates less often, and fewer "
+    "probes, methods or donors are quicker"
+)
+PACE_CHANGED = "the callback takes {:.3g} % of the time, max_overhead={:g}; from now on {}"
+AT_FULL_PACE = "everything is evaluated as often as requested again"
 NOT_TRAINED = "While computing {!r}; nothing has been trained."
 BY_CLOCK = (
     "max_overhead goes by the clock, which differs between processes that train together and must "
@@ -120,20 +126,4 @@ def all_steps(evaluations: int, folder: Path) -> str | None:
         f"TensorBoard keeps {_KEPT} steps of each picture; keras-saliency tensorboard --logdir "
         f"{logs} shows all, as does tensorboard --logdir {logs} "
         f"--samples_per_plugin images={evaluations + _BESIDES}"
-    )
-
-
-def time_taken(seconds: float, share: float, when: str) -> str:
-    """Report how much of an epoch went into the callback."""
-    return (
-        f"the callback took {seconds:.1f} s, {100 * share:.0f} % of {when}; a larger every= "
-        "evaluates less often, and fewer probes, methods or donors are quicker"
-    )
-
-
-def pace_changed(share: float, most: float, changes: Sequence[str]) -> str:
-    """Report what is done less, or more, often from now on."""
-    return (
-        f"the callback takes {100 * share:.3g} % of the time, max_overhead={most:g}; from now on "
-        f"{', '.join(changes) or 'everything is evaluated as often as requested again'}"
     )

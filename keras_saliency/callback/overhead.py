@@ -89,7 +89,7 @@ class Overhead:
         share = self._ours / (time.perf_counter() - self._began)
         if not is_first or share <= NOTICEABLE or self._ours < LEAST:
             return None
-        return messages.time_taken(self._ours, share, when)
+        return messages.TIME_TAKEN.format(self._ours, 100 * share, when)
 
     @property
     def _period(self) -> int:
@@ -148,7 +148,8 @@ class Overhead:
             self._pace = roomy
         if self._pace == before:
             return None
-        change = messages.pace_changed(now / (usual + now), self._most, self._described())
+        share, changes = now / (usual + now), ", ".join(self._described()) or messages.AT_FULL_PACE
+        change = messages.PACE_CHANGED.format(100 * share, self._most, changes)
         self.changes.append(change)
         return change
 

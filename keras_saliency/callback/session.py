@@ -303,8 +303,20 @@ class TrainingSession:
     ) -> None:
         probes, head = self.probes, self.explainer.head
         answers = read_predictions(head, evaluation.outputs, probes.labels, probes.class_names)
-        note, unwritten = self._batch_norm.note(self._model), self._others.unwritten(logs)
-        self.newest = Snapshot.of(step, when, note, evaluation, answers, unwritten)
+        self.newest = Snapshot(
+            step=step,
+            when=when,
+            note=self._batch_norm.note(self._model),
+            maps=evaluation.maps,
+            errors={name: str(error) for name, error in evaluation.errors.items()},
+            scores=evaluation.scores,
+            predicted=answers.texts,
+            confidence=answers.confidence,
+            probability=answers.probability,
+            correct=answers.correct,
+            logs=self._others.unwritten(logs),
+            tiles=evaluation.tiles,
+        )
         self.recorder.record(self.newest)
 
     def _remember_best(self) -> None:

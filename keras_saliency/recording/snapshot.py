@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from keras_saliency.attribution.explainer import Evaluation
-    from keras_saliency.engine.predictions import Predictions
 
 _NAME = 24  # letters of a predicted class on a card, so that its probability is never cut off
 
@@ -52,32 +47,6 @@ class Snapshot:
     tiles: np.ndarray | None = None
     note: str = ""
     signed_methods: frozenset[str] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        step: int,
-        when: str,
-        note: str,
-        evaluation: Evaluation,
-        predictions: Predictions,
-        logs: dict[str, float],
-    ) -> Snapshot:
-        """Combine the maps of an evaluation with the model's predictions."""
-        return cls(
-            step=step,
-            when=when,
-            note=note,
-            maps=evaluation.maps,
-            errors={name: str(error) for name, error in evaluation.errors.items()},
-            scores=evaluation.scores,
-            predicted=predictions.texts,
-            confidence=predictions.confidence,
-            probability=predictions.probability,
-            correct=predictions.correct,
-            logs=logs,
-            tiles=evaluation.tiles,
-        )
 
     @property
     def methods(self) -> list[str]:
