@@ -49,28 +49,29 @@ class Head:
             return "value"
         return "log_probability" if of == "logits" and self.logits is None else of
 
-    def quantity(self, outputs: Any, logits: Any, of: Of) -> Any:
-        """Compute what is explained, `(batch, *shape)` float32, from outputs and hooked logits."""
+    def quantity(self, outputs: Any, logits: Any, of: Of, *, both: bool = False) -> Any:
+        """Compute what is explained, `(batch, *shape)` float32, from outputs and hooked logits.
+
+        Of one sigmoid unit, both of its classes may be had.
+        """
         outputs = ops.cast(outputs, "float32")
         if self.kind == "values":
             return outputs
         if self.logits is None:
-            probability = outputs
+            probability = ops.concatenate([1.0 - outputs, outputs], -1) if both else outputs
             return probability if of == "probability" else ops.log(probability + _SMALLEST)
         logits = outputs if self.logits == "outputs" else ops.cast(logits, "float32")
-        return self._from_logits(logits, of)
+        if both:
+            logits = ops.concatenate([-logits, logits], axis=-1)
+        if of == "logits":
+            return logits
+        if self.kind == "softmax":
+            return ops.softmax(logits) if of == "probability" else ops.log_softmax(logits)
+        return ops.sigmoid(logits) if of == "probability" else ops.log_sigmoid(logits)
 
     def by_class(self, outputs: Any, logits: Any, of: Of) -> Any:
         """Compute the same with one column a class: one sigmoid unit z becomes [-z, z]."""
-        if not self.is_binary:
-            return self.quantity(outputs, logits, of)
-        if self.logits is None:
-            second = self.quantity(outputs, logits, "probability")
-            both = ops.concatenate([1.0 - second, second], axis=-1)
-            return both if of == "probability" else ops.log(both + _SMALLEST)
-        logit = self.quantity(outputs, logits, "logits")
-        both = ops.concatenate([-logit, logit], axis=-1)
-        return self._from_logits(both, of)
+        return self.quantity(outputs, logits, of, both=self.is_binary)
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
         """Return the probability of each class, `(batch, classes)`, or None for a regression.
@@ -85,13 +86,6 @@ class Head:
         if self.is_binary:
             values = np.concatenate([1 - values, values], axis=-1)
         return values.reshape(len(values), -1, values.shape[-1]).mean(axis=1)
-
-    def _from_logits(self, logits: Any, of: Of) -> Any:
-        if of == "logits":
-            return logits
-        if self.kind == "softmax":
-            return ops.softmax(logits) if of == "probability" else ops.log_softmax(logits)
-        return ops.sigmoid(logits) if of == "probability" else ops.log_sigmoid(logits)
 
 
 def read_head(
