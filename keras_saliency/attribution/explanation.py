@@ -79,12 +79,8 @@ class Explanation:
             ValueError: An unknown colour map, or an opacity out of its range.
         """
         options: dict[str, Any] = {"cmap": cmap, "opacity": opacity, "frames": self.frames}
-        return np.stack(
-            [
-                heatmap.overlay(image, map_, signed=self.signed, **options)
-                for image, map_ in zip(self.display, self.maps, strict=True)
-            ]
-        )
+        pairs = zip(self.display, self.maps, strict=True)
+        return np.stack([heatmap.overlay(*pair, signed=self.signed, **options) for pair in pairs])
 
     def plot(
         self,
@@ -109,22 +105,13 @@ class Explanation:
         """
         if titles is None:
             titles = [
-                f"{self.method}: class {target}, {self.of} {score:.3g}"
-                if target >= 0
-                else f"{self.method}: {self.of} {score:.3g}"
+                f"{self.method}: {f'class {target}, ' if target >= 0 else ''}{self.of} {score:.3g}"
                 for target, score in zip(self.targets, self.scores, strict=True)
             ]
         if isinstance(titles, str) or not isinstance(titles, Iterable):
             raise TypeError(f"titles must be a list, one per image. Received: titles={titles!r}")
-        return heatmap.figure(
-            self.display,
-            self.maps,
-            list(titles),
-            signed=self.signed,
-            cmap=cmap,
-            opacity=opacity,
-            frames=self.frames,
-        )
+        options: dict[str, Any] = {"cmap": cmap, "opacity": opacity, "frames": self.frames}
+        return heatmap.figure(self.display, self.maps, list(titles), signed=self.signed, **options)
 
     def save(
         self,
