@@ -124,15 +124,13 @@ class ResolvedTarget:
     detail: np.ndarray
     classes: bool
     _score: Callable[..., Any]
-    _resolve: Callable[..., Any] | None = None
+    _resolve: Callable[..., Any] = lambda head, outputs, logits, of, detail: detail
 
     def resolved(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
         """Return `detail` with what the outputs decide.
 
         What was predicted for an image is what its perturbed images are then scored for.
         """
-        if self._resolve is None:
-            return detail
         return self._resolve(head, outputs, logits, self.of, detail)
 
     def score(self, head: Head, outputs: Any, logits: Any, detail: Any) -> tuple[Any, Any]:
@@ -263,21 +261,19 @@ def _in_region(
 
 
 def _of_class(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
-    quantity, chosen = _rivals(head, outputs, logits, of, classes)
-    return ops.sum(quantity * chosen, axis=-1), classes
+    _, _, own = _rivals(head, outputs, logits, of, classes)
+    return own, classes
 
 
 def _contrast(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
-    quantity, chosen = _rivals(head, outputs, logits, of, classes)
-    own = ops.sum(quantity * chosen, axis=-1)
+    quantity, chosen, own = _rivals(head, outputs, logits, of, classes)
     return own - ops.max(quantity - 1e9 * chosen, axis=-1), classes
 
 
 def _less_similar(
     head: Head, outputs: Any, logits: Any, of: Of, classes: Any, *, count: int, strength: float
 ) -> tuple[Any, Any]:
-    quantity, chosen = _rivals(head, outputs, logits, of, classes)
-    own = ops.sum(quantity * chosen, axis=-1)
+    quantity, chosen, own = _rivals(head, outputs, logits, of, classes)
     _, similar = ops.top_k(-ops.abs(quantity - own[:, None]) - 1e9 * chosen, count)
     others = ops.mean(ops.take_along_axis(quantity, similar, axis=-1), axis=-1)
     return own - strength * others, classes
@@ -344,14 +340,15 @@ def _over_positions(quantity: Any) -> Any:
     return ops.mean(quantity, axis=tuple(range(1, len(quantity.shape) - 1)))
 
 
-def _rivals(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
-    """Return the score of each class, averaged over positions, and which is chosen, one-hot.
+def _rivals(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any, Any]:
+    """Return the scores of all classes, averaged over positions, the chosen one-hot, and its own.
 
     The logit of one sigmoid unit is the lead of its class over the other, whose own is then 0.
     """
     quantity = _over_positions(head.by_class(outputs, logits, of))
     chosen = ops.one_hot(classes, quantity.shape[-1], dtype="float32")
-    return (quantity * chosen if head.is_binary and of == "logits" else quantity), chosen
+    own = quantity * chosen
+    return own if head.is_binary and of == "logits" else quantity, chosen, ops.sum(own, axis=-1)
 
 
 def _class_indices(array: np.ndarray, head: Head, count: int) -> np.ndarray:
