@@ -32,13 +32,9 @@ def runs_compiled(model: keras.Model) -> bool:
 
 
 def traced(function: Function, model: keras.Model, *arrays: np.ndarray) -> None:
-    """Run `function(*tensors)` for its side effects, computing as little as possible."""
-
-    def discarded(*tensors: Any) -> None:
-        with keras.StatelessScope():
-            function(*tensors)
-
-    jax.eval_shape(discarded, *arrays)
+    """Run `function(*tensors) -> None`, computing as little as possible."""
+    with keras.StatelessScope():
+        jax.eval_shape(function, *arrays)
 
 
 def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

@@ -42,16 +42,12 @@ def runs_compiled(model: keras.Model) -> bool:
 
 
 def traced(function: Function, model: keras.Model, *arrays: np.ndarray) -> None:
-    """Run `function(*tensors)` for its side effects, computing as little as possible."""
+    """Run `function(*tensors) -> None`, computing as little as possible."""
     if model.run_eagerly:
         compiled(function, model)(*map(keras.ops.convert_to_tensor, arrays))
         return
-
-    def discarded(*tensors: Any) -> None:
-        _stateless(function)(*tensors)
-
     specs = [tf.TensorSpec(a.shape, a.dtype) for a in arrays]
-    tf.function(discarded, autograph=False).get_concrete_function(*specs)
+    tf.function(_stateless(function), autograph=False).get_concrete_function(*specs)
 
 
 def gradients(function: Function, points: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

@@ -31,7 +31,7 @@ def runs_compiled(model: keras.Model) -> bool:
 
 
 def traced(function: Function, model: keras.Model, *arrays: np.ndarray) -> None:
-    """Run `function(*tensors)` for its side effects."""
+    """Run `function(*tensors) -> None`."""
     compiled(function, model)(*map(keras.ops.convert_to_tensor, arrays))
 
 
