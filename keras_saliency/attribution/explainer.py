@@ -23,7 +23,7 @@ from keras_saliency.engine.batching import BatchRunner, Rows, batches, can_halve
 from keras_saliency.engine.context import resolve
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Head, Of
-from keras_saliency.engine.pass_runner import PassRunner
+from keras_saliency.engine.pass_runner import PassRunner, Plan
 from keras_saliency.engine.passes import Batch
 from keras_saliency.engine.planner import is_built_in, plan_passes
 from keras_saliency.engine.scored_model import Method, ScoredModel
@@ -138,7 +138,8 @@ class Explainer:
     ) -> Evaluation:
         """Explain the images with at most `size` of them, or of perturbed ones, in a pass."""
         count = len(images)
-        steps = list(batches(count, _balanced(count, size)))
+        # The batches are equal, so that the least is wasted on filling up the last.
+        steps = list(batches(count, -(-count // -(-count // size))))
         self._passes.batch_size = size
         self._passes.progress = Progress(len(steps)) if show_progress else None
         names = [name for name in self._methods if name not in left_out]
@@ -178,9 +179,10 @@ class Explainer:
         except Exception as error:
             if not self._plan.inside or can_halve(error, size):
                 raise
-        # A method within the pass may be what fails, and must not take the others with it.
+        # A method within the pass may be what fails, and must not take the others with it: all run
+        # after a pass without them.
         with preserve_state(self._model):
-            return self._passes.start(self._plan.apart, *arrays)
+            return self._passes.start(Plan(self._plan.all_quantities), *arrays)
 
     def _arrays(self, rows: Rows) -> tuple[Any, ...]:
         """Return what a pass takes of some images; where these are all, it stays on the device."""
@@ -220,7 +222,7 @@ class _Partial:
 
     def evaluation(self) -> Evaluation:
         """Return the evaluation, without the maps of methods that failed in some batch."""
-        maps = {name: values for name, values in self.maps.items() if name not in self.errors}
+        maps = {name: self.maps[name] for name in self.remaining()}
         return Evaluation(maps, self.errors, **self.facts, seconds=self.seconds)
 
 
@@ -285,7 +287,6 @@ def explain(
     for error in evaluation.errors.values():
         raise error
     (name, maps), *_ = evaluation.maps.items()
-    target_layer = explainer.target_layer
     return Explanation(
         maps=maps,
         scores=evaluation.scores,
@@ -293,7 +294,7 @@ def explain(
         outputs=evaluation.outputs,
         method=name,
         of=explainer.of,
-        layer=target_layer.name if target_layer else None,
+        layer=getattr(explainer.target_layer, "name", None),
         display=probes.display,
         frames=probes.frames,
         clips=probes.clips,
@@ -343,11 +344,6 @@ def name_methods(chosen: Sequence[str | Method]) -> dict[str, Method]:
     for name, method in resolved.items():
         check_call(method, ("model", "images"), f"The method {name!r}")
     return resolved
-
-
-def _balanced(count: int, batch_size: int) -> int:
-    """Return the size of equal chunks, at most `batch_size`, that waste the least filling up."""
-    return -(-count // -(-count // batch_size))
 
 
 def _check_names(probes: Probes, head: Head) -> None:

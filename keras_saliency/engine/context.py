@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -48,14 +47,9 @@ class ModelContext:
     why_no_layer: str
 
     @property
-    def model(self) -> keras.Model:
-        """The model that is called."""
-        return self.call.model
-
-    @property
     def uses_float16(self) -> bool:
         """Whether a layer of the model computes in float16."""
-        return any(layer.compute_dtype == "float16" for layer in flatten_layers(self.model))
+        return any(layer.compute_dtype == "float16" for layer in flatten_layers(self.call.model))
 
 
 def resolve(

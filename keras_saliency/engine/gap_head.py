@@ -13,6 +13,7 @@ _POOLING = (
     layers.GlobalAveragePooling2D,
     layers.GlobalAveragePooling3D,
 )
+_ACTIVATION = (layers.Softmax, layers.Activation, SOFTMAX)
 
 
 def pooled_kernel(context: ModelContext) -> Any:
@@ -32,7 +33,7 @@ def pooled_kernel(context: ModelContext) -> Any:
     if head is None:
         raise ValueError(
             "'cam' needs a head of global average pooling and one dense layer. Received: "
-            f"model={context.model.name!r} with another head. Use 'grad_cam' or 'hires_cam', "
+            f"model={context.call.model.name!r} with another head. Use 'grad_cam' or 'hires_cam', "
             "which need no such head and give the same map where there is one."
         )
     dense, pooled = head
@@ -53,9 +54,7 @@ def pooled_kernel(context: ModelContext) -> Any:
 def _pooled_head(trace: Trace) -> tuple[layers.Layer, LayerCall | None] | None:
     """Find the dense layer behind global average pooling, and the call whose output is pooled."""
     output = trace.producer(trace.output)
-    if output is not None and isinstance(
-        output.layer, (layers.Softmax, layers.Activation, SOFTMAX)
-    ):
+    if output is not None and isinstance(output.layer, _ACTIVATION):
         output = trace.producer(output.input)
     if output is None or not computes_as(output.layer, layers.Dense):
         return None

@@ -17,7 +17,7 @@ from keras_saliency.engine.keras_private import (
     graph_of,
     sublayers,
 )
-from keras_saliency.engine.tracing import patched_call
+from keras_saliency.engine.tracing import patched_call, replaced
 
 
 def takes_channels_first(model: keras.Model) -> bool:
@@ -72,17 +72,8 @@ def floats_kept(model: keras.Model) -> Iterator[None]:
             graph = graph_of(layer)
             if graph is not None and takes_integers(graph):
                 patches.enter_context(patched_call(graph, convert, CONVERT_INPUTS))
-                patches.enter_context(_without_autocast(layer))
+                patches.enter_context(replaced(layer, "autocast", False))
         yield
-
-
-@contextmanager
-def _without_autocast(layer: keras.layers.Layer) -> Iterator[None]:
-    before, layer.__dict__["autocast"] = layer.autocast, False
-    try:
-        yield
-    finally:
-        layer.__dict__["autocast"] = before
 
 
 def takes_integers(model: keras.Model) -> bool:

@@ -42,11 +42,6 @@ class Plan:
         """Whether any method reads the output of a layer."""
         return not self.all_quantities.isdisjoint(LAYER_QUANTITIES)
 
-    @property
-    def apart(self) -> Plan:
-        """The same with every method after the pass, so that each fails for itself."""
-        return Plan(self.all_quantities, perturbed=self.perturbed)
-
 
 class PassRunner:
     """The compiled passes of a model in one context.
@@ -131,7 +126,9 @@ class PassRunner:
     def run(self, plan: Plan, *inputs: Any) -> dict[str, Any]:
         """Run one compiled pass that computes just what is planned."""
         if plan not in self._compiled:
-            self._compiled[plan] = backend.compiled(self._function_of(plan), self.context.model)
+            self._compiled[plan] = backend.compiled(
+                self._function_of(plan), self.context.call.model
+            )
         while True:
             scale = ops.convert_to_tensor(self._loss_scale, "float32")
             results = self._compiled[plan](scale, *inputs)

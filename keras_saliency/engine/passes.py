@@ -45,10 +45,6 @@ class Batch:
         """Return what goes in beside images that stand for these of the batch."""
         return tuple(ops.take(values, rows, axis=0) for values in self.inputs)
 
-    def anew(self, requested: set[str]) -> Batch:
-        """Return the same images, of which nothing has been computed."""
-        return Batch(self.images, self.inputs, requested=requested)
-
     def fetch(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return facts about the images, and the maps that their pass made, by method.
 
@@ -56,11 +52,9 @@ class Batch:
         transfer, but for outputs of another type than float32.
         """
         flat, *parts = self.results["packed"]
-        values, start, arrays = ops.convert_to_numpy(flat), 0, []
-        for shape in (tuple(part.shape) for part in parts):
-            end = start + math.prod(shape)
-            arrays.append(values[start:end].reshape(shape))
-            start = end
+        shapes = [tuple(part.shape) for part in parts]
+        split = np.split(ops.convert_to_numpy(flat), np.cumsum([*map(math.prod, shapes)])[:-1])
+        arrays = [values.reshape(shape) for values, shape in zip(split, shapes, strict=True)]
         scores, classes, *maps = arrays[: 2 + len(self.inside)]
         outputs = arrays[len(maps) + 2 :] or [ops.convert_to_numpy(self.results["outputs"])]
         facts = {"scores": scores, "classes": classes.astype("int32"), "outputs": outputs[0]}
@@ -106,7 +100,9 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
                     output = output + layer.layout.from_map(added, frame, output.shape)
                 return output
 
-            collected: Any = met_attention(context.model) if with_attention else nullcontext([])
+            collected: Any = (
+                met_attention(context.call.model) if with_attention else nullcontext([])
+            )
             with hooked(layer, context.logits, changed) as seen, collected as attention:
                 outputs = context.call(points.get("input_gradients", images), *extras)
             logits = seen.logits[context.logits.number] if context.logits else None
@@ -116,7 +112,7 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             if layer is not None:
                 results["activations"] = ops.cast(layer.layout.to_map(seen.outputs), "float32")
             if with_attention:
-                shared = self_attention(attention, images.shape[0], context.model.name)
+                shared = self_attention(attention, images.shape[0], context.call.model.name)
                 results["attentions"] = shared
             return scores * scale, results
 

@@ -45,7 +45,7 @@ def plan_passes(
         try:
             _as_method(method, dry, batch)
         except _OtherImages as others:
-            perturbed[name], dry.leaves_batch = others.count, True
+            perturbed[name], dry.leaves_batch = others.args[0], True
         fits = not dry.leaves_batch and _fits_inside(method, dry, batch)
         needed[fits] |= dry.requested
         if fits:
@@ -64,11 +64,7 @@ def _as_method(method: Method, passes: PassRunner, batch: Batch) -> Any:
 
 
 class _OtherImages(BaseException):
-    """Ends the dry run of a method that turns to images of its own making."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
+    """Ends the dry run of a method that turns to images of its own making, so many of each."""
 
 
 class _DryRun(PassRunner):
@@ -126,12 +122,11 @@ def _fits_inside(method: Method, passes: _DryRun, batch: Batch) -> bool:
     names, results = list(batch.results), list(batch.results.values())
 
     def trial(images: Any, *results: Any) -> None:
-        known = Batch(images, (), dict(zip(names, results, strict=True)))
-        _as_method(method, passes, known)
+        _as_method(method, passes, Batch(images, (), dict(zip(names, results, strict=True))))
 
     arrays = [ops.convert_to_numpy(value) for value in (batch.images, *results)]
     try:
-        backend.traced(trial, passes.context.model, *arrays)
+        backend.traced(trial, passes.context.call.model, *arrays)
     except Exception:  # whatever a backend raises where its tensors are read as numbers
         return False
     return True

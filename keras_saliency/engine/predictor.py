@@ -19,8 +19,8 @@ class Forward:
 
     def __init__(self, context: ModelContext) -> None:
         self._head = context.head
-        self._outputs = backend.compiled(context.call, context.model)
-        self._run = BatchRunner(self._in_batches, _BATCH_SIZE, context.model)
+        self._outputs = backend.compiled(context.call, context.call.model)
+        self._run = BatchRunner(self._in_batches, _BATCH_SIZE, context.call.model)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class.

@@ -184,8 +184,8 @@ class ScoredModel:
         """
         kernel = pooled_kernel(self._passes.context)
         columns = [-kernel, kernel] if self._passes.context.head.is_binary else [kernel]
-        weights = ops.concatenate(columns, axis=-1)
-        return ops.take(ops.transpose(weights), self.classes(images), axis=0)
+        weights = ops.transpose(ops.concatenate(columns, axis=-1))
+        return ops.take(weights, self.classes(images), axis=0)
 
     def at(self, layer: LayerChoice) -> ScoredModel:
         """Return the same model, target and batch with another target layer.
@@ -204,10 +204,9 @@ class ScoredModel:
         context = self._passes.context
 
         def other() -> ModelContext:
-            return replace(context, target_layer=choose(context.trace, context.model, layer))
+            return replace(context, target_layer=choose(context.trace, context.call.model, layer))
 
-        passes = self._passes.variant(("layer", layer), other)
-        return ScoredModel(passes, self._batch.anew(passes.requested))
+        return self._in_context(("layer", layer), other)
 
     def against_similar(self, count: int, strength: float) -> ScoredModel:
         """Return the same model, its score minus that of the classes with the nearest scores.
@@ -228,8 +227,7 @@ class ScoredModel:
             target = against_similar(context.target, context.head, count, strength)
             return replace(context, target=target)
 
-        passes = self._passes.variant(("similar", count, strength), other)
-        return ScoredModel(passes, self._batch.anew(passes.requested))
+        return self._in_context(("similar", count, strength), other)
 
     def over_perturbed(
         self,
@@ -260,6 +258,11 @@ class ScoredModel:
             values = np.asarray(ops.convert_to_numpy(results), "float64")
             kept = slice(real.stop - real.start)
             yield from zip(rows[kept], samples[kept], values[kept], strict=True)
+
+    def _in_context(self, key: Any, context: Callable[[], ModelContext]) -> ScoredModel:
+        """Return the same batch, of which nothing has been computed, in another context."""
+        passes, batch = self._passes.variant(key, context), self._batch
+        return ScoredModel(passes, Batch(batch.images, batch.inputs, requested=passes.requested))
 
     def _compute(self, quantity: str, images: Any, rows: Any = None) -> Any:
         context = self._passes.context

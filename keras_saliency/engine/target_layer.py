@@ -166,8 +166,8 @@ def choose(
     if layout is None:
         raise ValueError(
             f"layer={choice!r} gives no map: its output has shape {calls[-1].shape}, a grid of "
-            f"rank {trace.input_rank}, or the tokens of one, are needed; ks.Tokens(layer, grid) "
-            f"tells how tokens lie. {_candidates(trace)}"
+            f"rank {len(trace.input_shape)}, or the tokens of one, are needed; ks.Tokens(layer, "
+            f"grid) tells how tokens lie. {_candidates(trace)}"
         )
     return _target_layer(trace, calls, layout, -1 if number is None else number)
 
@@ -256,8 +256,7 @@ def _before_the_last_attention(
     """Pick the last tokens that are read by others: after that, the class token is on its own."""
     attending = [index for index, call in enumerate(trace.calls) if attends(call.layer)]
     before = trace.calls[: attending[-1]] if attending else trace.calls
-    known = {(id(call.layer), call.number) for call in before}
-    read = [(call, layout) for call, layout in features if (id(call.layer), call.number) in known]
+    read = [(call, layout) for call, layout in features if call in before]
     return (read or features)[-1]
 
 
@@ -314,9 +313,7 @@ def _only_passes_on(layer: Any) -> bool:
 
 def _target_layer(trace: Trace, calls: list[LayerCall], layout: Layout, number: int) -> TargetLayer:
     """Take one of a layer's calls, or one of those of each frame."""
-    last, frames = calls[-1], 1
-    if layout.frames is not None:
-        frames = layout.frames
+    last, frames = calls[-1], layout.frames or 1
     if (wrapper := over_frames(last)) is not None:
         calls = [call for call in calls if call.within == last.within]
         # Where the wrapper itself is called more than once, its last call counts.
@@ -348,9 +345,7 @@ def _names_and_number(choice: Any) -> tuple[tuple[str, ...], int | None]:
 
 def _not_found(trace: Trace, model: keras.Model, choice: Any) -> str:
     names, _ = _names_and_number(choice)
-    known = [
-        layer for layer in flatten_layers(model) if layer is choice or layer.name in names[-1:]
-    ]
+    known = [c for c in flatten_layers(model) if c is choice or c.name in names[-1:]]
     choice = choice if names else choice.name
     paths = sorted({c.name for c in trace.calls if any(c.layer is layer for layer in known)})
     if paths:

@@ -65,11 +65,6 @@ class Trace:
     output: int | None
     output_shape: tuple[int, ...]
 
-    @property
-    def input_rank(self) -> int:
-        """How many axes images have, batch and channels among them."""
-        return len(self.input_shape)
-
     def producer(self, tensor: int | None) -> LayerCall | None:
         """Return the call that made a tensor: the innermost, since it returned first."""
         return next((c for c in self.calls if tensor is not None and c.output == tensor), None)
@@ -201,9 +196,16 @@ def patched_call(
             return hook(original, *args, **kwargs)
         return original(*args, **kwargs)
 
+    with replaced(layer, attribute, dispatched):
+        yield
+
+
+@contextmanager
+def replaced(layer: keras.layers.Layer, attribute: str, value: Any) -> Iterator[None]:
+    """Give a layer another attribute within the context."""
     had, before = attribute in layer.__dict__, layer.__dict__.get(attribute)
     # Keras tracks what `setattr` puts on a layer; the instance's dictionary is not watched.
-    layer.__dict__[attribute] = dispatched
+    layer.__dict__[attribute] = value
     try:
         yield
     finally:

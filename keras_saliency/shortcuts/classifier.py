@@ -39,26 +39,26 @@ class Classifier:
         if context.head.kind == "values":
             raise ValueError(
                 "shortcuts= needs a model that gives probabilities of classes. Received: "
-                f"model={context.model.name!r}, a model for values (regression), which has no "
+                f"model={context.call.model.name!r}, a model for values (regression), which has no "
                 "classes whose pictures could be compared. Leave it out."
             )
         if np.prod(context.head.shape[:-1], dtype=int) > 1:
             raise ValueError(
                 "shortcuts= needs a model of one answer an image. Received: "
-                f"model={context.model.name!r}, whose output of shape {context.head.shape} has a "
-                "class at every position (segmentation): there the background is an answer "
-                "itself, and nothing to be swapped. Leave it out."
+                f"model={context.call.model.name!r}, whose output of shape "
+                f"{context.head.shape} has a class at every position (segmentation): there the "
+                "background is an answer itself, and nothing to be swapped. Leave it out."
             )
-        if context.call.inputs.names[1:] or context.trace.input_rank not in (4, 5):
+        if context.call.inputs.names[1:] or len(context.trace.input_shape) not in (4, 5):
             raise ValueError(
                 "shortcuts= needs a model of images or videos alone, (batch, [frames,] height, "
-                f"width, channels). Received: model={context.model.name!r}, whose inputs are "
+                f"width, channels). Received: model={context.call.model.name!r}, whose inputs are "
                 "signals, or more than images. Leave it out."
             )
         labelled = resolve_target(Target("label"), context.head, np.zeros(1, "int64"), 1)
         self._context = replace(context, target=labelled)
         self._passes = PassRunner(self._context, batch_size)
-        self._run = BatchRunner(self._saliency, batch_size, context.model)
+        self._run = BatchRunner(self._saliency, batch_size, context.call.model)
         self.probabilities = Forward(self._context).probabilities
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
