@@ -5,16 +5,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
-from keras import ops
+from keras import layers, ops
 
 from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.tracing import patched_call
 
-ATTENTION_LAYERS = (
-    keras.layers.MultiHeadAttention,
-    keras.layers.GroupQueryAttention,
-    keras.layers.Attention,
-)
+ATTENTION_LAYERS = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention)
 
 
 @contextmanager
@@ -72,7 +68,6 @@ def self_attention(collected: list[Any], batch: int, name: str) -> Any:
             "tokens, or within windows. Use 'grad_cam' with a layer, or 'saliency'."
         )
     tokens = square[0].shape[-1]
-    heads = [
-        ops.reshape(ops.cast(scores, "float32"), (batch, -1, tokens, tokens)) for scores in square
-    ]
+    shape = (batch, -1, tokens, tokens)
+    heads = [ops.reshape(ops.cast(scores, "float32"), shape) for scores in square]
     return ops.stack([ops.mean(scores, axis=1) for scores in heads], axis=1)

@@ -48,7 +48,8 @@ class Tokens:
 
     def __post_init__(self) -> None:
         grid = self.grid
-        if not isinstance(grid, tuple) or not grid or not all(_is_count(n) for n in grid):
+        counts = isinstance(grid, tuple) and [type(n) is int and n > 0 for n in grid]
+        if not counts or not all(counts):
             raise ValueError(
                 "grid must hold the tokens along each axis, such as (14, 14). "
                 f"Received: grid={grid!r}"
@@ -244,7 +245,3 @@ def _of_squares(count: int, size: tuple[int, ...]) -> tuple[int, ...] | None:
             grids.setdefault((cut, extra), set()).add(grid)
     best = grids[min(grids)] if grids else set()
     return best.pop() if len(best) == 1 else None
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -38,11 +38,9 @@ class ModelCall:
         """Build the model as its first batch would, without computing anything."""
         if self.model.built:
             return
-        image, *others = (
-            keras.KerasTensor((None, *x.shape[1:]), x.dtype) for x in (images, *extras)
-        )
+        inputs = [keras.KerasTensor((None, *x.shape[1:]), x.dtype) for x in (images, *extras)]
         with nodes_kept(self.model):
-            self.model(self._together(image, tuple(others)), training=False)
+            self.model(self._together(inputs[0], tuple(inputs[1:])), training=False)
 
     @property
     def loss(self) -> Any:
@@ -154,11 +152,9 @@ def fitting(
 def _inputs_of(model: keras.Model) -> dict[str | int, Any]:
     """The symbolic inputs of a model by name; empty where it has none."""
     named = inputs_by_name(model)
-    return (
-        named
-        if named is not None
-        else {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
-    )
+    if named is None:
+        named = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
+    return named
 
 
 def _names_of(model: keras.Model, outputs: Any) -> list[str]:

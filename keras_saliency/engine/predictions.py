@@ -53,14 +53,12 @@ def read_predictions(
     rows = np.arange(len(chances))
     confidence = chances[rows, predicted]
     if labels is None:
-        return Predictions(texts, confidence, unknown, [None] * len(outputs))
+        labels = np.full(len(outputs), -1)
     if labels.ndim == 2:
         own = np.where(labels > 0.5, chances, np.nan)
-        probability = np.array(
-            [row[~np.isnan(row)].mean() if any(row > 0) else np.nan for row in own]
-        )
-        correct = [bool(labels[i, c] > 0.5) for i, c in enumerate(predicted)]
-        return Predictions(texts, confidence, probability, list(correct))
+        probability = np.array([row[row >= 0].mean() if any(row > 0) else np.nan for row in own])
+        correct = labels[rows, predicted] > 0.5
+        return Predictions(texts, confidence, probability, correct.tolist())
     known = (labels >= 0) & (labels < chances.shape[-1]) & (labels % 1 == 0)
     classes = np.where(known, labels, 0).astype(int)
     probability = np.where(known, chances[rows, classes], np.nan)

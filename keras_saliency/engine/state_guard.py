@@ -70,7 +70,7 @@ def _remember(value: Any, undo_steps: list[Callable[[], None]], visited: set[int
     elif isinstance(value, set):
         undo_steps.append(partial(_put_back_set, value, set(value)))
     elif isinstance(value, deque):
-        undo_steps.append(partial(_put_back_deque, value, list(value)))
+        undo_steps.append(partial(deque.__init__, value, list(value), value.maxlen))
     for item in list(value.values() if isinstance(value, dict) else value):
         if isinstance(item, _HOLDS):
             _remember(item, undo_steps, visited)
@@ -88,8 +88,3 @@ def _put_back(value: dict[Any, Any], held: dict[Any, Any]) -> None:
 def _put_back_set(value: set[Any], held: set[Any]) -> None:
     set.intersection_update(value, held)
     set.update(value, held)
-
-
-def _put_back_deque(value: deque[Any], held: list[Any]) -> None:
-    value.clear()
-    value.extend(held)
