@@ -6,25 +6,8 @@ Lengths are in units of about half an animal's height, from the middle of its bo
 import numpy as np
 
 from keras_saliency.common.validation import check_choice, check_size
-from keras_saliency.data.synthetic.canvas import (
-    BLACK,
-    SMALLEST_SIDE,
-    WHITE,
-    Colour,
-    Layer,
-    Points,
-    Shape,
-    clouds,
-    ellipse,
-    hsv,
-    limb,
-    moved,
-    paint,
-    rounded,
-    slope,
-    times,
-    turned,
-)
+from keras_saliency.data.synthetic import canvas
+from keras_saliency.data.synthetic.canvas import Colour, Points, Shape, ellipse, limb, moved, times
 
 CLASS_NAMES = ("elephant", "penguin")
 
@@ -45,7 +28,7 @@ _PENGUIN_BODY = np.array(
 )
 
 
-def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Layer:
+def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> canvas.Layer:
     """Draw one animal, wholly inside the image, in a random pose, place, size and colour.
 
     Both kinds take their coats and sizes from the same ranges; their shapes tell them apart.
@@ -71,12 +54,14 @@ def draw_animal(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> L
         ```
     """
     check_choice(kind, "kind", CLASS_NAMES)
-    check_size(size, "size", SMALLEST_SIDE)
+    check_size(size, "size", canvas.SMALLEST_SIDE)
     shapes = _elephant(rng) if kind == "elephant" else _penguin(rng)
-    animal = paint(_placed(shapes, rng, size), size)
-    shade = 1 + slope(rng, size, 0.35) + rng.uniform(0.02, 0.12) * clouds(rng, size, 12)
+    animal = canvas.paint(_placed(shapes, rng, size), size)
+    shade = (
+        1 + canvas.slope(rng, size, 0.35) + rng.uniform(0.02, 0.12) * canvas.clouds(rng, size, 12)
+    )
     shaded = animal.colour * np.clip(shade, 0.5, 1.5).astype(np.float32)[..., None]
-    return Layer(np.minimum(shaded, animal.cover[..., None]), animal.cover)
+    return canvas.Layer(np.minimum(shaded, animal.cover[..., None]), animal.cover)
 
 
 def _elephant(rng: np.random.Generator) -> list[Shape]:
@@ -94,7 +79,7 @@ def _elephant(rng: np.random.Generator) -> list[Shape]:
         (limb((0.92 * length, -0.3), (1.2 * length, 0.0), (swing, 0.5), 0.06, 0.03), far),
         (ellipse((swing, 0.55), 0.07, 0.12), times(coat, 0.4)),
         *[(leg, far) for leg in legs[:2]],
-        (rounded(_ELEPHANT_BODY * (length, 1.0)), coat),
+        (canvas.rounded(_ELEPHANT_BODY * (length, 1.0)), coat),
         *[(leg, coat) for leg in legs[2:]],
     ]
     neck = np.array([-0.92 * length, rng.uniform(-0.55, -0.1)])
@@ -105,14 +90,14 @@ def _elephant_head(rng: np.random.Generator, neck: Points, skin: Colour) -> list
     """Draw ears, head, tusk, trunk and eye around the point where the head meets the body."""
     head = moved(neck, -0.25, 0.0)
     ear_colour = times(skin, rng.choice([0.35, 0.7, 1.35, 1.8]) * rng.uniform(0.85, 1.15))
-    ear = rounded(_ELEPHANT_EAR * (rng.uniform(0.6, 1.1), rng.uniform(0.8, 1.15)))
-    near_ear = turned(ear, rng.uniform(-0.4, 0.3)) + moved(neck, 0.02, -0.08)
+    ear = canvas.rounded(_ELEPHANT_EAR * (rng.uniform(0.6, 1.1), rng.uniform(0.8, 1.15)))
+    near_ear = canvas.turned(ear, rng.uniform(-0.4, 0.3)) + moved(neck, 0.02, -0.08)
     shapes: list[Shape] = []
     if rng.random() < 0.35:  # The head is turned towards us and shows its other ear.
         far_ear = ear * (-0.7, 0.95) + moved(head, -0.2, -0.1)
         shapes.append((far_ear, times(ear_colour, 0.8)))
     shapes.append((ellipse(head, 0.46, 0.44), skin))
-    ivory = hsv(rng.uniform(0.1, 0.16), rng.uniform(0.05, 0.3), rng.uniform(0.8, 0.98))
+    ivory = canvas.hsv(rng.uniform(0.1, 0.16), rng.uniform(0.05, 0.3), rng.uniform(0.8, 0.98))
     root = moved(head, -0.26, 0.1)
     if rng.random() < 0.65:
         point = moved(root, rng.uniform(-0.7, -0.35), rng.uniform(0.0, 0.35))
@@ -124,7 +109,7 @@ def _elephant_head(rng: np.random.Generator, neck: Points, skin: Colour) -> list
     bend = moved(root, rng.uniform(-0.55, -0.2), rng.uniform(0.2, 0.6))
     shapes += [(limb(root, bend, tip, 0.21, 0.08), skin), (near_ear, ear_colour)]
     eye = moved(head, -0.2, -0.12)
-    return [*shapes, (ellipse(eye, 0.075, 0.075), ivory), (ellipse(eye, 0.05, 0.05), BLACK)]
+    return [*shapes, (ellipse(eye, 0.075, 0.075), ivory), (ellipse(eye, 0.05, 0.05), canvas.BLACK)]
 
 
 def _penguin(rng: np.random.Generator) -> list[Shape]:
@@ -133,7 +118,7 @@ def _penguin(rng: np.random.Generator) -> list[Shape]:
     belly_colour = times(coat, rng.choice([0.5, 1.4, 1.9]) * rng.uniform(0.85, 1.15))
     side_on = rng.uniform(0.1, 1.0)  # From facing us to showing its side.
     girth = rng.uniform(0.8, 1.15) * (1 - 0.12 * side_on)
-    feet_colour = hsv(rng.random(), rng.uniform(0.3, 0.9), rng.uniform(0.35, 0.95))
+    feet_colour = canvas.hsv(rng.random(), rng.uniform(0.3, 0.9), rng.uniform(0.35, 0.95))
     feet: list[Shape] = []
     flippers = []
     for side in (-1, 1):
@@ -147,7 +132,7 @@ def _penguin(rng: np.random.Generator) -> list[Shape]:
         *feet,
         (tail, times(coat, 0.8)),
         (flippers[0], times(coat, 0.78)),
-        (rounded(_PENGUIN_BODY * (girth, 1.0)), coat),
+        (canvas.rounded(_PENGUIN_BODY * (girth, 1.0)), coat),
         (belly, belly_colour),
         (flippers[1], times(coat, 0.88)),
         *_penguin_head(rng, coat, belly_colour),
@@ -179,22 +164,25 @@ def _penguin_head(rng: np.random.Generator, coat: Colour, patch: Colour) -> list
     else:  # The head faces us: two eyes, and the beak is seen from above.
         beak = np.array([moved(base, -0.12, 0), moved(base, 0.12, 0), moved(base, 0, 0.7 * reach)])
         eyes = [moved(base, -0.14, -0.13), moved(base, 0.14, -0.13)]
-    shapes.append((beak, hsv(rng.random(), rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.95))))
+    shapes.append((beak, canvas.hsv(rng.random(), rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.95))))
     for eye in eyes:
-        shapes += [(ellipse(eye, 0.085, 0.085), WHITE), (ellipse(eye, 0.05, 0.05), BLACK)]
+        shapes += [
+            (ellipse(eye, 0.085, 0.085), canvas.WHITE),
+            (ellipse(eye, 0.05, 0.05), canvas.BLACK),
+        ]
     return shapes
 
 
 def _coat(rng: np.random.Generator) -> Colour:
     """Choose the colour of an animal of either kind."""
-    return hsv(rng.random(), rng.uniform(0.0, 0.32), rng.uniform(0.2, 0.68))
+    return canvas.hsv(rng.random(), rng.uniform(0.0, 0.32), rng.uniform(0.2, 0.68))
 
 
 def _placed(shapes: list[Shape], rng: np.random.Generator, size: tuple[int, int]) -> list[Shape]:
     """Turn, mirror, scale and move the shapes to somewhere wholly inside the image, in pixels."""
     angle = rng.normal(0, 0.16) if rng.random() < 0.85 else rng.uniform(-0.8, 0.8)
     mirror = (rng.choice([-1.0, 1.0]), 1.0)
-    outlines = [turned(points, angle) * mirror for points, _ in shapes]
+    outlines = [canvas.turned(points, angle) * mirror for points, _ in shapes]
     corners = np.concatenate(outlines)
     low, extent = corners.min(axis=0), np.ptp(corners, axis=0)
     margin = 1.5  # Pixels left free on every side.

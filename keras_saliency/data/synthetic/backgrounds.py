@@ -6,18 +6,7 @@ import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.validation import check_choice, check_size
-from keras_saliency.data.synthetic.canvas import (
-    SMALLEST_SIDE,
-    WHITE,
-    Floats,
-    Layer,
-    Points,
-    Shape,
-    clouds,
-    ellipse,
-    hsv,
-    paint,
-)
+from keras_saliency.data.synthetic import canvas
 
 BACKGROUND_NAMES = ("grass", "snow")
 
@@ -30,8 +19,8 @@ class Background(NamedTuple):
         front: the `Layer` that is nearer than the animal.
     """
 
-    ground: Floats
-    front: Layer
+    ground: canvas.Floats
+    front: canvas.Layer
 
 
 def draw_background(
@@ -61,34 +50,34 @@ def draw_background(
         ```
     """
     check_choice(kind, "kind", BACKGROUND_NAMES)
-    check_size(size, "size", SMALLEST_SIDE)
+    check_size(size, "size", canvas.SMALLEST_SIDE)
     return _grass(rng, size, feet) if kind == "grass" else _snow(rng, size, feet)
 
 
 def _grass(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Background:
     """Draw patchy, streaky ground with blades on it."""
     hue = rng.uniform(0.19, 0.38)
-    base = np.array(hsv(hue, rng.uniform(0.35, 0.8), rng.uniform(0.22, 0.62)), np.float32)
-    texture = rng.uniform(0.1, 0.4) * clouds(rng, size, int(rng.integers(3, 7)))
-    texture += rng.uniform(0.02, 0.14) * clouds(rng, size, 8, 40)
+    base = np.array(canvas.hsv(hue, rng.uniform(0.35, 0.8), rng.uniform(0.22, 0.62)), np.float32)
+    texture = rng.uniform(0.1, 0.4) * canvas.clouds(rng, size, int(rng.integers(3, 7)))
+    texture += rng.uniform(0.02, 0.14) * canvas.clouds(rng, size, 8, 40)
     ground = base * np.clip(1 + texture, 0.25, 2.0)[..., None]
     greens = [
-        hsv(hue + rng.normal(0, 0.03), rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.9))
+        canvas.hsv(hue + rng.normal(0, 0.03), rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.9))
         for _ in range(4)
     ]
-    straw = hsv(rng.uniform(0.09, 0.17), rng.uniform(0.3, 0.7), rng.uniform(0.35, 0.9))
+    straw = canvas.hsv(rng.uniform(0.09, 0.17), rng.uniform(0.3, 0.7), rng.uniform(0.35, 0.9))
     colours = [*greens, straw]
     # Feet have some depth: those that are farther away stand in more of the grass.
     nearest_behind = feet - 0.06 * min(size)
-    behind: list[Shape] = []
-    front: list[Shape] = []
+    behind: list[canvas.Shape] = []
+    front: list[canvas.Shape] = []
     blades, roots = _blades(rng, size)
     for blade, root, pick in zip(blades, roots, rng.integers(5, size=len(roots)), strict=True):
         (front if root > nearest_behind else behind).append((blade, colours[pick]))
-    return Background(paint(behind, size).over(ground), paint(front, size))
+    return Background(canvas.paint(behind, size).over(ground), canvas.paint(front, size))
 
 
-def _blades(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Points, Points]:
+def _blades(rng: np.random.Generator, size: tuple[int, int]) -> tuple[canvas.Points, canvas.Points]:
     """Draw bent blades `(count, 4, 2)`, the farthest first, and the rows of their roots."""
     height, width = size
     unit = min(size)
@@ -109,9 +98,10 @@ def _blades(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Points, Po
 def _snow(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Background:
     """Draw drifts, one before the other, and falling flakes."""
     unit = min(size)
-    base = np.array(hsv(rng.random(), rng.uniform(0.0, 0.13), rng.uniform(0.7, 1.0)), np.float32)
-    texture = rng.uniform(0.03, 0.14) * clouds(rng, size, int(rng.integers(2, 6)))
-    texture += rng.uniform(0.0, 0.03) * clouds(rng, size, 24)
+    tone = canvas.hsv(rng.random(), rng.uniform(0.0, 0.13), rng.uniform(0.7, 1.0))
+    base = np.array(tone, np.float32)
+    texture = rng.uniform(0.03, 0.14) * canvas.clouds(rng, size, int(rng.integers(2, 6)))
+    texture += rng.uniform(0.0, 0.03) * canvas.clouds(rng, size, 24)
     plain = np.clip(base * (1 + texture[..., None]), 0, 1)
     ground, front = plain, _flakes(rng, size)
     rows = list(rng.uniform(0, size[0], rng.integers(0, 4)))
@@ -125,7 +115,7 @@ def _snow(rng: np.random.Generator, size: tuple[int, int], feet: float) -> Backg
     return Background(ground, front)
 
 
-def _drift(rng: np.random.Generator, row: float, plain: Floats) -> Layer:
+def _drift(rng: np.random.Generator, row: float, plain: canvas.Floats) -> canvas.Layer:
     """Draw all that lies below a wavy or jagged ridge around a row, in shadow along the ridge."""
     height, width = plain.shape[:2]
     unit = min(height, width)
@@ -138,15 +128,15 @@ def _drift(rng: np.random.Generator, row: float, plain: Floats) -> Layer:
     shadow = rng.uniform(0.06, 0.35) * np.exp(-np.maximum(depth, 0) / fade)
     cover = np.clip(depth + 0.5, 0, 1)
     colour = plain * (cover * (1 - shadow)).astype(np.float32)[..., None]
-    return Layer(colour, cover.astype(np.float32))
+    return canvas.Layer(colour, cover.astype(np.float32))
 
 
-def _flakes(rng: np.random.Generator, size: tuple[int, int]) -> Layer:
+def _flakes(rng: np.random.Generator, size: tuple[int, int]) -> canvas.Layer:
     """Draw round flakes, from none to many."""
     height, width = size
     unit = min(size)
     count = int(rng.uniform(0, 80) * rng.random() * height * width / unit**2)
     radii = unit * rng.uniform(0.004, rng.uniform(0.008, 0.02), (count, 1, 1))
     centres = rng.random((count, 1, 2)) * (width, height)
-    outlines = centres + radii * ellipse((0.0, 0.0), 1.0, 1.0)
-    return paint([(outline, WHITE) for outline in outlines], size)
+    outlines = centres + radii * canvas.ellipse((0.0, 0.0), 1.0, 1.0)
+    return canvas.paint([(outline, canvas.WHITE) for outline in outlines], size)

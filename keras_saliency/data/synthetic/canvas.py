@@ -69,8 +69,7 @@ def paint(shapes: Iterable[Shape], size: tuple[int, int]) -> Layer:
     for points, colour in shapes:
         # To OpenCV a whole number is the middle of a pixel; of its integers some bits are fraction.
         corners = np.rint((points * _SUPERSAMPLING - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
-        red, green, blue = colour
-        rgba = (255 * red, 255 * green, 255 * blue, 255)
+        rgba = (*(255 * channel for channel in colour), 255)
         cv2.fillPoly(canvas, [corners], rgba, shift=_FRACTION_BITS)
     # Where the canvas is clear its colour is 0 too, so the average comes multiplied by the cover.
     fine = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
