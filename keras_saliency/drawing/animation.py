@@ -50,13 +50,10 @@ def animation(
         for i, (label, cells) in enumerate(shown)
     ]
     images = with_one_palette(frames)
-    while len(gif := _gif(images, pauses)) > _BYTES and len(images) > 2:
-        images = _thinned(images)
+    shown_for = [*[pauses[0]] * (len(images) - 1), pauses[1]]
+    while len(gif := encode_gif(images, shown_for)) > _BYTES and len(images) > 2:
+        images, shown_for = _thinned(images), _thinned(shown_for)
     return gif
-
-
-def _gif(images: Sequence[Image.Image], pauses: tuple[int, int]) -> bytes:
-    return encode_gif(images, [*[pauses[0]] * (len(images) - 1), pauses[1]])
 
 
 def _thinned(items: list) -> list:

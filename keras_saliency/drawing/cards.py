@@ -178,13 +178,10 @@ def cell(
         return heatmap.overlay(image, map_, signed=signed, frames=frames)
     sheet = Sheet(heatmap.grey(image))
     words = "error" if map_ is None else "dead" if np.isfinite(map_).all() else "NaN"
-    middle = (sheet.width / 2, sheet.height / 2)
+    x, y = sheet.width / 2, sheet.height / 2
     left, top, right, bottom = text.font(11).getbbox(words, anchor="mm")
-    sheet.fill(
-        (middle[0] + left - 4, middle[1] + top - 3, middle[0] + right + 4, middle[1] + bottom + 3),
-        INK,
-    )
-    sheet.write(words, middle, math.inf, 11, PAPER, "mm")
+    sheet.fill((x + left - 4, y + top - 3, x + right + 4, y + bottom + 3), INK)
+    sheet.write(words, (x, y), math.inf, 11, PAPER, "mm")
     return sheet.pixels
 
 
@@ -276,9 +273,8 @@ def counterfactual_sheet(
         sheet.write(heading, place, _COUNTERFACTUAL_WIDTH, 11, FAINT, "mm")
     places = sheet.grid(cells, (6, _TOP), step, 3, _COUNTERFACTUAL_WIDTH)
     for share, (middle, top) in zip(probabilities.flat, places, strict=True):
-        sheet.write(
-            f"p = {share:.2f}", (middle, top + height + 10), _COUNTERFACTUAL_WIDTH, 11, INK, "mm"
-        )
+        place = (middle, top + height + 10)
+        sheet.write(f"p = {share:.2f}", place, _COUNTERFACTUAL_WIDTH, 11, INK, "mm")
     return sheet.pixels
 
 

@@ -143,7 +143,7 @@ def overlay(
     check_rgb(display, "display")
     _check(map_, peak, opacity, frames)
     colours = Colours(signed, cmap, opacity)
-    _palette(colours)
+    _palette(_name(colours))
     if fault(map_, signed):
         return grey(display)
     return _blended(display, map_, peak or peak_of(map_, signed), colours, frames)
@@ -255,7 +255,7 @@ def _blended(
 def _paint(display: np.ndarray, values: np.ndarray, colours: Colours) -> np.ndarray:
     """Blend the colours of scaled values `(height, width)` into an image of that size."""
     positions = (values + 1) * 127.5 if colours.signed else values * 255
-    painted = cv2.applyColorMap(np.rint(positions).astype(np.uint8), _palette(colours))
+    painted = cv2.applyColorMap(np.rint(positions).astype(np.uint8), _palette(_name(colours)))
     if colours.opacity is not None:
         alpha = np.full(values.shape, colours.opacity, np.float32)
     else:  # `_STRONGEST * (1 - (1 - |values|) ** 3)`, in place as images are large
@@ -267,22 +267,19 @@ def _paint(display: np.ndarray, values: np.ndarray, colours: Colours) -> np.ndar
     return cv2.blendLinear(display, painted, 1 - alpha, alpha)
 
 
-def _palette(colours: Colours) -> np.ndarray:
-    """Return the 256 colours of a matplotlib colour map, uint8 `(256, 1, 3)`."""
+def _name(colours: Colours) -> str:
+    """Return the name of a colour map."""
     if colours.cmap is not None and not isinstance(colours.cmap, str):
         raise TypeError(
             "cmap must be the name of a matplotlib colour map, such as 'viridis'. "
             f"Received: cmap={colours.cmap!r}"
         )
-    return _named_palette(_name(colours))
-
-
-def _name(colours: Colours) -> str:
     return colours.cmap or (_DIVERGING if colours.signed else _MAGNITUDE)
 
 
 @functools.lru_cache(maxsize=32)
-def _named_palette(name: str) -> np.ndarray:
+def _palette(name: str) -> np.ndarray:
+    """Return the 256 colours of a matplotlib colour map, uint8 `(256, 1, 3)`."""
     import matplotlib
 
     if name not in matplotlib.colormaps:
@@ -358,7 +355,7 @@ def figure(
             f"{len(displays)} displays, {len(maps)} maps, {len(titles)} titles"
         )
     colours = Colours(signed, cmap, opacity)
-    _palette(colours)
+    _palette(_name(colours))
     height, width = displays.shape[1:3]
     row = min(max(3.0 * height / width, 0.7), 6.0) + 0.4
     drawing = Figure(figsize=(10, row * len(maps)), layout="constrained")
@@ -385,14 +382,9 @@ def _draw_map(
         axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True, transform=axis.transAxes)
         return
     peak = peak_of(map_, colours.signed)
-    image = axis.imshow(
-        _cells(map_, frames),
-        cmap=_name(colours),
-        vmin=-peak if colours.signed else 0,
-        vmax=peak,
-        extent=extent,
-        interpolation="nearest",
-    )
+    cells = _cells(map_, frames)
+    image = axis.imshow(cells, _name(colours), extent=extent, interpolation="nearest")
+    image.set_clim(-peak if colours.signed else 0, peak)
     bar = axis.inset_axes((1.03, 0, 0.05, 1))  # exactly as high as the map
     axis.figure.colorbar(image, cax=bar, format="%.3g")
 

@@ -12,13 +12,11 @@ Colour = tuple[int, int, int]
 PAPER: Colour = (250, 250, 250)
 INK: Colour = (33, 33, 33)
 FAINT: Colour = (105, 105, 105)
-RIGHT: Colour = (0, 112, 60)
-WRONG: Colour = (190, 30, 45)
 
 # Whether the model is right, as a glyph and a colour.
 MARKS: dict[bool | None, tuple[str, Colour]] = {
-    True: ("✓ ", RIGHT),
-    False: ("✗ ", WRONG),
+    True: ("✓ ", (0, 112, 60)),
+    False: ("✗ ", (190, 30, 45)),
     None: ("", INK),
 }
 
