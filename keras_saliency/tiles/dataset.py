@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from keras_saliency.data.image_files import read_images
 from keras_saliency.data.labels import as_class_names, as_labels
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.output_head import Head
-from keras_saliency.tiles.drawing import Thumbnail, resolve_places, resolve_tile
+from keras_saliency.tiles.drawing import Thumbnail, check_each, resolve_places, resolve_tile
 from keras_saliency.tiles.geometry import window
 
 _MAPS = 64
@@ -101,7 +102,8 @@ class Tiles(Probes):
         names = as_class_names(class_names)
         self.known, self._known_labels = _resolve_labels(labels, self.count, names)
         self._classes = classes
-        self.chosen = self._choose(maps) if _is_count(maps) else self._check_chosen(maps)
+        choose = self._choose if isinstance(maps, int | np.integer) else self._check_chosen
+        self.chosen = choose(maps)
         width = max(2, len(str(len(self.chosen) - 1)))
         super().__init__(
             np.concatenate([self._read(slice(i, i + 1)) for i in self.chosen]),
@@ -151,14 +153,8 @@ class Tiles(Probes):
         labels: list[Any] = [label.strip() for label in table["label"]]
         if all(label.isdecimal() for label in labels if label):
             labels = [int(label) if label else None for label in labels]
-        return cls(
-            images,
-            labels if any(label != "" for label in table["label"]) else None,
-            table["slide"],
-            x,
-            y,
-            **options,
-        )
+        known = labels if any(table["label"]) else None
+        return cls(images, known, table["slide"], x, y, **options)
 
     def parts(self) -> Iterator[Array]:
         """Read all tiles in order, a part at a time, as the model gets them.
@@ -260,7 +256,7 @@ class Tiles(Probes):
             )
         return chosen
 
-    def _choose(self, maps: int) -> Array:
+    def _choose(self, maps: Any) -> Array:
         """Choose the tiles that get maps: neighbours on each slide, labelled ones if any are."""
         check_count(maps, "maps")
         labels = self._known_labels
@@ -280,26 +276,15 @@ class Tiles(Probes):
         return np.concatenate([chosen[k] for k in range(len(members))])
 
 
-def _is_count(maps: Any) -> TypeGuard[int]:
-    return isinstance(maps, int | np.integer)
-
-
 def _reader(images: Any, count: int) -> Callable[[slice], Array]:
     """Return what reads a slice of the images, out of their files or of anything that slices."""
-    read: Callable[[Any, slice], Array] = _read_array
     if isinstance(images, list | tuple) and images and isinstance(images[0], str | Path):
-        images, read = [Path(path) for path in images], _read_files
-    elif isinstance(images, list | tuple) or not hasattr(images, "shape"):
+        check_each(len(images), "images", count)
+        return functools.partial(_read_files, [Path(path) for path in images])
+    if isinstance(images, list | tuple) or not hasattr(images, "shape"):
         images = as_array(images, "images")
-    if len(images) != count:
-        raise ValueError(
-            f"images must be of the {count} tiles that x and y have. Received: {len(images)} images"
-        )
-    return functools.partial(read, images)
-
-
-def _read_array(images: Any, rows: slice) -> Array:
-    return as_array(images[rows], "images")
+    check_each(len(images), "images", count)
+    return lambda rows: as_array(images[rows], "images")
 
 
 def _read_files(paths: Sequence[Path], rows: slice) -> Array:
@@ -315,11 +300,7 @@ def _read_files(paths: Sequence[Path], rows: slice) -> Array:
 
 def _resolve_slides(slides: Any, count: int) -> tuple[list[str], Array]:
     given = [slides] * count if isinstance(slides, str) else list(as_array(slides, "slides"))
-    if len(given) != count:
-        raise ValueError(
-            f"slides must be a name for each of the {count} tiles, or one for all. "
-            f"Received: {len(given)} names"
-        )
+    check_each(len(given), "slides", count, ", or a single name for all")
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in given]
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return list(numbers), np.array([numbers[name] for name in names])
@@ -352,14 +333,9 @@ def _resolve_labels(
     if not isinstance(labels, list | tuple):
         labels = as_array(labels, "labels")
     known = np.array([not _is_missing(label) for label in labels])
-    if isinstance(labels, np.ndarray) and labels.ndim == 2:
-        labels = labels[known]
-    else:
-        labels = [label for label, is_known in zip(labels, known, strict=True) if is_known]
-    if len(known) != count:
-        raise ValueError(
-            f"labels must be of the {count} tiles, one each. Received: {len(known)} labels"
-        )
+    check_each(len(known), "labels", count)
+    are_rows = isinstance(labels, np.ndarray) and labels.ndim == 2
+    labels = labels[known] if are_rows else list(compress(labels, known))
     return known, as_labels(labels, len(labels), names) if len(labels) else None
 
 

@@ -77,12 +77,9 @@ class Thumbnail:
         """
         height, width = frame.size
         image = np.full((height, width, 3), _EMPTY, np.uint8)
-        rows, top, bottom = _cells(
-            frame.top, frame.height, height, self.size[0], self.picture.shape[0]
-        )
-        columns, left, right = _cells(
-            frame.left, frame.width, width, self.size[1], self.picture.shape[1]
-        )
+        tall, wide = self.picture.shape[:2]
+        rows, top, bottom = _cells(frame.top, frame.height, height, self.size[0], tall)
+        columns, left, right = _cells(frame.left, frame.width, width, self.size[1], wide)
         if min(len(rows), len(columns)):
             # Only what is visible is resized: a window of a slide may be a hundredth of it.
             part = self.picture[top:bottom, left:right]
@@ -255,12 +252,14 @@ def tile_mosaic(
             f"Received: pictures.shape={pictures.shape}, maps.shape={maps.shape}"
         )
     frame = frame_of(slide.x, slide.y, slide.tile)
-    width = _cards_wide(frame, slide.tile, pictures.shape[2]) * CARD_WIDTH
+    # As many cards wide as give each tile the pixels of its image.
+    wide = pictures.shape[2] * frame.width / slide.tile[1] / CARD_WIDTH
+    width = int(np.clip(np.ceil(wide), 1, _WIDEST)) * CARD_WIDTH
     frame = replace(frame, scale=min(width / frame.width, _TALLEST * width / frame.height))
     image = _background(frame, thumbnail)
     values = np.zeros(frame.size, np.float32)
     for picture, map_, dead, (left, top, right, bottom) in zip(
-        pictures, maps, without_map(maps, signed), slide.boxes(frame), strict=True
+        pictures, maps, without_map(maps, signed), frame.boxes(*slide[:3]), strict=True
     ):
         size = (bottom - top, right - left)
         small = resize_by_rows(picture, size)
@@ -288,9 +287,6 @@ class _Slide(NamedTuple):
     def opacity(self) -> float:
         """The opacity of values that are drawn on the slide."""
         return 1.0 if self.thumbnail is None else _OVER
-
-    def boxes(self, frame: Frame) -> Array:
-        return frame.boxes(self.x, self.y, self.tile)
 
 
 class _Panel(NamedTuple):
@@ -355,7 +351,7 @@ def _images(slide: _Slide, panels: Sequence[_Panel], frame: Frame) -> Iterator[t
     """Draw the slide, where there is a thumbnail, and each panel: a title and an image each."""
     if slide.thumbnail is not None:
         yield "slide", slide.thumbnail.cut(frame)
-    pale, boxes = _background(frame, slide.thumbnail), slide.boxes(frame)
+    pale, boxes = _background(frame, slide.thumbnail), frame.boxes(*slide[:3])
     for panel in panels:
         values = averaged(panel.values, boxes, frame.size)
         yield panel.title, heatmap.lay(pale, values, panel.colours)
@@ -396,12 +392,6 @@ def _background(frame: Frame, thumbnail: Thumbnail | None) -> Array:
     return np.rint(80 + grey * (_EMPTY - 80) / 255).astype(np.uint8)
 
 
-def _cards_wide(frame: Frame, tile: tuple[float, float], wanted: int) -> int:
-    """Return how many cards wide a mosaic is whose tiles have the wanted pixels."""
-    wide = wanted * frame.width / tile[1] / CARD_WIDTH
-    return int(np.clip(np.ceil(wide), 1, _WIDEST))
-
-
 def resolve_places(x: Any, y: Any) -> tuple[Array, Array]:
     """Validate where tiles lie: two float64 `(n,)`."""
     x = np.asarray(x, np.float64).reshape(-1)
@@ -428,11 +418,16 @@ def resolve_tile(tile: Any, x: Array, y: Array) -> tuple[float, float]:
 def per_tile(values: Any, name: str, count: int) -> Array:
     """Validate one number for each tile: float64 `(n,)`."""
     array = np.asarray(values, np.float64).reshape(-1)
-    if len(array) != count:
-        raise ValueError(
-            f"{name} must be one for each of the {count} tiles. Received: {len(array)} of them"
-        )
+    check_each(len(array), name, count)
     return array
+
+
+def check_each(given: int, name: str, count: int, or_else: str = "") -> None:
+    """Raise a ValueError unless as many are given as there are tiles."""
+    if given != count:
+        raise ValueError(
+            f"{name} must be one for each of the {count} tiles{or_else}. Received: {given} of them"
+        )
 
 
 def _shares(values: Any, name: str, count: int) -> Array:

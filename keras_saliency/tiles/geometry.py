@@ -66,9 +66,8 @@ class Frame:
             int `(n, 4)`.
         """
         corner = np.stack([x - self.left, y - self.top], axis=1)
-        first, last = (
-            np.rint(self.scale * edge).astype(int) for edge in (corner, corner + tile[::-1])
-        )
+        edges = np.stack([corner, corner + tile[::-1]])
+        first, last = np.rint(self.scale * edges).astype(int)
         last, size = np.maximum(last, first + 1), self.size[::-1]
         return np.hstack([first.clip(0, np.subtract(size, 1)), last.clip(1, size)])
 
@@ -112,12 +111,8 @@ def spacing(x: Array, y: Array) -> float:
 
     It is the stride of a regular grid. A single tile is one unit from the next.
     """
-    nearest = []
-    for i in _sampled(len(x)):
-        distances = _distances(x, y, i)
-        distances = distances[distances > 0]
-        if distances.size:
-            nearest.append(distances.min())
+    apart = (_distances(x, y, i) for i in _sampled(len(x)))
+    nearest = [distances[distances > 0].min() for distances in apart if distances.any()]
     return float(np.median(nearest)) if nearest else 1.0
 
 

@@ -243,11 +243,19 @@ def test_of_three_classes_each_has_a_map(tmp_path):
     ("changes", "error", "said"),
     [
         ({"x": np.arange(3)}, ValueError, "x and y must be finite"),
-        ({"images": np.zeros((7, 8, 8, 3))}, ValueError, "images must be of the 9 tiles"),
+        (
+            {"images": np.zeros((7, 8, 8, 3))},
+            ValueError,
+            "images must be one for each of the 9 tiles",
+        ),
         ({"images": np.zeros((9, 2, 8, 8, 3))}, ValueError, "Tiles must be images"),
-        ({"labels": [0, 1]}, ValueError, "labels must be of the 9 tiles"),
+        ({"labels": [0, 1]}, ValueError, "labels must be one for each of the 9 tiles"),
         ({"labels": ["a"] * 9}, ValueError, "need `class_names`"),
-        ({"slides": ["a", "b"]}, ValueError, "slides must be a name for each"),
+        (
+            {"slides": ["a", "b"]},
+            ValueError,
+            "slides must be one for each of the 9 tiles, or a single name",
+        ),
         ({"maps": 0}, ValueError, "maps must be an integer from 1"),
         ({"maps": [9]}, ValueError, "indices from 0 to 8"),
         ({"maps": [0], "labels": ["", *[1] * 8]}, ValueError, "tiles that have a label"),
