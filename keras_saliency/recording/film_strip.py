@@ -51,7 +51,10 @@ class Columns:
 
     def add(self, newest: Column) -> None:
         """Add the newest column."""
-        self._go_back_to(newest.step)
+        # A training run that is resumed from an earlier epoch adds the columns since then again.
+        before = [column for column in self.kept if column.step < newest.step]
+        if len(before) < len(self.kept):
+            self.kept, self.seen, self.written = before, len(before) * self.stride, 0
         due = self.seen % self.stride == 0
         self.seen += 1
         self.shown = [*self.kept, newest]
@@ -60,17 +63,6 @@ class Columns:
             if len(self.kept) == _COLUMNS:  # the next one would be too many
                 self.kept = self.kept[::2]
                 self.stride *= 2
-
-    def _go_back_to(self, step: int) -> None:
-        """Drop the columns that a training run resumed from an earlier epoch will add again."""
-        before = [column for column in self.kept if column.step < step]
-        if len(before) < len(self.kept):
-            self.kept, self.seen, self.written = before, len(before) * self.stride, 0
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the strip has grown enough to be written again."""
-        return self.seen >= self.written + max(1, self.written // _GROWTH)
 
 
 class FilmStrips:
@@ -141,7 +133,8 @@ class FilmStrips:
             self._strips[method] = self._restore(method)
         columns = self._strips[method]
         columns.add(Column(step, label, np.stack(cells)))
-        return self._draw(method) if columns.is_due else None
+        is_due = columns.seen >= columns.written + max(1, columns.written // _GROWTH)
+        return self._draw(method) if is_due else None
 
     def unwritten(self) -> dict[str, tuple[int, np.ndarray]]:
         """Draw the strips that have grown since the last time: by method, step and strip."""
@@ -209,14 +202,13 @@ class FilmStrips:
         try:
             file = io.BytesIO(_path(self._folder, method).read_bytes())
             with np.load(file, allow_pickle=False) as stored:
-                if str(stored["whose"]) != self._whose:
-                    return Columns()
+                whose = str(stored["whose"])
                 sheet = np.asarray(cv2.imdecode(stored["sheet"], cv2.IMREAD_COLOR))[..., ::-1]
                 steps = [int(step) for step in stored["steps"]]
                 # There and back, as NumPy accepts invalid characters.
                 labels = [str(label).encode().decode() for label in stored["labels"].tolist()]
                 seen, stride = int(stored["seen"]), int(stored["stride"])
-            if seen < 0 or stride < 1 or len(steps) >= _COLUMNS:
+            if whose != self._whose or seen < 0 or stride < 1 or len(steps) >= _COLUMNS:
                 return Columns()
             probes, height, width, _ = self._images.shape
             cells = sheet.reshape(probes, height, len(steps), width, 3).transpose(2, 0, 1, 3, 4)

@@ -80,14 +80,10 @@ class Overview:
             left, top = grid.corner(k)
             self._draw_caption(sheet, grid, snapshot, i, (left, top))
             image = cards.fit_image(self._display[i], *grid.cell)
+            maps = {method: of_all[i] for method, of_all in snapshot.maps.items()}
             cells = (
-                cards.cell(
-                    image,
-                    snapshot.maps[method][i] if method in snapshot.maps else None,
-                    signed=method in has_sign,
-                    frames=self._frames,
-                )
-                for method in methods
+                cards.cell(image, maps.get(name), signed=name in has_sign, frames=self._frames)
+                for name in methods
             )
             corner = (left, top + grid.caption)
             sheet.grid(cells, corner, (grid.step, 0), len(methods), grid.cell[0])
@@ -145,11 +141,10 @@ class _Grid:
         self.width = CARD_WIDTH * self.scale
         self.margin, self.line = _MARGIN * self.scale, _LINE * self.scale
         self._between = _BETWEEN * self.scale
+        self._inside = self.width - 2 * self.margin
         self._methods, self._shape = methods, shape
         # Curves and rows of frames are low, and need the whole width.
-        least, most = (
-            (1, 1) if shape <= 0.5 else (self._beside(_PLEASANT), self._beside(_NARROWEST))
-        )
+        least, most = map(self._beside, (_PLEASANT, _NARROWEST)) if shape > 0.5 else (1, 1)
         for across in range(min(least, probes), most + 1):
             self._arrange(across, probes)
             if self.probes >= _ENOUGH * probes:
@@ -158,14 +153,12 @@ class _Grid:
     def _beside(self, map_width: int) -> int:
         """Return how many probes fit beside each other if maps are at least so wide."""
         least = max(self._methods * (map_width + _GAP), _LEAST * self.scale)
-        inside = self.width - 2 * self.margin
-        return max(1, (inside + self._between) // (least + self._between))
+        return max(1, (self._inside + self._between) // (least + self._between))
 
     def _arrange(self, across: int, probes: int) -> None:
         """Lay out as many probes as fit below each other."""
         self.across = across
-        inside = self.width - 2 * self.margin
-        self.probe = (inside + self._between) // across - self._between
+        self.probe = (self._inside + self._between) // across - self._between
         side = (self.probe + _GAP) // self._methods - _GAP
         self.cell = (side, round(min(side * self._shape, side * _TALLEST)))
         self.caption = self.line * (1 if self.probe >= _ROOMY * self.scale else 2)
