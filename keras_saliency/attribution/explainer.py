@@ -1,7 +1,5 @@
 """Explaining images: `explain`, and the batch loop that the callback shares."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Container, Iterable, Sequence
 from contextlib import nullcontext
@@ -151,7 +149,7 @@ class Explainer:
                 self._explain(self._start(rows, size), real, size, result)
         return result.evaluation()
 
-    def _explain(self, batch: Batch, real: slice, size: int, result: _Partial) -> None:
+    def _explain(self, batch: Batch, real: slice, size: int, result: "_Partial") -> None:
         """Add facts and maps of a batch to the result."""
         facts, maps = batch.fetch()
         for fact, values in facts.items():

@@ -1,7 +1,5 @@
 """How often the probes are evaluated."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ class Schedule:
     counts_batches: bool = False
 
     @classmethod
-    def of(cls, every: int | str) -> Schedule:
+    def of(cls, every: int | str) -> "Schedule":
         """Read an argument such as 5 or "200 batches", or raise a ValueError."""
         pattern = r"\s*(\d+)\s+batch(?:es)?\s*"
         match = re.fullmatch(pattern, every) if isinstance(every, str) else None

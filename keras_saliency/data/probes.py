@@ -1,7 +1,5 @@
 """Probes: fixed images, as the model gets them and as a person sees them, with their labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +135,7 @@ class Probes:
         per_class: int | None = None,
         preprocess: Callable[[Any], Any] | None = None,
         color_mode: str = "rgb",
-    ) -> Probes:
+    ) -> "Probes":
         """Read a folder of class folders, or of unlabelled images.
 
         Classes and their order are those of `keras.utils.image_dataset_from_directory`. Images
@@ -190,7 +188,7 @@ class Probes:
         preprocess: Callable[[Any], Any] | None = None,
         kind: Kind | None = None,
         image: str | int | None = None,
-    ) -> Probes:
+    ) -> "Probes":
         """Choose a few examples of each class from a dataset.
 
         About 2000 examples are read; where class comes after class, up to 10 000, for half a
@@ -247,7 +245,7 @@ class Probes:
         return probes
 
     @classmethod
-    def of(cls, value: Any, model: Any = None) -> Probes:
+    def of(cls, value: Any, model: Any = None) -> "Probes":
         """Make probes of an array, a dataset, a folder, or what else says clearly what it is.
 
         Args:

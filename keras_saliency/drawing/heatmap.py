@@ -100,9 +100,7 @@ def fault(map_: np.ndarray, signed: bool = False) -> str | None:
         return "map is NaN or Inf"
     if not map_.any():
         return "dead map: every value is 0"
-    if not signed and map_.max() <= 0:
-        return "no value above 0"
-    return None
+    return "no value above 0" if not signed and map_.max() <= 0 else None
 
 
 def overlay(

@@ -1,7 +1,5 @@
 """Runs the passes of a model, each compiled once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,7 +114,7 @@ class PassRunner:
             if self.progress is not None:
                 self.progress(done, len(passes))
 
-    def variant(self, key: Any, context: Callable[[], ModelContext]) -> PassRunner:
+    def variant(self, key: Any, context: Callable[[], ModelContext]) -> "PassRunner":
         """Return passes of the same model in another context, made once and known by its key."""
         if key not in self._variants:
             self._variants[key] = PassRunner(context(), self.batch_size)

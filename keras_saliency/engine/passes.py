@@ -1,7 +1,5 @@
 """One pass through a model: the forward pass, and the backward pass if it is needed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import nullcontext

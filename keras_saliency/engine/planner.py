@@ -1,7 +1,5 @@
 """Plans passes: a dry run finds what methods need of a batch, before anything is computed."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -93,7 +91,7 @@ class _DryRun(PassRunner):
         """End the dry run."""
         raise _OtherImages(count)
 
-    def variant(self, key: Any, context: Callable[[], ModelContext]) -> _DryRun:
+    def variant(self, key: Any, context: Callable[[], ModelContext]) -> "_DryRun":
         """Return a dry run in another context, whose quantities are no part of the pass."""
         self.leaves_batch = True
         passes = self._passes.variant(key, context)

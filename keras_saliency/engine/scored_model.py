@@ -1,7 +1,5 @@
 """`ScoredModel`: a model and a target as an attribution method sees them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -187,7 +185,7 @@ class ScoredModel:
         weights = ops.transpose(ops.concatenate(columns, axis=-1))
         return ops.take(weights, self.classes(images), axis=0)
 
-    def at(self, layer: LayerChoice) -> ScoredModel:
+    def at(self, layer: LayerChoice) -> "ScoredModel":
         """Return the same model, target and batch with another target layer.
 
         Args:
@@ -206,9 +204,9 @@ class ScoredModel:
         def other() -> ModelContext:
             return replace(context, target_layer=choose(context.trace, context.call.model, layer))
 
-        return self._in_context(("layer", layer), other)
+        return _in_context(self._passes, self._batch, ("layer", layer), other)
 
-    def against_similar(self, count: int, strength: float) -> ScoredModel:
+    def against_similar(self, count: int, strength: float) -> "ScoredModel":
         """Return the same model, its score minus that of the classes with the nearest scores.
 
         Args:
@@ -227,13 +225,13 @@ class ScoredModel:
             target = against_similar(context.target, context.head, count, strength)
             return replace(context, target=target)
 
-        return self._in_context(("similar", count, strength), other)
+        return _in_context(self._passes, self._batch, ("similar", count, strength), other)
 
     def over_perturbed(
         self,
         count: int,
         perturb: Callable[[int, int], np.ndarray],
-        compute: Callable[[ScoredModel, Any, np.ndarray], Any],
+        compute: "Callable[[ScoredModel, Any, np.ndarray], Any]",
     ) -> Iterator[tuple[int, int, np.ndarray]]:
         """Compute something of `count` perturbed images of each image, `batch_size` in a pass.
 
@@ -259,11 +257,6 @@ class ScoredModel:
             kept = slice(real.stop - real.start)
             yield from zip(rows[kept], samples[kept], values[kept], strict=True)
 
-    def _in_context(self, key: Any, context: Callable[[], ModelContext]) -> ScoredModel:
-        """Return the same batch, of which nothing has been computed, in another context."""
-        passes, batch = self._passes.variant(key, context), self._batch
-        return ScoredModel(passes, Batch(batch.images, batch.inputs, requested=passes.requested))
-
     def _compute(self, quantity: str, images: Any, rows: Any = None) -> Any:
         context = self._passes.context
         if quantity in LAYER_QUANTITIES and context.target_layer is None:
@@ -271,3 +264,11 @@ class ScoredModel:
         if images is self._batch.images:
             return self._passes.of_batch(quantity, self._batch)
         return self._passes.of_others(quantity, self._batch, images, rows)
+
+
+def _in_context(
+    passes: PassRunner, batch: Batch, key: Any, context: Callable[[], ModelContext]
+) -> ScoredModel:
+    """Return a batch, of which nothing has been computed, in another context."""
+    variant = passes.variant(key, context)
+    return ScoredModel(variant, Batch(batch.images, batch.inputs, requested=variant.requested))

@@ -1,7 +1,5 @@
 """What is explained: which part of the head's quantity (logit, probability) is scored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,7 +80,9 @@ class Target:
             check_call(self.what, ("outputs", "labels"), "A target function")
 
     @classmethod
-    def of_any(cls, target: Target | What, of: Of | None = None, default: Of = "logits") -> Target:
+    def of_any(
+        cls, target: "Target | What", of: Of | None = None, default: Of = "logits"
+    ) -> "Target":
         """Return what a caller gave as a `Target`, whose own `of` counts.
 
         Args:

@@ -1,7 +1,5 @@
 """The overview: the maps of all methods and of a few probes at one moment, in one image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,7 +89,7 @@ class Overview:
         return sheet.pixels
 
     def _draw_header(
-        self, sheet: Sheet, snapshot: Snapshot, grid: _Grid, chosen: Sequence[int]
+        self, sheet: Sheet, snapshot: Snapshot, grid: "_Grid", chosen: Sequence[int]
     ) -> None:
         known = [snapshot.correct[i] for i in chosen if snapshot.correct[i] is not None]
         right = f"{sum(map(bool, known))} of {len(known)} right" if known else ""
@@ -103,7 +101,7 @@ class Overview:
                 sheet.write(words(method), place, grid.cell[0], 10, FAINT, "mm")
 
     def _draw_caption(
-        self, sheet: Sheet, grid: _Grid, snapshot: Snapshot, i: int, corner: tuple[int, int]
+        self, sheet: Sheet, grid: "_Grid", snapshot: Snapshot, i: int, corner: tuple[int, int]
     ) -> None:
         """Write what a probe is, and the prediction where that is something else."""
         left, top = corner

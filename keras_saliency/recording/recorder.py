@@ -130,7 +130,24 @@ class Recorder:
             when: The moment in words.
             step: The same as a step.
         """
-        self._submit(lambda: self._write_verdict(verdict, when, step), "the verdict")
+
+        def write() -> None:
+            gaps = {name: float(gap) for name, (gap, _) in verdict.gaps.items()}
+            numbers = {"reliance": float(verdict.reliance)} | gaps
+            self.writer.scalars({f"shortcut/{safe_tag(k)}": v for k, v in numbers.items()}, step)
+            self.writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
+            sheets = {
+                name: cards.counterfactual_sheet(
+                    sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
+                )
+                for name, sheet in verdict.sheets.items()
+            }
+            images = {f"shortcut-twins/{safe_tag(name)}": sheet for name, sheet in sheets.items()}
+            self.writer.images(images, step)
+            if self._plugin_data is not None:
+                self._plugin_data.add_verdict(verdict, sheets, when, step)
+
+        self._submit(write, "the verdict")
 
     def record_images(self, images: dict[str, np.ndarray], step: int) -> None:
         """Hand over images that are drawn already, uint8 by tag."""
@@ -243,18 +260,3 @@ class Recorder:
     def _numbers(self, snapshot: Snapshot, metrics: MapMetrics) -> dict[str, float]:
         numbers = scalars(snapshot, metrics, self._names, self._drawn)
         return numbers if self._slides is None else numbers | self._slides.numbers(snapshot)
-
-    def _write_verdict(self, verdict: Verdict, when: str, step: int) -> None:
-        gaps = {f"shortcut/{safe_tag(name)}": float(gap) for name, (gap, _) in verdict.gaps.items()}
-        self.writer.scalars({"shortcut/reliance": float(verdict.reliance)} | gaps, step)
-        self.writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
-        sheets = {
-            name: cards.counterfactual_sheet(
-                sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
-            )
-            for name, sheet in verdict.sheets.items()
-        }
-        images = {f"shortcut-twins/{safe_tag(name)}": sheet for name, sheet in sheets.items()}
-        self.writer.images(images, step)
-        if self._plugin_data is not None:
-            self._plugin_data.add_verdict(verdict, sheets, when, step)

@@ -1,7 +1,5 @@
 """One evaluation of the probes while a model trains, and the words that images say of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -64,7 +62,7 @@ class Snapshot:
             return method in self.signed_methods
         return method in self.maps and bool((self.maps[method] < 0).any())
 
-    def signed_after(self, previous: Snapshot | None) -> Snapshot:
+    def signed_after(self, previous: "Snapshot | None") -> "Snapshot":
         """Return this snapshot, with methods that were signed in a previous one still signed.
 
         Colours must not change between epochs.

@@ -190,6 +190,4 @@ def open_writer(
     if isinstance(log_dir, Path):
         folder = new_run(log_dir, run, resume_at is not None, later)
         return EventWriter(folder, resume_at if any(folder.iterdir()) else None)
-    if isinstance(log_dir, BaseWriter):
-        return log_dir
-    return _CompleteWriter(log_dir)
+    return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir)

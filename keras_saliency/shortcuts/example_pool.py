@@ -1,7 +1,5 @@
 """The pool of examples from which receivers and donors are drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -61,13 +59,13 @@ class Pool:
     label_count: int | None
     tight: Array | None = None
 
-    def take(self, index: Array) -> Pool:
+    def take(self, index: Array) -> "Pool":
         """Select some of the examples by indices, or by bool `(n,)`."""
         values = {name: getattr(self, name) for name in _OF_EXAMPLES}
         chosen = {name: value[index] for name, value in values.items() if value is not None}
         return replace(self, **chosen)
 
-    def split(self) -> tuple[Pool, Pool]:
+    def split(self) -> "tuple[Pool, Pool]":
         """Split into receivers and donors, equally in each class."""
         groups = {label: np.flatnonzero(self.labels == label) for label in np.unique(self.labels)}
         tested = [group for label, group in groups.items() if not self.lacks(label)]
@@ -146,9 +144,7 @@ def read_pool(
 
 def most_donors(classes: int, videos: bool = False) -> int:
     """The number of donors of each class: of videos, which fill the memory, no more than needed."""
-    if videos:
-        return DONORS_NEEDED
-    return min(MOST_DONORS, max(DONORS_NEEDED, _DONORS // classes))
+    return DONORS_NEEDED if videos else min(MOST_DONORS, max(DONORS_NEEDED, _DONORS // classes))
 
 
 def are_among(images: Array, others: Array) -> Array:

@@ -1,7 +1,5 @@
 """The experiment behind the verdict: receivers, donors, and the nuisances that are swapped."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, get_args
@@ -130,7 +128,7 @@ class Shortcuts:
             )
 
     @classmethod
-    def of(cls, value: Any) -> Shortcuts:
+    def of(cls, value: Any) -> "Shortcuts":
         """Return `Shortcuts` as they are, and make them from anything that `donors` may be.
 
         Args:

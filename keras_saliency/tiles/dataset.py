@@ -1,7 +1,5 @@
 """Tiles of large images: where each lies, what it is, and which of them get attribution maps."""
 
-from __future__ import annotations
-
 import csv
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -122,7 +120,7 @@ class Tiles(Probes):
             )
 
     @classmethod
-    def from_csv(cls, path: str | Path, *, images: Any = None, **options: Any) -> Tiles:
+    def from_csv(cls, path: str | Path, *, images: Any = None, **options: Any) -> "Tiles":
         r"""Read a table with a row for each tile and the columns slide, x, y, label and path.
 
         Args:

@@ -1,7 +1,5 @@
 """Drawing of slides: numbers at the places of their tiles, and the tiles themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -279,7 +277,7 @@ class _Slide(NamedTuple):
     thumbnail: Thumbnail | None
 
     @classmethod
-    def of(cls, x: Any, y: Any, tile: Any, thumbnail: Thumbnail | None) -> _Slide:
+    def of(cls, x: Any, y: Any, tile: Any, thumbnail: Thumbnail | None) -> "_Slide":
         x, y = resolve_places(x, y)
         return cls(x, y, resolve_tile(tile, x, y), thumbnail)
 

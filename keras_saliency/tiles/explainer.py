@@ -1,7 +1,5 @@
 """The predictions of a model for all tiles, computed beside the maps and drawn slide by slide."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -66,7 +64,7 @@ class TileMaps:
         self._tags = [f"{i:02d}_{safe_tag(name)}" for i, name in enumerate(tiles.slides)]
 
     @classmethod
-    def of(cls, probes: Probes, head: Head) -> TileMaps | None:
+    def of(cls, probes: Probes, head: Head) -> "TileMaps | None":
         """Return what draws the slides, where the probes are tiles."""
         return cls(probes, probes.mapped(head)) if isinstance(probes, Tiles) else None
 

@@ -1,7 +1,5 @@
 """The places of a slide's tiles, and their pixels on a map."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +33,7 @@ class Frame:
         """The `(height, width)` of the map in pixels."""
         return max(1, round(self.scale * self.height)), max(1, round(self.scale * self.width))
 
-    def within(self, room: tuple[float, float], tile: tuple[float, float]) -> Frame:
+    def within(self, room: tuple[float, float], tile: tuple[float, float]) -> "Frame":
         """Scale the map to a room, and tiles to whole pixels where they have one or more.
 
         Args:

@@ -3,8 +3,6 @@
 The files may be cut off, broken, or of others: what can't be read is left out, and reported.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import time
@@ -79,7 +77,7 @@ class Judgement:
         return self.reliance is None or self.text.startswith(_CANNOT_SAY)
 
     @classmethod
-    def of(cls, entry: Entry) -> Judgement:
+    def of(cls, entry: Entry) -> "Judgement":
         """Read a verdict from a file, whoever wrote it."""
         data = entry.data
         gaps = _typed(dict, data.get("gaps")) or {}

@@ -5,8 +5,6 @@ module needs nothing but the standard library, TensorBoard and what TensorBoard 
 trusts nothing that stands in an event file: a name is a text, and what can't be read is left out.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json
@@ -62,7 +60,7 @@ class SaliencyLoader(base_plugin.TBLoader):
         if isinstance(samples, dict):
             samples.setdefault(PLUGIN_NAME, _KEPT_STEPS)
 
-    def load(self, context: base_plugin.TBContext) -> SaliencyPlugin | None:
+    def load(self, context: base_plugin.TBContext) -> "SaliencyPlugin | None":
         """Make the plugin.
 
         Args:
