@@ -29,7 +29,7 @@ class BackgroundSwap(_DataLayer):
     compiled steps. Most of the hole is covered by the receiver's object.
 
     Background inside a mask stays in the image, and with it the reliance on it: masks should be
-    tight. In `examples/cure_a_shortcut.py`, of 10 animals on the other class's background 0 are
+    tight. In `examples/mitigate_a_shortcut.py`, of 10 animals on the other class's background 0 are
     classified correctly before, 9 with true masks, and 5 to 6 with the masks of
     `keras_saliency.data.masks.make_masks`.
 
