@@ -62,7 +62,8 @@ class Verdict:
 
     Example:
         >>> verdict = Verdict("no evidence of cast", 0.02, {"cast": (0.02, 0.01)}, threshold=0.2)
-        >>> verdict.alarm, verdict.gaps["cast"][0] > verdict.threshold
+        >>> gap, error = verdict.gaps["cast"]
+        >>> verdict.alarm, gap > verdict.threshold
         (False, False)
     """
 
