@@ -306,7 +306,7 @@ def test_videos_play_with_their_maps_frame_by_frame():
 def test_one_video_has_the_card_to_itself():
     made = played(["a"], np.full((1, 60, 20, 40, 3), 120, "uint8"), np.ones((1, 1, 2, 4)), title="")
     shown = frames_of(made)
-    assert made.size == (350, 36 + 170 + 16 + 5)
+    assert Image.open(io.BytesIO(made)).size == (350, 36 + 170 + 16 + 5)
     assert len(shown) == 30
     assert [pause for _, pause in shown] == [80] * 29 + [240]
 
