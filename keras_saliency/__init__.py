@@ -12,8 +12,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from keras_saliency.version import __version__ as __version__
-
 if TYPE_CHECKING:
     from keras_saliency import methods, metrics, motion, tiles
     from keras_saliency.attribution.explainer import explain
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from keras_saliency.shortcuts.background_swap import BackgroundSwap
     from keras_saliency.shortcuts.experiment import Shortcuts
     from keras_saliency.shortcuts.nuisances import Nuisance
+    from keras_saliency.version import __version__ as __version__
 
 _WHERE = {
     "BackgroundSwap": "shortcuts.background_swap",
@@ -38,6 +37,7 @@ _WHERE = {
     "Target": "engine.targets",
     "Tokens": "engine.feature_layout",
     "Writer": "recording.writers",
+    "__version__": "version",
     "explain": "attribution.explainer",
     "methods": "methods",
     "metrics": "metrics",
@@ -81,4 +81,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *_WHERE})
