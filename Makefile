@@ -8,6 +8,7 @@
 # make test PYTHON=python3.13 VENV=.venv-3.13    on another version of Python
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
+# make test-notebooks    the example notebooks, cell by cell
 # make bench      what the callback costs a training run, against targets: a table, figures and a plot
 # make bench-shortcuts    24 training runs with shortcuts and without, against the committed figures
 # make soak     2,000 epochs of a tiny model: memory, threads, files and the run stay as they should
@@ -28,7 +29,7 @@ CORE := $(patsubst %,tests/%.py,methods/test_gradient_methods engine/test_target
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-browser lint bench bench-shortcuts soak docs package ci-full clean
+.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -53,6 +54,9 @@ test-reference: $(VENV)/installed-reference
 
 test-browser: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/browser -m browser
+
+test-notebooks: $(VENV)/installed-docs
+	$(BIN)/python -m pytest tests/packaging/test_notebooks.py -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
