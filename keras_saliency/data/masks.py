@@ -5,14 +5,16 @@ in the image. Each image therefore gets two, one that rather covers too much, an
 tells where the object is and how large. Masks that the user gives always take precedence.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_saliency.common.arrays import as_array, is_pillow_image
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import overlaps, resize_bilinear, resize_image, scaled_size
 from keras_saliency.common.types import Array
-from keras_saliency.common.validation import check_rgb
+from keras_saliency.common.validation import check_finite, check_rgb
+from keras_saliency.data.display import OVERSHOOT
 
 # Lengths are shares of the image's shorter side; at 64 px the rim is 4 px wide.
 _RIM = 1 / 16
@@ -139,6 +141,37 @@ def masks_of_boxes(boxes: Array, size: tuple[int, int]) -> Array:
             f"width)={tuple(size)}. Received: boxes[{empty[0]}]={boxes[empty[0]]}"
         )
     return masks.astype(np.float32)
+
+
+def as_masks(masks: Any, shape: tuple[int, ...]) -> Array:
+    """Return float32 masks in [0, 1] of exactly `shape`, of numbers, bools or 0 to 255."""
+    if isinstance(masks, list | tuple):
+        # Of an image with a palette the indices count: they are the ids of classes.
+        masks = [np.asarray(mask) if is_pillow_image(mask) else mask for mask in masks]
+    array = as_array(masks, "masks")
+    if array.dtype.kind in "OSUMmc":
+        raise TypeError(
+            "Every probe needs a mask of numbers; "
+            "`keras_saliency.data.masks.make_masks(display)` makes some. "
+            f"Received: masks.dtype={array.dtype}"
+        )
+    if array.shape == (*shape, 1):
+        array = array[..., 0]
+    if array.shape != shape:
+        raise ValueError(
+            f"`masks` must have the size of the images, {shape}. "
+            f"Received: masks.shape={array.shape}"
+        )
+    check_finite(array, "masks")
+    lowest, highest = float(array.min()), float(array.max())
+    # A mask of 0/255 reaches at least half of 255; smaller numbers are the ids of classes.
+    top = 255.0 if highest >= 128 else 1.0
+    if lowest < -OVERSHOOT or highest > top * (1 + OVERSHOOT):
+        raise ValueError(
+            "`masks` must be bool, 0/1, between 0 and 1, or 0/255. From a map of class ids make "
+            f"them with `ids == wanted`. Received: values from {lowest:g} to {highest:g}"
+        )
+    return np.clip(array.astype(np.float32) / np.float32(top), 0, 1)
 
 
 def dilate(masks: Array) -> Array:

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from keras_saliency.common.arrays import as_array, frozen, is_pillow_image
+from keras_saliency.common.resampling import average_masks
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call, check_finite, check_images
 from keras_saliency.data.dataset_reader import draw, is_dataset
-from keras_saliency.data.display import OVERSHOOT, convert_display, displayed, find_range, strips
+from keras_saliency.data.display import convert_display, displayed, find_range, strips
 from keras_saliency.data.inputs import Kind, image_batch, split_inputs, stack_inputs
 from keras_saliency.data.labels import as_class_names, as_labels, as_names, label_text
+from keras_saliency.data.masks import as_masks
+from keras_saliency.data.segmentation import is_segmenter, segment
 
 _FEW = 4  # of each class, where nothing else is asked for
 
@@ -73,7 +76,8 @@ class Probes:
                 stay regression targets, except that of two `class_names` 0.9 means the second.
             masks: Where the object is: `(batch, height, width)` or `(batch, height, width, 1)` of
                 the images' size (and number of frames); bool, 0/1, [0, 1] or 0/255. `"motion"`
-                takes what moves by itself in videos, the camera's own movement left out.
+                takes what moves by itself in videos, the camera's own movement left out. A
+                function, a Keras segmentation model or `"rembg"` computes them, as in `Shortcuts`.
             names: One name per probe; made safe and unique. Default: `"00_penguin"`.
             class_names: The classes in the order of the model's outputs.
             display: What a person sees, where it can't be derived from `images`: greyscale or
@@ -121,9 +125,7 @@ class Probes:
         self.images = frozen(raw if preprocess is None else _model_input(raw, preprocess))
         self.class_names = as_class_names(class_names)
         self.labels = as_labels(labels, len(raw), self.class_names)
-        if isinstance(masks, str):
-            masks = _moving(masks, self.clips, raw.shape[2:-1])
-        self.masks = _resolve_masks(masks, raw.shape[:-1])
+        self.masks = self._read_masks(masks, raw.shape[:-1])
         self.names = as_names(names, self.label_texts())
 
     @classmethod
@@ -301,6 +303,20 @@ class Probes:
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
 
+    def _read_masks(self, masks: Any, shape: tuple[int, ...]) -> Array | None:
+        """Read masks of the images, or compute them by what was given."""
+        if is_segmenter(masks):
+            if self.kind == "signal":
+                raise ValueError("Masks of signals can't be computed; pass an array.")
+            shown = self.display if self.clips is None else self.clips
+            masks, _ = segment(masks, shown)
+            if masks.shape != shape:
+                frames = masks.reshape(-1, *masks.shape[-2:])
+                masks = average_masks(frames, (shape[-2], shape[-1])).reshape(shape)
+        elif isinstance(masks, str):
+            masks = _moving(masks, self.clips, shape[2:])
+        return None if masks is None else frozen(as_masks(masks, shape))
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -356,44 +372,11 @@ def _moving(masks: str, clips: Array | None, size: tuple[int, ...]) -> Array:
     """Make masks of what moves in videos, at the size of the images."""
     if masks != "motion" or clips is None:
         raise ValueError(
-            "`masks` must be an array, as keras_saliency.data.masks.make_masks(images) makes one, "
-            "or 'motion' for videos (batch, frames, height, width, channels). "
+            "`masks` must be an array, as keras_saliency.data.masks.make_masks(images) makes one; "
+            "a function, a Keras segmentation model or 'rembg'; or 'motion' for videos "
+            "(batch, frames, height, width, channels). "
             f"Received: masks={masks!r} for {'images' if clips is None else 'videos'}"
         )
-    from keras_saliency.common.resampling import average_masks
     from keras_saliency.data.video.motion_masks import masks_of
 
     return np.stack([average_masks(mask, (size[0], size[1])) for mask in masks_of(clips)])
-
-
-def _resolve_masks(masks: Any, shape: tuple[int, ...]) -> Array | None:
-    """Return float32 masks in [0, 1] of exactly `shape`."""
-    if masks is None:
-        return None
-    if isinstance(masks, list | tuple):
-        # Of an image with a palette the indices count: they are the ids of classes.
-        masks = [np.asarray(mask) if is_pillow_image(mask) else mask for mask in masks]
-    array = as_array(masks, "masks")
-    if array.dtype.kind in "OSUMmc":
-        raise TypeError(
-            "Every probe needs a mask of numbers; "
-            "`keras_saliency.data.masks.make_masks(display)` makes some. "
-            f"Received: masks.dtype={array.dtype}"
-        )
-    if array.shape == (*shape, 1):
-        array = array[..., 0]
-    if array.shape != shape:
-        raise ValueError(
-            f"`masks` must have the size of the images, {shape}. "
-            f"Received: masks.shape={array.shape}"
-        )
-    check_finite(array, "masks")
-    lowest, highest = float(array.min()), float(array.max())
-    # A mask of 0/255 reaches at least half of 255; smaller numbers are the ids of classes.
-    top = 255.0 if highest >= 128 else 1.0
-    if lowest < -OVERSHOOT or highest > top * (1 + OVERSHOOT):
-        raise ValueError(
-            "`masks` must be bool, 0/1, between 0 and 1, or 0/255. From a map of class ids make "
-            f"them with `ids == wanted`. Received: values from {lowest:g} to {highest:g}"
-        )
-    return frozen(np.clip(array.astype(np.float32) / np.float32(top), 0, 1))

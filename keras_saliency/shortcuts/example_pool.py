@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from keras_saliency.data.labels import as_labels
 from keras_saliency.data.masks import find_objects, masks_of_boxes
 from keras_saliency.data.normalization import Scaling, read_pixels, rgb
 from keras_saliency.data.probes import Probes
+from keras_saliency.data.segmentation import is_segmenter, segment
 from keras_saliency.data.video.motion_masks import bridged, masks_of
 
 RECEIVERS, FEWEST_RECEIVERS = 64, 32
@@ -25,7 +27,7 @@ _SPARE = 1.25  # More are read than needed, as some masks look wrong.
 _MOST_MOVING = 0.5  # of a video: where more seems to move, it is the scene
 _SEED = 0
 
-Made = Literal["auto", "motion"]
+Made = str | Callable[[Array], Any]  # "auto", "motion", or what `segment` takes
 MADE_MASKS = "border colours", "motion"  # the sources of masks made by a program
 _OF_EXAMPLES = "pixels", "images", "labels", "origin", "masks", "tight"
 
@@ -40,7 +42,8 @@ class Pool:
         labels: int64 `(n,)`: classes. Where images have several labels, an image is listed once
             for each label that is tested: as `label` if it has it, else as `label_count + label`.
         masks: float32, of the pixels' shape without the channels, or `None`.
-        masks_from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`, or `None`.
+        masks_from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`, the name of a
+            segmentation, or `None`.
         scaling: Converts the pixels to the images.
         class_names: The classes in the order of the model's outputs, or `None`.
         origin: int64 `(n,)`, the index of each image in the source.
@@ -94,6 +97,7 @@ def read_pool(
     preprocess: Callable[[Any], Any] | None,
     make: Made | None,
     among: Array | None = None,
+    mask_cache: str | Path | None = None,
 ) -> Pool:
     """Read examples and draw some of each class.
 
@@ -101,9 +105,11 @@ def read_pool(
         source: Arrays `(images, labels)` or `(images, labels, masks or boxes)`, `Probes`, or a
             dataset.
         preprocess: Function from images that are no `Probes` to the model's input.
-        make: How masks are made where none are given: from colours, or from motion in videos.
+        make: How masks are made where none are given: from colours, from motion in videos, or by
+            a segmentation.
         among: The classes that are kept, where there are any of these; by default as many as can
             be tested.
+        mask_cache: A file that keeps the masks of a segmentation.
 
     Returns:
         The pool, without the examples whose mask is unusable.
@@ -131,6 +137,9 @@ def read_pool(
             "masks='motion' is for videos, (batch, frames, height, width, channels). Received: "
             f"images of shape {pool.images.shape}"
         )
+    if pool.masks is None and is_segmenter(make):
+        masks, source = segment(make, rgb(pool.pixels), mask_cache)
+        pool = replace(pool, masks=masks, masks_from=source)
     if pool.masks is not None:
         return _with_useful_masks(pool)
     if pool.pixels.ndim == 5 and make == "auto":

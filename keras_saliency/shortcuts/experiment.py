@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import is_integer
+from keras_saliency.data.segmentation import is_segmenter
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,
     FEWEST_RECEIVERS,
@@ -44,7 +46,7 @@ class Shortcuts:
         nuisances: The nuisances that are tested, `{name: Nuisance}`.
         not_tested: The reason why each other nuisance is not, `{name: reason}`.
         masks_from: The source of the donors' masks: `"given"`, `"boxes"`, `"border colours"` or
-            `"motion"` (both made by a program), or `None`.
+            `"motion"` (both made by a program), the name of a segmentation, or `None`.
         obstacle: The reason why there can't be a verdict, or `None`; `meet` updates it.
         threshold: The gap above which an alarm may be raised, a difference of probabilities
             between 0 and 1.
@@ -57,6 +59,7 @@ class Shortcuts:
         *,
         receivers: Any = None,
         masks: Made | None = "auto",
+        mask_cache: str | Path | None = None,
         nuisances: Sequence[str | Nuisance] = DEFAULT,
         every: int = 1,
         threshold: float = 0.20,
@@ -75,8 +78,17 @@ class Shortcuts:
                 hide a shortcut.
             receivers: Images whose scores are measured, given like `donors`; by default 64 images
                 from the donors' source, which are then no donors.
-            masks: `"auto"` makes masks by a program where none are given; `"motion"` takes what
-                moves in videos, `(n, frames, height, width, channels)`; `None` makes none.
+            masks: How masks are computed where none are given. `"auto"` makes them from the
+                colours at an image's border, and of photographs only roughly. Better are a
+                function from uint8 images `(batch, height, width, 3)` to masks `(batch, h, w)`
+                in [0, 1], a Keras segmentation model, whose class 0 is the background, or
+                `"rembg"` (`pip install "keras-saliency[rembg]"`), of which `"rembg:MODEL"` and
+                `"rembg:FILE.onnx"` choose the model; see `keras_saliency.data.segmentation`.
+                `"motion"` takes what moves in videos, `(n, frames, height, width, channels)`.
+                `None` makes none.
+            mask_cache: The path of a file `.npz` in which the masks of a function, a model or
+                rembg are kept, such as `"logs/masks.npz"`: an image that it holds is not segmented
+                again. Delete it after a change of the function or the model's weights.
             nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
                 `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm. Your
                 own is a `Nuisance`.
@@ -103,11 +115,11 @@ class Shortcuts:
         """
         chosen = _resolve(nuisances)
         _check_options(masks, every, threshold)
-        pool = read_pool(donors, preprocess, masks)
+        pool = read_pool(donors, preprocess, masks, mask_cache=mask_cache)
         if receivers is None:
             watched, given = pool.split()
         else:
-            watched = read_pool(receivers, preprocess, masks, np.unique(pool.labels))
+            watched = read_pool(receivers, preprocess, masks, np.unique(pool.labels), mask_cache)
             given = pool.take(~are_among(pool.images, watched.images))
             _check_fit(watched, given)
             watched = watched.take(~watched.lacks(watched.labels))
@@ -268,11 +280,13 @@ def _resolve(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
 
 def _check_options(masks: Any, every: int, threshold: float) -> None:
     """Refuse options that are out of range."""
-    if masks is not None and not (isinstance(masks, str) and masks in get_args(Made)):
-        given = repr(masks) if isinstance(masks, str) else type(masks).__name__
+    is_text = isinstance(masks, str)
+    if not (masks is None or (is_text and masks in ("auto", "motion")) or is_segmenter(masks)):
+        given = repr(masks) if is_text else type(masks).__name__
         raise ValueError(
-            "`masks` must be 'auto', 'motion' (of videos) or None; masks or boxes of your own go "
-            f"with the donors, `(images, labels, masks)`. Received: masks={given}"
+            "`masks` must be 'auto', 'motion' (of videos), 'rembg', a function of images, a Keras "
+            "segmentation model or None; masks or boxes of your own go with the donors, `(images, "
+            f"labels, masks)`. Received: masks={given}"
         )
     if not is_integer(every) or every < 1:
         raise ValueError(f"`every` must count epochs, from 1. Received: every={every!r}")

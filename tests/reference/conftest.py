@@ -223,6 +223,16 @@ def wandb():
     return _peer("wandb")
 
 
+@pytest.fixture(scope="session")
+def onnx():
+    return _peer("onnx")
+
+
+@pytest.fixture(scope="session")
+def rembg():
+    return _peer("rembg")
+
+
 def _peer(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old names in scipy, which are theirs to mend
