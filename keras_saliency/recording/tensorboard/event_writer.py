@@ -167,7 +167,8 @@ class EventWriter(BaseWriter):
     Every tracker that shows something in TensorBoard goes through this class. It may be used from
     several threads. Each event is handed to the operating system at once, whole or not at all: what
     was written stays readable, and writing goes on once a full disk has room again. Where something
-    else cuts the file short, an `OSError` says so and writing goes on in a second file.
+    else cuts the file short or replaces it, an `OSError` says so and writing goes on in a second
+    file.
 
     All methods that write raise an `OSError` if the disk does not take it, and a `ValueError` if
     the writer is closed. Their `step` is the one on TensorBoard's slider; -1 is before training.
@@ -282,10 +283,14 @@ class EventWriter(BaseWriter):
         second = max([int(time.time()), *later])
         host = re.sub(r"[^\w.-]", "-", socket.gethostname())
         stamp = f"{second:010d}.{host}.{os.getpid()}.{next(_file_numbers):04d}"
-        self.path = self.folder / f"events.out.tfevents.{stamp}.v2"
-        self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
+        path = self.folder / f"events.out.tfevents.{stamp}.v2"
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 (closed in close)
+        self.path = path
         hold(self._file)
         self._size = 0
+        # Some network drives tell one file by two numbers.
+        own = os.fstat(self._file.fileno())
+        self._has_identity = os.name != "nt" and os.path.samestat(own, os.stat(self.path))
         version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
         self._append(frame(version.SerializeToString()))
 
@@ -325,17 +330,27 @@ class EventWriter(BaseWriter):
     def _write(self, event: event_pb2.Event) -> None:
         record = frame(event.SerializeToString())
         with self._lock:
-            cut = os.fstat(self._file.fileno()).st_size < self._size
-            if cut:  # going on in it would leave a gap that no reader comes across
-                cut_file, held = self.path.name, self._size
-                self._file.close()
+            fault, held = self._fault(), self._size
+            if fault is not None:
+                left = self._file
                 self._begin_file()
+                left.close()
             self._append(record)
-        if cut:
+        if fault is not None:
             raise OSError(
-                f"something else cut the event file {cut_file} short, so part of its {held:,} "
-                f"bytes is lost; what follows is in {self.path.name}"
+                f"something else {fault}, so part of its {held:,} bytes may be lost; what "
+                f"follows is in {self.path.name}"
             )
+
+    def _fault(self) -> str | None:
+        """Tell what else was done to the file, if nobody would read what is written to it now."""
+        own, name = os.fstat(self._file.fileno()), self.path.name
+        if own.st_size < self._size:  # a gap that no reader comes across
+            return f"cut the event file {name} short"
+        with contextlib.suppress(OSError):
+            if self._has_identity and not os.path.samestat(own, os.stat(self.path)):
+                return f"replaced the event file {name}"
+        return None
 
     def _append(self, record: bytes) -> None:
         """Write a record, whole or not at all: a part of one would hide what comes after it."""

@@ -145,6 +145,56 @@ def test_a_deleted_event_file_is_reported(run):
     writer.close()
 
 
+def replace(path, how):
+    """Put another file in the place of one, as a tool does that keeps two folders alike."""
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    if how == "a link":
+        copy = copy.rename(path.parent.parent / "kept")
+        path.unlink()
+        path.symlink_to(copy)
+    elif how == "deleted first":
+        path.unlink()
+        copy.rename(path)
+    else:
+        copy.replace(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file is not replaced there")
+@pytest.mark.parametrize("how", ["renamed over it", "deleted first", "a link"])
+def test_a_replaced_event_file_costs_nothing_that_comes_later(run, how):
+    writer = event_writer.EventWriter(run)
+    for step in range(6):
+        if step in (2, 4):
+            first = writer.path.name
+            replace(writer.path, how)
+            with pytest.raises(OSError, match=f"replaced the event file {re.escape(first)}"):
+                writer.scalars({"a/0": 0.5 * step}, step)
+            assert writer.path.name > first
+        else:
+            writer.scalars({"a/0": 0.5 * step}, step)
+        writer.flush()
+    writer.close()
+    assert tensors(run, "a/0") == [(step, 0.5 * step) for step in range(6)]
+
+
+def test_where_no_second_file_can_be_made_the_next_write_tries_again(run, monkeypatch):
+    writer = event_writer.EventWriter(run)
+    writer.scalars({"a/0": 0.0}, 0)
+    os.truncate(writer.path, 30)
+    first = writer.path
+    monkeypatch.setattr(event_writer.socket, "gethostname", lambda: "h" * 300)
+    with pytest.raises(OSError, match="too long"):
+        writer.scalars({"a/0": 1.0}, 1)
+    assert writer.path == first
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="cut the event file"):
+        writer.scalars({"a/0": 2.0}, 2)
+    writer.scalars({"a/0": 3.0}, 3)
+    writer.close()
+    assert tensors(run, "a/0")[-2:] == [(2, 2.0), (3, 3.0)]
+
+
 def test_threads_may_share_a_writer(run):
     writer = event_writer.EventWriter(run)
 
