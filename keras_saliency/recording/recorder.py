@@ -16,7 +16,7 @@ from keras_saliency.recording.scalars import MapMeasure, MapMetrics, scalars
 from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of, words
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, safe_tag
 from keras_saliency.recording.tensorboard.plugin_data import PluginData
-from keras_saliency.recording.worker import Worker
+from keras_saliency.recording.worker import Task, Worker
 from keras_saliency.shortcuts.verdict import Verdict
 
 _DRAWN = 64  # probes at most
@@ -104,11 +104,13 @@ class Recorder:
 
         Args:
             snapshot: The snapshot, which must not be changed afterwards. Where two wait to be
-                drawn, this waits for up to 2 s; then its images are left out and its numbers kept,
-                as of those that follow, with no more waiting, until there is room again.
+                drawn, this waits, for 2 s of a training run in all, or for 5 % of it where that is
+                more; then its images are left out and its numbers kept, as of those that follow,
+                with no more waiting, until there is room again.
         """
         worker = self.worker
-        if worker.submit(lambda: self._write(snapshot), "record a snapshot", snapshot.when):
+        numbers, *drawing = self._tasks(snapshot)
+        if worker.submit_large(numbers, drawing, snapshot.when):
             return
         worker.report(
             "slow",
@@ -119,8 +121,8 @@ class Recorder:
             # Computed here, since the maps must not wait as well. The similarity is left out, as
             # the previous maps are in the worker's hands.
             localization = self._measure.localization(snapshot.maps)
-            numbers = self._numbers(snapshot, MapMetrics(localization))
-            self._submit(lambda: self.writer.scalars(numbers, snapshot.step), "the numbers")
+            scalars = self._numbers(snapshot, MapMetrics(localization))
+            self._submit(lambda: self.writer.scalars(scalars, snapshot.step), "the numbers")
 
     def record_verdict(self, verdict: Verdict, when: str, step: int) -> None:
         """Hand over a verdict, its numbers, words and counterfactual images.
@@ -130,12 +132,14 @@ class Recorder:
             when: The moment in words.
             step: The same as a step.
         """
+        gaps = {name: float(gap) for name, (gap, _) in verdict.gaps.items()}
+        numbers = {"reliance": float(verdict.reliance)} | gaps
 
         def write() -> None:
-            gaps = {name: float(gap) for name, (gap, _) in verdict.gaps.items()}
-            numbers = {"reliance": float(verdict.reliance)} | gaps
             self.writer.scalars({f"shortcut/{safe_tag(k)}": v for k, v in numbers.items()}, step)
             self.writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
+
+        def draw() -> None:
             sheets = {
                 name: cards.counterfactual_sheet(
                     sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
@@ -148,10 +152,11 @@ class Recorder:
                 self._plugin_data.add_verdict(verdict, sheets, when, step)
 
         self._submit(write, "the verdict")
+        self._submit(draw, "the pictures of the verdict", in_turn=True)
 
     def record_images(self, images: dict[str, np.ndarray], step: int) -> None:
         """Hand over images that are drawn already, uint8 by tag."""
-        self._submit(lambda: self.writer.images(images, step), "pictures")
+        self._submit(lambda: self.writer.images(images, step), "pictures", in_turn=True)
 
     def record_text(self, text: dict[str, str], step: int) -> None:
         """Hand over pages in Markdown, by tag."""
@@ -178,33 +183,54 @@ class Recorder:
             with self.worker.guard("close the event file"):
                 self.writer.close()
 
-    def _submit(self, write: Callable[[], None], what: str) -> None:
+    def _submit(self, write: Callable[[], None], what: str, *, in_turn: bool = False) -> None:
         def job() -> None:
             write()
             self.writer.flush()
 
-        self.worker.submit(job, f"write {what}")
+        submit = self.worker.submit_in_turn if in_turn else self.worker.submit
+        submit(job, f"write {what}")
 
-    def _write(self, snapshot: Snapshot) -> None:
-        snapshot = self._newest = snapshot.signed_after(self._newest)
-        guard, metrics = self.worker.guard, MapMetrics()
-        with guard("write the numbers"):
+    def _tasks(self, snapshot: Snapshot) -> list[Task]:
+        """List what is to be done with a snapshot: its numbers first."""
+        metrics, signed = MapMetrics(), snapshot
+
+        def write_numbers() -> None:
+            nonlocal metrics
             metrics = self._measure(snapshot.maps)
             self.writer.scalars(self._numbers(snapshot, metrics), snapshot.step)
-        for method in snapshot.methods:
-            with guard(f"draw the maps of {method}"):
-                self._draw(method, snapshot)
-        with guard("draw the overview"):
-            self.writer.images({"overview": self._overview.draw(snapshot)}, snapshot.step)
-        if self._slides is not None:
-            with guard("draw the tile maps"):
-                self.writer.images(self._slides.draw(snapshot), snapshot.step)
-        if self._plugin_data is not None:
-            with guard("write the Saliency tab"):
-                self._plugin_data.add(snapshot, metrics.localization, metrics.similarity)
-        with guard("write the event file"):
+
+        def begin() -> None:
+            nonlocal signed
+            signed = self._newest = snapshot.signed_after(self._newest)
+
+        def draw_overview() -> None:
+            self.writer.images({"overview": self._overview.draw(signed)}, snapshot.step)
+
+        def draw_slides() -> None:
+            if self._slides is not None:
+                self.writer.images(self._slides.draw(signed), snapshot.step)
+
+        def write_tab() -> None:
+            if self._plugin_data is not None:
+                self._plugin_data.add(signed, metrics.localization, metrics.similarity)
+
+        def store() -> None:
             self.writer.flush()
             self._strips.store()
+
+        return [
+            (write_numbers, "write the numbers"),
+            (begin, "record a snapshot"),
+            *(
+                (lambda method=method: self._draw(method, signed), f"draw the maps of {method}")
+                for method in snapshot.methods
+            ),
+            (draw_overview, "draw the overview"),
+            (draw_slides, "draw the tile maps"),
+            (write_tab, "write the Saliency tab"),
+            (store, "write the event file"),
+        ]
 
     def _draw(self, method: str, snapshot: Snapshot) -> None:
         maps, group = snapshot.maps.get(method), safe_tag(method)

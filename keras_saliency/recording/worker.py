@@ -2,24 +2,30 @@
 
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 Job = Callable[[], None]
+Task = tuple[Job, str]  # with what it does, in words: "write the verdict"
 
 _WAITING = 2  # large jobs that wait or run: what a kill can cost
-_PATIENCE_S = 2.0  # how long the caller waits for room among them, until there is room again
+_PATIENCE_S = 2.0  # how long the caller waits for room among them, in all,
+_SHARE = 0.05  # or this share of the time since the beginning, once that is more
 _CLOSING_S = 120.0
+_FIRST, _IN_TURN = 0, 1  # priorities
 
 
 class Worker:
-    """Run jobs in order on a daemon thread; whatever goes wrong is reported once and never raised.
+    """Run jobs on a daemon thread; whatever goes wrong is reported once and never raised.
 
-    The thread starts with the first job and is started again if something has ended it.
+    Small jobs go before all parts of large ones that wait, and both in the order in which they
+    come. The thread starts with the first job and is started again if something has ended it.
 
     Args:
         output: What the jobs write, in words, as faults of the disk name it.
@@ -31,6 +37,7 @@ class Worker:
 
     Attributes:
         thread: The thread, or None before the first job.
+        is_behind: Whether the newest large job was refused, for want of room.
     """
 
     def __init__(
@@ -46,36 +53,58 @@ class Worker:
         self._reported: set[str] = set()
         self._moment = "the beginning"  # of what runs now
         self._room = threading.Semaphore(_WAITING)
-        self._is_behind = False
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.is_behind = False
+        self._began, self._waited = time.monotonic(), 0.0
+        self._queue: queue.PriorityQueue[tuple[int, int, Job | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._process = os.getpid()
         self._is_closed = False
 
-    def submit(self, job: Job, task: str, moment: str | None = None) -> bool:
-        """Hand over a job.
+    def submit(self, job: Job, task: str) -> None:
+        """Hand over a small job.
 
         Args:
             job: Called in the thread.
             task: What it does, in words: "write the verdict".
-            moment: Of a large job, of which two at most may wait or run at a time, the moment of
-                the training run that it belongs to, in words: "epoch 3".
-
-        Returns:
-            False where there was no room for a large job within 2 s. The next ones are then refused
-            without waiting, until there is room again.
         """
         with self.guard(task):
+            if not self._is_idle:
+                self._ensure_thread()
+                self._put(partial(self._run, job, task), _FIRST)
+
+    def submit_large(self, first: Task, tasks: Sequence[Task], moment: str) -> bool:
+        """Hand over a large job, of which two at most may wait or run at a time.
+
+        Args:
+            first: Its small part, which goes before all large ones that wait.
+            tasks: The others, in order.
+            moment: The moment of the training run that it belongs to, in words: "epoch 3".
+
+        Returns:
+            False where there was no room, and nothing is done. The caller has then waited for it:
+            for 2 s in all, or for 5 % of the time since the beginning, where that is more; but not
+            after a job that was refused.
+        """
+        with self.guard(first[1]):
             if self._is_idle:
                 return True
             self._ensure_thread()
-            room = None if moment is None else self._room
-            if room is not None:
-                patience = 0 if self._is_behind else _PATIENCE_S
-                self._is_behind = not room.acquire(timeout=patience)
-                if self._is_behind:
-                    return False
-            self._queue.put(partial(self._run, job, task, moment, room))
+            room = self._room
+            self.is_behind = not self._acquire(room)
+            if self.is_behind:
+                return False
+            self._put(partial(self._run, *first, moment), _FIRST)
+            for task in tasks:
+                self._put(partial(self._run, *task, moment))
+            self._put(room.release)
         return True
+
+    def submit_in_turn(self, job: Job, task: str) -> None:
+        """Hand over a job behind all that waits, unless large jobs are being refused."""
+        with self.guard(task):
+            if not self._is_idle and not self.is_behind:
+                self._ensure_thread()
+                self._put(partial(self._run, job, task))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all jobs handed over so far are done.
@@ -90,10 +119,10 @@ class Worker:
             return True
         done = threading.Event()
         self._ensure_thread()
-        self._queue.put(done.set)
+        self._put(done.set)
         return done.wait(timeout)
 
-    def close(self, *last: tuple[Job, str]) -> bool:
+    def close(self, *last: Task) -> bool:
         """Finish all jobs and end the thread.
 
         Args:
@@ -111,8 +140,8 @@ class Worker:
             with self.guard("finish the run"):
                 self._ensure_thread()
             for job, task in last:
-                self._queue.put(partial(self._run, job, task))
-            self._queue.put(None)
+                self._put(partial(self._run, job, task))
+            self._put(None)
             self.thread.join(_CLOSING_S)
         self._is_closed = True
         if self.thread is not None and self.thread.is_alive():
@@ -155,27 +184,28 @@ class Worker:
             self.report(
                 "worker",
                 f"something has ended the thread that draws, at {self._moment} or at what came "
-                "next, of which all or a part is missing; another one goes on with what follows",
+                "next, of which a part may be missing; another one goes on with what follows",
             )
             self._room = threading.Semaphore(_WAITING)  # what was lost gives none back
         self.thread = threading.Thread(target=self._work, name="keras-saliency", daemon=True)
         self.thread.start()
 
+    def _put(self, job: Job | None, priority: int = _IN_TURN) -> None:
+        self._queue.put((priority, next(self._numbers), job))
+
+    def _acquire(self, room: threading.Semaphore) -> bool:
+        """Wait for room, for as long as may still be waited."""
+        began = time.monotonic()
+        allowed = max(_PATIENCE_S, _SHARE * (began - self._began)) - self._waited
+        has_room = room.acquire(timeout=0 if self.is_behind else max(0, allowed))
+        self._waited += time.monotonic() - began
+        return has_room
+
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        while (job := self._queue.get()[2]) is not None:
             job()
 
-    def _run(
-        self,
-        job: Job,
-        task: str,
-        moment: str | None = None,
-        room: threading.Semaphore | None = None,
-    ) -> None:
+    def _run(self, job: Job, task: str, moment: str | None = None) -> None:
         self._moment = moment or self._moment
-        try:
-            with self.guard(task):
-                job()
-        finally:  # also where something ends the thread
-            if room is not None:
-                room.release()
+        with self.guard(task):
+            job()

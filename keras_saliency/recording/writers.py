@@ -17,7 +17,8 @@ from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_r
 class Writer(Protocol):
     """What `SaliencyCallback(log_dir=...)` takes besides a folder: any object with three methods.
 
-    All methods are called from one thread beside the training. An exception that a writer raises is
+    All methods are called from one thread beside the training. Numbers go first: those of a step
+    may come before images of an earlier one. An exception that a writer raises is
     reported once, as a warning, and does not stop the training run.
 
     A writer may have two methods more: `text(texts, step)` receives pages in Markdown by tag, and

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ class SlowFile:
     def write(self, data):
         self.reached.set()
         assert self.let.wait(60)
+        return self.file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+class LaggingFile:
+    """The file under a writer on a disk that takes a while for each large record."""
+
+    def __init__(self, writer, seconds, size):
+        self.file, self.seconds, self.size = writer._file, seconds, size
+        writer._file = self
+
+    def write(self, data):
+        if len(data) > self.size:
+            time.sleep(self.seconds)
         return self.file.write(data)
 
     def __getattr__(self, name):

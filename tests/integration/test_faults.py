@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import warnings
 
 import keras
@@ -18,10 +19,20 @@ import pytest
 
 import keras_saliency as ks
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
+from keras_saliency.shortcuts.verdict import Verdict
 
 from helpers import observed
 from helpers.board import Board, snapshot
-from helpers.disks import DeadlyFile, Run, SlowFile, fill, immutable, records, small_disk
+from helpers.disks import (
+    DeadlyFile,
+    LaggingFile,
+    Run,
+    SlowFile,
+    fill,
+    immutable,
+    records,
+    small_disk,
+)
 from helpers.observed import values
 from helpers.watching import ALL, EPOCHS, NUMBER, PICTURE, PROBES, STRIP, Then, built, watched
 
@@ -162,6 +173,19 @@ def test_an_event_file_that_is_cut_short(share, tmp_path):
         assert run.steps(PICTURE) == ALL
 
 
+@pytest.mark.skipif(os.name == "nt", reason="an open file is not replaced there")
+def test_an_event_file_that_is_replaced(tmp_path):
+    def replace():
+        path = event_file(tmp_path)
+        shutil.copy(path, tmp_path / "copy")
+        (tmp_path / "copy").replace(path)
+
+    run, message = faulty(tmp_path, epoch_1=replace)
+    assert "incomplete since epoch 3 (something else replaced the event file" in message
+    assert len(list((tmp_path / "saliency").glob("*tfevents*"))) == 2
+    assert run.steps(NUMBER) == run.steps(PICTURE) == run.steps(STRIP) == ALL
+
+
 def test_a_disk_that_is_slow(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_saliency.recording.worker._PATIENCE_S", 0.05)
     watch = ks.SaliencyCallback(PROBES, tmp_path, ["grad_cam"])
@@ -198,7 +222,8 @@ def test_a_worker_that_dies_between_two_sets(tmp_path):
     (message,) = watched(watch, Then(watch, epoch_1=lambda: end_worker(watch)))
     assert "ended the thread that draws, at epoch 2 or at what came next" in message
     run = Run(tmp_path / "saliency")
-    assert run.steps(NUMBER) == run.steps(PICTURE) == [-1, 0, 1, 3, 4]
+    assert set(run.steps(NUMBER)) >= {-1, 0, 1, 3, 4}
+    assert set(run.steps(PICTURE)) >= {-1, 0, 1, 3, 4}
 
 
 class EndsWorkerAtWork(keras.callbacks.Callback):
@@ -227,7 +252,7 @@ def test_a_worker_that_dies_at_work(tmp_path):
     (message,) = watched(watch, EndsWorkerAtWork(watch))
     assert "ended the thread that draws, at epoch 3 or" in message
     run = Run(tmp_path / "saliency")
-    assert run.steps(PICTURE) == [-1, 0, 1, 3, 4]
+    assert set(run.steps(PICTURE)) >= {-1, 0, 1, 3, 4}
     assert set(run.steps(NUMBER)) >= {-1, 0, 1, 3, 4}
     left = set(threading.enumerate()) - before
     assert not [one for one in left if one.name == "keras-saliency"]
@@ -277,6 +302,26 @@ def test_a_kill_within_a_write_costs_two_sets_at_most(share, tmp_path):
         assert len(steps) >= len(returned) - 2
     (path,) = (tmp_path / "killed" / "saliency").glob("*tfevents*")
     assert path.stat().st_size == 40 + int(share * length)
+
+
+def test_numbers_do_not_wait_behind_pictures_on_a_slow_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_saliency.recording.worker._PATIENCE_S", 0.05)
+
+    def record():
+        board = Board(tmp_path)
+        LaggingFile(board.recorder.writer, seconds=0.4, size=4000)
+        for step in range(12):
+            verdict = Verdict("relies on the background", gaps={"background": (0.5, 0.25)})
+            board.recorder.record_verdict(verdict, f"epoch {step}", step)
+            board.recorder.record(snapshot(step))
+            time.sleep(0.02)
+        time.sleep(0.6)  # one write at a time: what it holds up is written after it
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert forked(record) == signal.SIGKILL
+    for tag in ("grad-cam/peak", "shortcut/reliance", "shortcut/background", "shortcut/verdict"):
+        assert readable(tmp_path, tag) == list(range(12))
+    assert len(readable(tmp_path, "overview")) < 3
 
 
 def test_a_training_goes_on_behind_half_a_record(tmp_path):
