@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from types import FrameType
+from typing import Any
 
 import keras
 
@@ -18,14 +19,14 @@ class OtherCallbacks:
         self._callback = callback
         self._callbacks = _list_that_calls(callback)
 
-    def unwritten(self, logs: Mapping[str, float]) -> dict[str, float]:
+    def unwritten(self, logs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what Keras's own `TensorBoard` would write of an epoch's logs, if it is absent.
 
         The numbers of the verdict have curves of their own.
         """
         if any(isinstance(other, keras.callbacks.TensorBoard) for other in self._callbacks):
             return {}
-        return {k: float(v) for k, v in logs.items() if not k.startswith("shortcut_")}
+        return {str(k): v for k, v in logs.items() if not str(k).startswith("shortcut_")}
 
     def restorers(self) -> list[keras.callbacks.EarlyStopping]:
         """Return each `EarlyStopping` that brings the best weights back when training ends."""

@@ -22,6 +22,9 @@ NO_VERDICT = "gives no verdict on shortcuts without shortcuts=, the training dat
 VERDICT_MISSING = "no verdict without shortcuts="
 TARGET_LAYER = "explains layer {!r}, a grid of {}"
 EXPLAINED = "explains the {}, since the model's logits can't be had"
+NO_CURVE = (
+    "there is no curve of {} of the logs: neither a number nor a vector of up to 1,000 numbers"
+)
 OUT_OF_MEMORY = "out of memory with batch_size={}; from now on it evaluates {} images at a time"
 METHOD_FAILED = "{!r} could not be computed ({})"
 VERDICT_FAILED = "there is no verdict of epoch {} ({})"
@@ -53,7 +56,7 @@ class Reporter:
     def __init__(self, params: Mapping[str, Any] | None) -> None:
         self._is_verbose = bool((params or {}).get("verbose"))
         self._pending: list[str] = []
-        self._faults: set[str] = set()
+        self._kinds: set[str] = set()
 
     def say(self, *texts: str | None) -> None:
         """Print lines as Keras prints its progress, but for those that are None."""
@@ -76,10 +79,16 @@ class Reporter:
         """Warn of a fault that does not stop the training run."""
         warn_user(f"keras_saliency: {text}. The training goes on.")
 
+    def say_once(self, kind: str, text: str) -> None:
+        """Keep a line, unless one of that kind was kept before."""
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            self.say_later(text)
+
     def warn_once(self, kind: str, text: str) -> None:
         """Warn, unless a fault of that kind has been reported."""
-        if kind not in self._faults:
-            self._faults.add(kind)
+        if kind not in self._kinds:
+            self._kinds.add(kind)
             self.warn(text)
 
     def alarm(self, verdict: str) -> None:

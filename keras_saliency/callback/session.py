@@ -28,6 +28,7 @@ from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.recorder import Recorder
 from keras_saliency.recording.run_summary import about, settings
 from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.scalars import plain_numbers
 from keras_saliency.recording.writers import Writer, open_writer
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.evaluator import Evaluator
@@ -305,6 +306,9 @@ class TrainingSession:
         answers = read_predictions(head, evaluation.outputs, probes.labels, probes.class_names)
         self.newest = Snapshot(
             step=step,
+        numbers, others = plain_numbers(self._others.unwritten(logs))
+        if others:
+            self._reporter.say_once("logs", messages.NO_CURVE.format(", ".join(others)))
             when=when,
             note=self._batch_norm.note(self._model),
             maps=evaluation.maps,
@@ -314,7 +318,7 @@ class TrainingSession:
             confidence=answers.confidence,
             probability=answers.probability,
             correct=answers.correct,
-            logs=self._others.unwritten(logs),
+            logs=numbers,
             tiles=evaluation.tiles,
         )
         self.recorder.record(self.newest)

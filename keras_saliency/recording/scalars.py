@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.metrics import localization
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.tensorboard.event_writer import safe_tag
 
 _AT_ONCE = 16
+_LONGEST = 1000  # numbers of a vector among the logs that has curves
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,46 @@ def scalars(
     known = {tag: value for tag, value in numbers.items() if not np.isnan(value)}
     # A loss that is NaN is shown, as Keras shows it.
     return known | {f"epoch_{key}": float(value) for key, value in snapshot.logs.items()}
+
+
+def plain_numbers(logs: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """Split logs, which hold whatever metrics and callbacks put there, into plain numbers.
+
+    Args:
+        logs: Name to number, array, text or anything else.
+
+    Returns:
+        Name to number, in which a vector is `name/0`, `name/1` and so on; and the names of what is
+        neither a number nor a vector of at most 1,000 numbers.
+
+    Example:
+        ```python
+        plain_numbers({"f1": np.array([0.5, 1.0]), "phase": "warm-up"})
+        # ({"f1/0": 0.5, "f1/1": 1.0}, ["phase"])
+        ```
+    """
+    numbers: dict[str, float] = {}
+    others = []
+    for name, value in logs.items():
+        if (array := _as_vector(value)) is None:
+            others.append(name)
+        elif array.ndim == 0:
+            numbers[name] = float(array)
+        else:
+            numbers |= {f"{name}/{i}": float(number) for i, number in enumerate(array)}
+    return numbers, others
+
+
+def _as_vector(value: Any) -> Array | None:
+    """Return a number as an array without axes, a vector as it is, and None for anything else."""
+    try:
+        array = as_array(value, "a log")
+    except Exception:  # whatever an object of others raises
+        return None
+    if array.dtype.kind not in "biufV" or not 0 < array.size <= _LONGEST:  # V is bfloat16
+        return None
+    array = array.reshape(()) if array.size == 1 else array  # as Keras itself takes it
+    return array if array.ndim < 2 else None
 
 
 def _similarity(maps: Array, previous: Array | None) -> Array:

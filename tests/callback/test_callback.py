@@ -525,6 +525,52 @@ WRONG = {
     "label range": (lambda d: ks.SaliencyCallback((x, y + 1), d), ValueError, "from 0 to 1.*2"),
     "label count": (lambda d: ks.SaliencyCallback((x, y[:2]), d), ValueError, "2"),
     "nan": (lambda d: ks.SaliencyCallback(x * np.nan, d), ValueError, "NaN"),
+class PutsIntoLogs(keras.callbacks.Callback):
+    """Puts into the logs what callbacks of others do."""
+
+    def __init__(self, **logs):
+        super().__init__()
+        self.logs = logs
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update(self.logs)
+
+
+def test_a_metric_of_each_class_has_curves_and_what_is_no_number_has_none(tmp_path, caplog):
+    caplog.set_level("INFO", "keras_saliency")
+    model = functional("softmax")
+    metrics = [keras.metrics.F1Score(), keras.metrics.F1Score(average="macro", name="macro")]
+    model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=metrics)
+    x, y = pictures(9, seed=1)
+    others = {"phase": "warm-up", "none": None, "matrix": np.eye(2), "half": ops.full((), 0.5)}
+    others |= {"image": x[0], "wrong": [1, [2, 3]], "object": object(), "long": np.ones(1001)}
+    others |= {"0.5": "0.5", "one": np.ones((1, 1)), "empty": [], "pair": ops.ones(2, "bfloat16")}
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], strict=True)
+    data = x, np.eye(2)[y]
+    callbacks = [PutsIntoLogs(**others), watch]
+    model.fit(*data, epochs=2, verbose=0, callbacks=callbacks, validation_data=data)
+    found = events(tmp_path / "saliency")
+    assert steps(found, "saliency/00_0") == [-1, 0, 1]
+
+    def curve(tag):
+        return [make_ndarray(event.tensor_proto).item() for event in found.Tensors(tag)]
+
+    predicted = model.predict(x, verbose=0).argmax(1)
+    hits = [np.sum((predicted == i) & (y == i)) for i in range(2)]
+    wanted = [2 * hits[i] / (np.sum(predicted == i) + np.sum(y == i)) for i in range(2)]
+    for i in range(2):
+        assert curve(f"epoch_val_f1_score/{i}")[-1] == pytest.approx(wanted[i])
+        assert curve(f"epoch_pair/{i}") == [1, 1]
+    assert curve("epoch_val_macro")[-1] == pytest.approx(np.mean(wanted))
+    assert curve("epoch_half") == [0.5, 0.5]
+    assert curve("epoch_one") == [1, 1]
+    skipped = ["phase", "none", "matrix", "image", "wrong", "object", "long", "0.5", "empty"]
+    tags = " ".join(tag for tag in found.Tags()["tensors"] if tag.startswith("epoch_"))
+    assert not [name for name in skipped if name in tags]
+    (line,) = [line for line in caplog.messages if "no curve" in line]
+    assert all(name in line for name in skipped)
+
+
     "method": (lambda d: ks.SaliencyCallback(x, d, ["gradcam"]), ValueError, "'grad_cam'"),
     "no method": (lambda d: ks.SaliencyCallback(x, d, []), ValueError, "at least one"),
     "twice": (lambda d: ks.SaliencyCallback(x, d, ["cam", "cam"]), ValueError, "cam more than"),
