@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_saliency.callback.batch_count import batches_trained
 from keras_saliency.engine.keras_private import flatten_layers
 
 
@@ -13,24 +14,15 @@ class BatchNormStatus:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._momentum = _fresh_momentum(model) if _optimizer(model) else 0.0
-        self._start = iterations(model)
+        has_optimizer = getattr(model, "optimizer", None)
+        self._momentum = _fresh_momentum(model) if has_optimizer else 0.0
+        self._start = batches_trained(model)
 
     def note(self, model: keras.Model) -> str:
         """Return a note for readers of the model's maps as it is now, or nothing."""
         # Moving averages that began at 0 and 1 and still hold a tenth of it say little.
-        weight = self._momentum ** (iterations(model) - self._start) if self._momentum else 0
+        weight = self._momentum ** (batches_trained(model) - self._start) if self._momentum else 0
         return "batch norm not settled" if weight > 0.1 else ""
-
-
-def iterations(model: keras.Model) -> int:
-    """Return how many steps a model's optimizer has taken; 0 if it has none, in a loop by hand."""
-    optimizer = _optimizer(model)
-    return int(keras.ops.convert_to_numpy(optimizer.iterations)) if optimizer else 0
-
-
-def _optimizer(model: keras.Model) -> keras.optimizers.Optimizer | None:
-    return getattr(model, "optimizer", None)
 
 
 def _fresh_momentum(model: keras.Model) -> float:

@@ -7,6 +7,9 @@ from typing import Any
 
 import keras
 
+from keras_saliency.callback import messages
+from keras_saliency.engine.keras_private import runs_batch_hooks_in_threads
+
 
 class OtherCallbacks:
     """The callbacks of a training run in their order; to be made inside one of a callback's hooks.
@@ -17,7 +20,23 @@ class OtherCallbacks:
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
         self._callback = callback
-        self._callbacks = _list_that_calls(callback)
+        self._owner = _list_that_calls(callback)
+        self._callbacks = [callback] if self._owner is None else list(self._owner.callbacks)
+
+    def check(self, *, counts_batches: bool) -> None:
+        """Refuse lists that harm the training run or its record.
+
+        Args:
+            counts_batches: Whether the callback has a hook that runs after each batch.
+
+        Raises:
+            ValueError: If the callback is in the list twice, or its hook would run in a thread.
+        """
+        count = sum(other is self._callback for other in self._callbacks)
+        if count > 1:
+            raise ValueError(messages.TWICE.format(count))
+        if counts_batches and runs_batch_hooks_in_threads(self._owner):
+            raise ValueError(messages.NO_LIST)
 
     def unwritten(self, logs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what Keras's own `TensorBoard` would write of an epoch's logs, if it is absent.
@@ -42,12 +61,13 @@ class OtherCallbacks:
         return self._callbacks.index(other) < self._callbacks.index(self._callback)
 
 
-def _list_that_calls(callback: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
-    """Find the list that calls the callback's hook: its owner is a caller further up."""
+def _list_that_calls(callback: keras.callbacks.Callback) -> Any:
+    """Find the `CallbackList`, or what is like it, that calls the callback's hook further up."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        callbacks = getattr(frame.f_locals.get("self"), "callbacks", None)
+        owner = frame.f_locals.get("self")
+        callbacks = getattr(owner, "callbacks", None)
         if isinstance(callbacks, list) and any(other is callback for other in callbacks):
-            return list(callbacks)
+            return owner
         frame = frame.f_back
-    return [callback]
+    return None

@@ -45,6 +45,15 @@ BY_HAND = (
     "keras.callbacks.CallbackList(callbacks, model=model) does with the same hooks. Received: {}"
 )
 
+TWICE = (
+    "A callback stands in the list of callbacks once, or each step is written as often as it does. "
+    "Make a second SaliencyCallback for other settings. Received: the same callback {} times"
+)
+NO_LIST = (
+    'every="N batches" needs callbacks=[callback], a list: without one Keras calls the callback in '
+    "another thread while the next batch trains. Received: callbacks=, which is no list or tuple"
+)
+
 
 class Reporter:
     """Tells the user what happens in one training run.
@@ -70,6 +79,12 @@ class Reporter:
         """Keep a line until no progress bar is in the way."""
         self._pending.append(text or "")
 
+    def say_once(self, kind: str, text: str) -> None:
+        """Keep a line, unless one of that kind was kept before."""
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            self.say_later(text)
+
     def say_pending(self) -> None:
         """Print the lines that were kept."""
         pending, self._pending = self._pending, []
@@ -78,12 +93,6 @@ class Reporter:
     def warn(self, text: str) -> None:
         """Warn of a fault that does not stop the training run."""
         warn_user(f"keras_saliency: {text}. The training goes on.")
-
-    def say_once(self, kind: str, text: str) -> None:
-        """Keep a line, unless one of that kind was kept before."""
-        if kind not in self._kinds:
-            self._kinds.add(kind)
-            self.say_later(text)
 
     def warn_once(self, kind: str, text: str) -> None:
         """Warn, unless a fault of that kind has been reported."""

@@ -102,7 +102,11 @@ class Overhead:
         evaluation is due if it is after any of these.
         """
         self._counted += last
-        return count // self._period > (count - last) // self._period
+        return self.is_between(count - last, count)
+
+    def is_between(self, before: int, count: int) -> bool:
+        """Whether an evaluation lies between two counts of epochs or batches."""
+        return count // self._period > before // self._period
 
     def left_out(self, count: int) -> frozenset[str]:
         """Return the methods that are left out after so many epochs or batches."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_saliency.attribution.explainer import Evaluation, Explainer
 from keras_saliency.callback import messages
-from keras_saliency.callback.batch_norm import BatchNormStatus, iterations
+from keras_saliency.callback.batch_count import BatchCount, batches_trained
+from keras_saliency.callback.batch_norm import BatchNormStatus
 from keras_saliency.callback.callback_list import OtherCallbacks
 from keras_saliency.callback.overhead import Overhead
 from keras_saliency.callback.schedule import Schedule
@@ -27,8 +28,8 @@ from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.recorder import Recorder
 from keras_saliency.recording.run_summary import about, settings
-from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.scalars import plain_numbers
+from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.writers import Writer, open_writer
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.evaluator import Evaluator
@@ -85,6 +86,7 @@ class TrainingSession:
 
     recorder: Recorder
     _overhead: Overhead
+    _batches: BatchCount
     _batch_norm: BatchNormStatus
     _evaluator: Evaluator | None
 
@@ -96,12 +98,12 @@ class TrainingSession:
         self.newest: Snapshot | None = None
         self.verdict: Verdict | None = None
         self._best: Snapshot | None = None
-        self._batch, self._batches_in_epoch = 0, 0
         if settings.max_overhead is not None and not is_alone(self._model):
             raise ValueError(messages.BY_CLOCK.format(settings.max_overhead))
         self._reporter = messages.Reporter(callback.params)
         self._others = OtherCallbacks(callback)
         counts_batches = settings.schedule.counts_batches
+        self._others.check(counts_batches=counts_batches)
         self._restorers = [] if counts_batches else self._others.restorers()
         probes = settings.probes
         self.probes = probes if isinstance(probes, Probes) else Probes.of(probes, self._model)
@@ -119,7 +121,8 @@ class TrainingSession:
             self._begin(epoch)
         self._reporter.say_pending()
         self._overhead.begin_epoch()
-        self._batches_in_epoch = 0
+        if self._settings.schedule.counts_batches:
+            self._batches.begin_epoch(self._model)
 
     def end_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
         """Compute the verdict and evaluate the probes, where they are due."""
@@ -130,12 +133,12 @@ class TrainingSession:
 
     def end_batch(self, batch: int, logs: Mapping[str, Any] | None) -> None:
         """Evaluate the probes, where it is due; with `steps_per_execution` several batches end."""
-        ended = batch + 1
-        # Keras counts on past the end.
-        ended = min(ended, (self._callback.params or {}).get("steps") or ended)
-        last, self._batches_in_epoch = max(1, ended - self._batches_in_epoch), ended
-        self._batch += last
-        self._evaluate_if_due(self._batch, self._batch, f"batch {self._batch}", logs, last)
+        batches, before = self._batches, self._batches.count
+        batches.end(batch, (self._callback.params or {}).get("steps"))
+        if self._overhead.is_between(before, batches.count):
+            batches.correct(self._model)
+        count = batches.count
+        self._evaluate_if_due(count, count, f"batch {count}", logs, count - before)
 
     def end(self) -> None:
         """Show the model that is kept, if it is not the last one evaluated, and finish writing."""
@@ -227,10 +230,10 @@ class TrainingSession:
         self.is_recording = True
         verdict_every = chosen.shortcuts.every if chosen.shortcuts else None
         self._overhead = Overhead(chosen.max_overhead, chosen.schedule, verdict_every)
-        self._batch_norm, self._batch = BatchNormStatus(model), iterations(model)
+        self._batch_norm, self._batches = BatchNormStatus(model), BatchCount(model)
         self._evaluator = self._make_evaluator(epoch)
         if not writer.is_continued:
-            before = self._batch if chosen.schedule.counts_batches else epoch - 1
+            before = self._batches.count if chosen.schedule.counts_batches else epoch - 1
             self._record(before, f"epoch {epoch}" if epoch else "before training", first, {})
             has_masks, has_verdict = self.probes.masks is not None, chosen.shortcuts is not None
             self.recorder.record_charts(focus=has_masks, verdict=has_verdict)
@@ -240,7 +243,7 @@ class TrainingSession:
         if not is_chief(self._model):
             return BaseWriter()
         run, counts_batches = self._settings.run, self._settings.schedule.counts_batches
-        first = iterations(self._model) + 1 if counts_batches else epoch
+        first = batches_trained(self._model) + 1 if counts_batches else epoch
         others = (getattr(other, "settings", None) for other in self._others.after())
         later = sum(isinstance(other, Settings) and other.run == run for other in others)
         return open_writer(*run, resume_at=first if epoch > 0 else None, later=later)
@@ -303,12 +306,12 @@ class TrainingSession:
         self, step: int, when: str, evaluation: Evaluation, logs: Mapping[str, Any]
     ) -> None:
         probes, head = self.probes, self.explainer.head
-        answers = read_predictions(head, evaluation.outputs, probes.labels, probes.class_names)
-        self.newest = Snapshot(
-            step=step,
         numbers, others = plain_numbers(self._others.unwritten(logs))
         if others:
             self._reporter.say_once("logs", messages.NO_CURVE.format(", ".join(others)))
+        answers = read_predictions(head, evaluation.outputs, probes.labels, probes.class_names)
+        self.newest = Snapshot(
+            step=step,
             when=when,
             note=self._batch_norm.note(self._model),
             maps=evaluation.maps,

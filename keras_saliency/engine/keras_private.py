@@ -77,3 +77,13 @@ def is_of_keras(value: Any) -> bool:
 def seed_generator_of(layer: Any) -> Any:
     """Return the seeds of a layer that also works in `tf.data`, where it runs on TensorFlow."""
     return layer._get_seed_generator(layer.backend._backend)  # 3.13, 3.15
+
+
+def batches_of(optimizer: keras.optimizers.Optimizer) -> Any:
+    """Return the variable in which an optimizer counts batches, whatever it accumulates."""
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations  # 3.13, 3.15
+
+
+def runs_batch_hooks_in_threads(callbacks: Any) -> bool:
+    """Tell whether a `CallbackList` hands the hooks of batches to a pool of threads."""
+    return bool(getattr(callbacks, "_async_train", False))  # 3.13, 3.15

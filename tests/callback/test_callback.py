@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import random
 import re
 import time
@@ -9,6 +10,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -356,6 +358,137 @@ def test_batches_that_run_in_one_go_are_counted_one_by_one(at_once, every, wante
     assert steps(events(tmp_path / "saliency_batches"), "probes/score") == wanted
 
 
+def batches(count=None):
+    """Batches of two, without an end or of unknown number."""
+    x, y = pictures(2)
+    return ((x, y) for _ in (itertools.count() if count is None else range(count)))
+
+
+def of_unknown_length(count):
+    spec = tf.TensorSpec((2, *SIZE)), tf.TensorSpec((2,), tf.int64)
+    return tf.data.Dataset.from_generator(lambda: batches(count), output_signature=spec)
+
+
+@pytest.mark.needs(backend="tensorflow or jax", why="Keras refuses several steps at once on torch")
+@pytest.mark.parametrize(
+    ("data", "options", "wanted"),
+    [
+        (lambda: of_unknown_length(10), {}, [0, 4, 8, 10, 14, 18]),
+        # Keras begins three groups of four, and the data has as many.
+        (batches, {"steps_per_epoch": 10}, [0, 4, 8, 12, 16, 20, 24]),
+        (lambda: of_unknown_length(10), {"steps_per_epoch": 5}, [0, 4, 8, 10]),
+    ],
+    ids=["unknown length", "endless", "shorter than said"],
+)
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_batches_are_those_that_the_optimizer_counts(data, options, wanted, tmp_path):
+    model = functional("softmax")
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=4)
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], every="3 batches")
+    model.fit(data(), epochs=2, verbose=0, callbacks=[watch], **options)
+    found = steps(events(tmp_path / "saliency_batches"), "probes/score")
+    assert found == wanted
+    trained = int(ops.convert_to_numpy(model.optimizer.iterations))
+    assert wanted[-1] <= trained < wanted[-1] + 3
+
+
+class OfOtherSteps(keras.Model):
+    """Takes none or several steps of its optimizer in a batch."""
+
+    def __init__(self, how):
+        inputs = keras.Input(SIZE)
+        outputs = head("softmax", layers.GlobalAveragePooling2D()(body(inputs)))
+        super().__init__(inputs, outputs)
+        self.how, self.batches = how, 0
+
+    def fit_by_hand(self, watch, epochs):
+        x, y = pictures(2)
+        both = keras.callbacks.CallbackList([watch], model=self, epochs=epochs, steps=5)
+        both.on_train_begin()
+        for epoch in range(epochs):
+            both.on_epoch_begin(epoch)
+            for batch in range(5):
+                for _ in range({"five steps": 5, "none": 0}.get(self.how, batch % 2)):
+                    self.train_on_batch(x, y)
+                both.on_train_batch_end(batch, {})
+            both.on_epoch_end(epoch, {})
+        both.on_train_end()
+
+
+@pytest.mark.parametrize("how", ["five steps", "none", "every second batch"])
+def test_an_optimizer_that_does_not_count_batches_is_not_believed(how, tmp_path):
+    model = OfOtherSteps(how)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit_by_hand(ks.SaliencyCallback(pictures(1), tmp_path, every="3 batches"), 2)
+    found = steps(events(tmp_path / "saliency_batches"), "probes/score")
+    assert found == [0, 3, 6, 9]
+
+
+def test_batches_that_were_skipped_leave_no_gap_where_training_goes_on(tmp_path):
+    """Gradients that are not finite, as float16 has them, are not applied."""
+    model = functional("softmax")
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=3e38)
+    model.compile(scaled, "sparse_categorical_crossentropy", loss_weights=[100.0])
+    x, y = pictures(8)
+
+    def go_on(epochs, first=0):
+        watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], every="1 batch")
+        options = {"epochs": epochs, "initial_epoch": first, "callbacks": [watch]}
+        model.fit(x, y, batch_size=1, verbose=0, **options)
+        applied = int(ops.convert_to_numpy(scaled.iterations))
+        found = steps(events(tmp_path / "saliency_batches"), "probes/score")
+        assert found == list(range(applied + 1))
+        return applied
+
+    applied = go_on(2)
+    assert 0 < applied < 16
+    assert applied < go_on(3, first=2) < 24
+
+
+@pytest.mark.parametrize("accumulated", [None, 3])
+def test_batches_are_counted_also_where_gradients_accumulate(accumulated, tmp_path):
+    model = functional("softmax")
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=accumulated)
+    for first in range(2):
+        watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], every="2 batches")
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        x, y = pictures(10)
+        options = {"epochs": first + 1, "initial_epoch": first, "callbacks": [watch]}
+        model.fit(x, y, batch_size=2, verbose=0, **options)
+    found = steps(events(tmp_path / "saliency_batches"), "probes/score")
+    assert found == [0, 2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("given", ["alone", "dict", "list", "tuple"])
+def test_a_batch_hook_that_would_run_in_a_thread_is_refused(given, tmp_path):
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, every="2 batches")
+    callbacks = {"alone": watch, "dict": {"a": watch}, "list": [watch], "tuple": (watch,)}[given]
+    model = functional("softmax")
+    if given in ("list", "tuple") or keras.backend.backend() == "tensorflow":  # has no such thread
+        fit(model, callbacks, epochs=2)
+        found = events(tmp_path / "saliency_batches")
+        assert steps(found, "probes/score") == [0, 2, 4, 6]
+        return
+    with pytest.raises(ValueError, match=r"needs callbacks=\[callback\]"):
+        fit(model, callbacks)
+    assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_callback_without_a_list_writes_every_epoch(tmp_path):
+    fit(functional("softmax"), ks.SaliencyCallback(pictures(1), tmp_path), epochs=2)
+    assert steps(events(tmp_path / "saliency"), "probes/score") == [-1, 0, 1]
+
+
+@pytest.mark.parametrize("every", [1, "2 batches"])
+def test_the_same_callback_twice_is_refused(every, tmp_path):
+    watch, model = ks.SaliencyCallback(pictures(1), tmp_path, every=every), functional("softmax")
+    with pytest.raises(ValueError, match=r"second SaliencyCallback.*same callback 2 times"):
+        fit(model, [watch, keras.callbacks.TerminateOnNaN(), watch])
+    assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_batch_hook_unless_batches_are_counted():
     assert getattr(ks.SaliencyCallback(pictures(1)).on_train_batch_end, "_is_default", False)
     counting = ks.SaliencyCallback(pictures(1), every="2 batches")
@@ -390,6 +523,52 @@ def test_logs_are_carried_only_where_keras_does_not_write_them(tmp_path):
     fit(functional("softmax"), [ks.SaliencyCallback(pictures(1), tmp_path / "b"), board], epochs=2)
     assert "epoch_loss" not in events(tmp_path / "b" / "saliency").Tags()["tensors"]
     assert steps(events(tmp_path / "b" / "train"), "epoch_loss") == [0, 1]
+
+
+class PutsIntoLogs(keras.callbacks.Callback):
+    """Puts into the logs what callbacks of others do."""
+
+    def __init__(self, **logs):
+        super().__init__()
+        self.logs = logs
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update(self.logs)
+
+
+def test_a_metric_of_each_class_has_curves_and_what_is_no_number_has_none(tmp_path, caplog):
+    caplog.set_level("INFO", "keras_saliency")
+    model = functional("softmax")
+    metrics = [keras.metrics.F1Score(), keras.metrics.F1Score(average="macro", name="macro")]
+    model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=metrics)
+    x, y = pictures(9, seed=1)
+    others = {"phase": "warm-up", "none": None, "matrix": np.eye(2), "half": ops.full((), 0.5)}
+    others |= {"image": x[0], "wrong": [1, [2, 3]], "object": object(), "long": np.ones(1001)}
+    others |= {"0.5": "0.5", "one": np.ones((1, 1)), "empty": [], "pair": ops.ones(2, "bfloat16")}
+    watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], strict=True)
+    data = x, np.eye(2)[y]
+    callbacks = [PutsIntoLogs(**others), watch]
+    model.fit(*data, epochs=2, verbose=0, callbacks=callbacks, validation_data=data)
+    found = events(tmp_path / "saliency")
+    assert steps(found, "saliency/00_0") == [-1, 0, 1]
+
+    def curve(tag):
+        return [make_ndarray(event.tensor_proto).item() for event in found.Tensors(tag)]
+
+    predicted = model.predict(x, verbose=0).argmax(1)
+    hits = [np.sum((predicted == i) & (y == i)) for i in range(2)]
+    wanted = [2 * hits[i] / (np.sum(predicted == i) + np.sum(y == i)) for i in range(2)]
+    for i in range(2):
+        assert curve(f"epoch_val_f1_score/{i}")[-1] == pytest.approx(wanted[i])
+        assert curve(f"epoch_pair/{i}") == [1, 1]
+    assert curve("epoch_val_macro")[-1] == pytest.approx(np.mean(wanted))
+    assert curve("epoch_half") == [0.5, 0.5]
+    assert curve("epoch_one") == [1, 1]
+    skipped = ["phase", "none", "matrix", "image", "wrong", "object", "long", "0.5", "empty"]
+    tags = " ".join(tag for tag in found.Tags()["tensors"] if tag.startswith("epoch_"))
+    assert not [name for name in skipped if name in tags]
+    (line,) = [line for line in caplog.messages if "no curve" in line]
+    assert all(name in line for name in skipped)
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
@@ -525,52 +704,6 @@ WRONG = {
     "label range": (lambda d: ks.SaliencyCallback((x, y + 1), d), ValueError, "from 0 to 1.*2"),
     "label count": (lambda d: ks.SaliencyCallback((x, y[:2]), d), ValueError, "2"),
     "nan": (lambda d: ks.SaliencyCallback(x * np.nan, d), ValueError, "NaN"),
-class PutsIntoLogs(keras.callbacks.Callback):
-    """Puts into the logs what callbacks of others do."""
-
-    def __init__(self, **logs):
-        super().__init__()
-        self.logs = logs
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs.update(self.logs)
-
-
-def test_a_metric_of_each_class_has_curves_and_what_is_no_number_has_none(tmp_path, caplog):
-    caplog.set_level("INFO", "keras_saliency")
-    model = functional("softmax")
-    metrics = [keras.metrics.F1Score(), keras.metrics.F1Score(average="macro", name="macro")]
-    model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=metrics)
-    x, y = pictures(9, seed=1)
-    others = {"phase": "warm-up", "none": None, "matrix": np.eye(2), "half": ops.full((), 0.5)}
-    others |= {"image": x[0], "wrong": [1, [2, 3]], "object": object(), "long": np.ones(1001)}
-    others |= {"0.5": "0.5", "one": np.ones((1, 1)), "empty": [], "pair": ops.ones(2, "bfloat16")}
-    watch = ks.SaliencyCallback(pictures(1), tmp_path, ["saliency"], strict=True)
-    data = x, np.eye(2)[y]
-    callbacks = [PutsIntoLogs(**others), watch]
-    model.fit(*data, epochs=2, verbose=0, callbacks=callbacks, validation_data=data)
-    found = events(tmp_path / "saliency")
-    assert steps(found, "saliency/00_0") == [-1, 0, 1]
-
-    def curve(tag):
-        return [make_ndarray(event.tensor_proto).item() for event in found.Tensors(tag)]
-
-    predicted = model.predict(x, verbose=0).argmax(1)
-    hits = [np.sum((predicted == i) & (y == i)) for i in range(2)]
-    wanted = [2 * hits[i] / (np.sum(predicted == i) + np.sum(y == i)) for i in range(2)]
-    for i in range(2):
-        assert curve(f"epoch_val_f1_score/{i}")[-1] == pytest.approx(wanted[i])
-        assert curve(f"epoch_pair/{i}") == [1, 1]
-    assert curve("epoch_val_macro")[-1] == pytest.approx(np.mean(wanted))
-    assert curve("epoch_half") == [0.5, 0.5]
-    assert curve("epoch_one") == [1, 1]
-    skipped = ["phase", "none", "matrix", "image", "wrong", "object", "long", "0.5", "empty"]
-    tags = " ".join(tag for tag in found.Tags()["tensors"] if tag.startswith("epoch_"))
-    assert not [name for name in skipped if name in tags]
-    (line,) = [line for line in caplog.messages if "no curve" in line]
-    assert all(name in line for name in skipped)
-
-
     "method": (lambda d: ks.SaliencyCallback(x, d, ["gradcam"]), ValueError, "'grad_cam'"),
     "no method": (lambda d: ks.SaliencyCallback(x, d, []), ValueError, "at least one"),
     "twice": (lambda d: ks.SaliencyCallback(x, d, ["cam", "cam"]), ValueError, "cam more than"),
