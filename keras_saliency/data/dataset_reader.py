@@ -1,9 +1,7 @@
 """A few examples of each class of a dataset, read without moving the dataset's state."""
 
 import contextlib
-import copy
 import itertools
-import random
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_saliency.common.arrays import as_array, is_tf_dataset
-from keras_saliency.common.preserve import preserve, preserve_random_streams, preserve_variables
+from keras_saliency.common.held_state import StateWalker, put_back
+from keras_saliency.common.preserve import preserve_random_streams
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_count
@@ -20,6 +19,13 @@ from keras_saliency.data.inputs import Kind
 from keras_saliency.data.sampling import Example, Reservoir
 
 _REMEDY = "pass arrays instead, or a second dataset that does not train"
+_MOVES = (
+    "The dataset yields something else when it is read again, since it keeps a state that can't be "
+    "put back (in processes, files, iterators), so reading it may shift what it yields in training"
+)
+_STATE = StateWalker(
+    ("keras", "tensorflow", "jax", "jaxlib", "numpy", "pandas"), with_variables=True
+)
 _LABELS = {"label", "labels"}  # as the dicts of tensorflow_datasets name them
 
 
@@ -155,44 +161,59 @@ def _elements(dataset: Any, rng: np.random.Generator, seed: int) -> Generator[An
         if problem is not None:
             warn_user(f"{problem}: {_REMEDY}.")
         yield from unnoticed.as_numpy_iterator()
-    elif hasattr(dataset, "__getitem__"):
-        with preserve_variables(_layer_states(dataset)):
-            yield from _indexed(_with_own_generators(dataset), rng)
+    elif hasattr(dataset, "__getitem__") and _has_length(dataset):
+        count = dataset.num_batches if hasattr(dataset, "num_batches") else len(dataset)
+        order = range(sys.maxsize) if count is None else rng.permutation(count).tolist()
+        yield from _unnoticed(dataset, lambda: (dataset[i] for i in order))
     elif isinstance(dataset, Iterator):
         warn_user(f"What is read from an iterator will be missing in the training: {_REMEDY}.")
         yield from dataset
     else:
-        with preserve(_generator_states(dataset)):
-            yield from dataset
+        yield from _unnoticed(dataset, lambda: iter(dataset))
 
 
-def _indexed(dataset: Any, rng: np.random.Generator) -> Iterator[Any]:
-    """Yield the batches of a PyDataset (or a list) in an order of our own."""
-    count = dataset.num_batches if hasattr(dataset, "num_batches") else len(dataset)
-    for index in itertools.count() if count is None else rng.permutation(count):
-        yield dataset[int(index)]
+def _has_length(dataset: Any) -> bool:
+    return hasattr(dataset, "__len__") or hasattr(dataset, "num_batches")
 
 
-def _with_own_generators(dataset: Any) -> Any:
-    """Copy a dataset with random generators of its own, which augmentation draws from."""
-    kinds = (np.random.Generator, np.random.RandomState, random.Random)
-    copied = copy.copy(dataset)
-    for name, value in getattr(dataset, "__dict__", {}).items():
-        if isinstance(value, kinds):
-            setattr(copied, name, copy.deepcopy(value))
-    return copied
+def _unnoticed(dataset: Any, read: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Yield what a dataset yields, put back what that moves, and warn if that is not all of it."""
+    with _kept(dataset), preserve_random_streams():
+        first = _arrays(next(read(), ()))
+    with _kept(dataset):
+        for index, element in enumerate(read()):
+            if index == 0 and not _are_same(first, _arrays(element)):
+                warn_user(f"{_MOVES}: {_REMEDY}.")
+            yield element
 
 
-def _layer_states(dataset: Any) -> list[Any]:
-    """Return the seeds of Keras layers that a dataset holds, which augmentation draws from."""
-    keras: Any = sys.modules.get("keras")
-    held = list(getattr(dataset, "__dict__", {}).values()) if keras else []
-    layers = [value for value in held if isinstance(value, keras.layers.Layer)]
-    return [variable for layer in layers for variable in layer.non_trainable_variables]
+@contextlib.contextmanager
+def _kept(dataset: Any) -> Iterator[None]:
+    """Put back what a dataset, and what it holds, keep in Python."""
+    attributes = getattr(dataset, "__dict__", {})
+    undo = _STATE.remember([attributes, dataset])
+    if attributes.get("_iterator") is not None:  # of a DataLoader, whose processes live on
+        attributes["_iterator"] = None
+    try:
+        yield
+    finally:
+        put_back(undo)
 
 
-def _generator_states(loader: Any) -> list[tuple[Callable[[Any], Any], Any]]:
-    """Return how to put back the generators of a torch `DataLoader` and of its sampler."""
-    holders: tuple[Any, Any] = (loader, getattr(loader, "sampler", None))
-    generators: list[Any] = [getattr(holder, "generator", None) for holder in holders]
-    return [(g.set_state, g.get_state()) for g in generators if hasattr(g, "get_state")]
+def _arrays(element: Any) -> list[Array]:
+    """Return copies of the arrays in what a dataset yields, or nothing where they can't be read."""
+    if isinstance(element, dict):
+        element = list(element.values())
+    if isinstance(element, tuple | list) and not all(isinstance(v, int | float) for v in element):
+        return [array for part in element for array in _arrays(part)]
+    try:
+        return [as_array(element, "images")]
+    except (TypeError, ValueError):  # which is raised where the element is split
+        return []
+
+
+def _are_same(first: list[Array], second: list[Array]) -> bool:
+    if len(first) != len(second):
+        return False
+    pairs = zip(first, second, strict=True)
+    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)

@@ -1,8 +1,13 @@
 """Datasets that are lists, iterators, PyDatasets or torch's; those of tf.data have a file."""
 
+import functools
+import random
+import sys
+
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from PIL import Image
 
 from keras_saliency.data.probes import Probes
@@ -42,7 +47,7 @@ def test_reading_stops_early_where_the_classes_are_known():
             return batches()
 
     Probes.from_dataset(Endless(), per_class=1, class_names=["a", "b", "c"])
-    assert len(read) == 1
+    assert len(read) == 2  # the first batch twice, to see whether it is the same
     Probes.from_dataset(Endless(), per_class=1)
     assert 80 < len(read) < 90
 
@@ -70,7 +75,7 @@ def test_whole_targets_that_do_not_repeat_are_not_read_on(step):
 
     read = []
     Probes.from_dataset(Targets(), per_class=1)
-    assert len(read) == 20
+    assert len(read) == 1 + 20
 
 
 def test_a_single_class_is_said():
@@ -159,6 +164,217 @@ def test_a_torch_loader_is_read_and_its_order_stays():
         probes = Probes.from_dataset(loader, per_class=2)
         assert (epoch(loader), epoch(loader)) == expected
         assert [number % 3 for number in numbers(probes)] == probes.labels.tolist()
+
+
+# --- what is read is not moved -----------------------------------------------------------------
+
+
+class Brightens:
+    """An augmentation of its own, with all that such code holds."""
+
+    def __init__(self):
+        self.rng, self.python = np.random.default_rng(1), random.Random(2)
+        self.counts, self.order = {"calls": [0]}, np.arange(8)
+        self.layers = [keras.layers.RandomBrightness(0.3, seed=1)]
+        self.seeds = keras.random.SeedGenerator(4)
+
+    def __call__(self, image):
+        self.counts["calls"][0] += 1
+        self.rng.shuffle(self.order)
+        drawn = self.rng.random() + self.python.random() + self.counts["calls"][0]
+        seeded = ops.convert_to_numpy(keras.random.uniform((), seed=self.seeds))
+        image = np.asarray(image, "float32") / 8 + drawn + self.order[0] + seeded
+        return ops.convert_to_numpy(self.layers[0](image, training=True))
+
+
+class ByIndex(keras.utils.PyDataset):
+    """Batches by index."""
+
+    def __init__(self, transform):
+        super().__init__()
+        self.transform, self.counts = transform, {"read": 0}
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        self.counts["read"] += 1
+        rows = slice(6 * index, 6 * index + 6)
+        return self.transform(IMAGES[rows]) + self.counts["read"], LABELS[rows]
+
+
+class ByIterator:
+    """Batches in an order of its own, which the epoch decides."""
+
+    def __init__(self, transform):
+        self.transform, self.epoch, self.rng = transform, 0, np.random.RandomState(3)
+
+    def __iter__(self):
+        self.epoch += 1
+        for index in self.rng.permutation(4):
+            rows = slice(6 * index, 6 * index + 6)
+            yield self.transform(IMAGES[rows]) + self.epoch, LABELS[rows]
+
+
+def in_closure(transform):
+    """A dataset whose transform stands in a closure, and counts there."""
+    count = 0
+
+    def counted(images):
+        nonlocal count
+        count += 1
+        return transform(images) + count
+
+    return ByIterator(counted)
+
+
+def of_keras_generator(transform):
+    """The iterator of Keras's old `ImageDataGenerator`, by index, with a seed of its own."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    made = ImageDataGenerator(horizontal_flip=True)
+    images = IMAGES.astype("float32") + np.arange(5, dtype="float32")[:, None]
+    return made.flow(images, LABELS, batch_size=6, seed=4)
+
+
+def by_torch(transform, **options):
+    import torch
+
+    class Pairs(torch.utils.data.Dataset):
+        def __init__(self):
+            self.transform, self.rng = transform, np.random.default_rng(9)
+
+        def __len__(self):
+            return COUNT
+
+        def __getitem__(self, index):
+            image = self.transform(IMAGES[index]) + self.rng.random()
+            return torch.tensor(image), torch.tensor(LABELS[index])
+
+    return torch.utils.data.DataLoader(Pairs(), **({"batch_size": 6} | options))
+
+
+class OwnBatches:
+    """A `batch_sampler` with a generator of its own."""
+
+    def __init__(self):
+        import torch
+
+        self.generator, self.rng = torch.Generator().manual_seed(5), np.random.default_rng(6)
+
+    def __len__(self):
+        return 4
+
+    def __iter__(self):
+        import torch
+
+        order = self.rng.permutation(torch.randperm(COUNT, generator=self.generator).numpy())
+        yield from order.reshape(4, 6).tolist()
+
+
+NEEDS_TORCH = pytest.mark.needs(package="torch", why="reads its DataLoader")
+MOVABLE = [
+    ByIndex,
+    ByIterator,
+    in_closure,
+    of_keras_generator,
+    *(
+        pytest.param(functools.partial(by_torch, **options), marks=NEEDS_TORCH, id=str(i))
+        for i, options in enumerate([{"shuffle": True}, {"batch_size": 4, "drop_last": True}])
+    ),
+    pytest.param(
+        lambda transform: by_torch(transform, batch_size=1, batch_sampler=OwnBatches()),
+        marks=NEEDS_TORCH,
+        id="batch_sampler",
+    ),
+]
+
+
+def epochs(dataset, count=2):
+    """What an epoch after the other yields, as Keras reads a dataset."""
+    order = range(len(dataset)) if hasattr(dataset, "__getitem__") else None
+    found = []
+    for _ in range(count):
+        batches = dataset if order is None else (dataset[i] for i in order)
+        found += [np.array(images).tobytes() for images, _ in batches]
+    return found
+
+
+@pytest.mark.parametrize("build", MOVABLE)
+@pytest.mark.parametrize("in_use", [False, True], ids=["new", "in use"])
+def test_a_dataset_that_was_read_yields_what_one_does_that_was_not(build, in_use):
+    def prepared():
+        dataset = build(Brightens())
+        np.random.seed(1)
+        if "torch" in sys.modules:
+            sys.modules["torch"].manual_seed(1)
+        if in_use:
+            epochs(dataset, 1)
+        return dataset
+
+    unread = epochs(prepared())
+    read = prepared()
+    assert len(Probes.from_dataset(read, per_class=2)) == 6
+    assert epochs(read) == unread
+    assert len(set(unread)) == len(unread)  # or nothing would have been shown
+
+
+@NEEDS_TORCH
+@pytest.mark.parametrize("in_use", [False, True], ids=["new", "in use"])
+def test_processes_of_a_loader_that_live_on_are_not_moved(in_use):
+    """Each holds a copy of the dataset, whose generator goes on from epoch to epoch."""
+    import torch
+
+    def prepared():
+        options = {"num_workers": 1, "persistent_workers": True, "shuffle": True}
+        loader = by_torch(NumpyBrightens(), **options, generator=torch.Generator().manual_seed(2))
+        if in_use:
+            epochs(loader, 1)
+        return loader
+
+    unread = epochs(prepared())
+    read = prepared()
+    Probes.from_dataset(read, per_class=2)
+    assert epochs(read) == unread
+
+
+class NumpyBrightens:
+    """An augmentation that may run in a process that was forked."""
+
+    def __init__(self):
+        self.rng, self.count = np.random.default_rng(1), 0
+
+    def __call__(self, image):
+        self.count += 1
+        return np.asarray(image, "float32") + self.rng.random() + self.count
+
+
+class Hidden:
+    """Counts where nothing can be put back: in an iterator."""
+
+    def __init__(self):
+        self.counts = iter(range(10**9))
+
+    def __iter__(self):
+        for start in range(0, COUNT, 6):
+            rows = slice(start, start + 6)
+            yield IMAGES[rows] + np.float32(next(self.counts)), LABELS[rows]
+
+
+def test_what_can_not_be_put_back_is_said():
+    with pytest.warns(UserWarning, match=r"something else when it is read again.*pass arrays"):
+        Probes.from_dataset(Hidden(), per_class=2)
+
+
+@NEEDS_TORCH
+def test_an_iterable_dataset_of_torch_is_iterated():
+    import torch
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            yield from zip(IMAGES, LABELS, strict=True)
+
+    assert len(Probes.from_dataset(Stream(), per_class=2)) == 6
 
 
 def test_pictures_of_pillow_with_labels():
