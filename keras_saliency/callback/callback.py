@@ -55,8 +55,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             `mode="min"`, as in `ModelCheckpoint(path, monitor="shortcut_reliance", mode="min")`. A
             model that has learnt nothing relies on nothing: monitor the accuracy too.
         every: Number of epochs from one evaluation to the next, or of batches, as in
-            `"200 batches"`. The latter are written to a run of their own, with the global batch as
-            their step.
+            `"200 batches"`. The latter are written to a run of their own, with the global batch, as
+            the optimizer counts it, as their step; they need `callbacks=` to be a list.
         batch_size: Maximum number of images in one pass. It is halved where memory runs out.
         strict: Whether faults during training are raised rather than reported once as a warning.
         max_overhead: Share of an epoch's time, above 0 and below 1, for which the callback may
