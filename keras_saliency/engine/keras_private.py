@@ -20,6 +20,9 @@ ATTENTION, RESHAPE, SOFTMAX = DotProductAttention, Reshape, Softmax
 # Name of the method of a graph that casts its inputs to the declared types; 3.13, 3.15.
 CONVERT_INPUTS = "_convert_inputs_to_tensors"
 
+# Name of the attribute in which an operation keeps what `keras.RematScope` asked for; 3.13, 3.15.
+REMAT_MODE = "_remat_mode"
+
 
 def flatten_layers(
     layer: keras.layers.Layer, *, include_self: bool = True
@@ -72,6 +75,11 @@ def loss_options(loss: keras.losses.Loss) -> dict[str, Any]:
 def is_of_keras(value: Any) -> bool:
     """Tell whether an object's class is one of Keras's own."""
     return type(value).__module__.startswith("keras.src.")  # 3.13, 3.15
+
+
+def rematerializes(operation: Any) -> bool:
+    """Tell whether a layer or operation computes its output again in a backward pass."""
+    return getattr(operation, REMAT_MODE, None) is not None
 
 
 def seed_generator_of(layer: Any) -> Any:

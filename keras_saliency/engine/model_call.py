@@ -10,7 +10,7 @@ import numpy as np
 from keras_saliency.data.inputs import ALONE, ModelInputs
 from keras_saliency.engine.keras_private import followers, inputs_by_name, node_of, nodes_kept
 from keras_saliency.engine.model_inputs import entering, floats_kept, takes_channels_first
-from keras_saliency.engine.tracing import Trace
+from keras_saliency.engine.tracing import Trace, computed_once
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ModelCall:
 
     def __call__(self, images: Any, *extras: Any) -> Any:
         """Call the model and return the chosen output, `(batch, ...)`."""
-        with floats_kept(self.model):
+        with floats_kept(self.model), computed_once(self.model):
             outputs = self.model(self._together(images, extras), training=False)
         names = _names_of(self.model, outputs)
         return keras.tree.flatten(outputs)[self._output_index(names)]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 
 from keras_saliency.engine import backend
-from keras_saliency.engine.keras_private import flatten_layers
+from keras_saliency.engine.keras_private import REMAT_MODE, flatten_layers, rematerializes
 
 Probabilities = Literal["softmax", "sigmoid"]
 Hook = Callable[..., Any]  # `(original, *args, **kwargs) -> what the layer returns`
@@ -89,7 +89,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Tra
     def recorded(*inputs: Any) -> None:
         recorder = _Recorder()
         with ExitStack() as patches:
-            for layer in _called(model):
+            for layer in operations_of(model):
                 patches.enter_context(patched_call(layer, partial(recorder.on_call, layer)))
                 if probabilities(layer):
                     patches.enter_context(patched_call(layer, recorder.on_activation, "activation"))
@@ -107,7 +107,7 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Tra
     return traces[-1]
 
 
-def _called(model: keras.Model) -> list[Any]:
+def operations_of(model: keras.Model) -> list[Any]:
     """Return a model's layers, and the operations between them that its graphs call by name."""
     layers = flatten_layers(model)
     graphs = (getattr(layer, "operations", None) or () for layer in layers)
@@ -213,6 +213,19 @@ def replaced(layer: keras.layers.Layer, attribute: str, value: Any) -> Iterator[
             layer.__dict__[attribute] = before
         else:
             del layer.__dict__[attribute]
+
+
+@contextmanager
+def computed_once(model: keras.Model) -> Iterator[None]:
+    """Let no part of a model compute its output again in the backward pass.
+
+    What `keras.RematScope` wraps runs twice, in a function of the backend whose tensors may not
+    leave it: there is no hooking such a layer.
+    """
+    with ExitStack() as patches:
+        for operation in filter(rematerializes, operations_of(model)):
+            patches.enter_context(replaced(operation, REMAT_MODE, None))
+        yield
 
 
 def computes_as(layer: Any, *kinds: Any) -> bool:
