@@ -39,6 +39,7 @@ class Evaluation:
         errors: Method name to what went wrong.
         scores: `(n,)` float32.
         classes: `(n,)` int, the class explained, -1 where there is none.
+        predicted: `(n,)` int, the class predicted, -1 for a regression.
         outputs: `(n, ...)` the model's own output.
         tiles: Of tiles, `(all tiles, classes)` float32, the probabilities; else None.
         seconds: What methods took that are no part of the one pass, by name.
@@ -48,6 +49,7 @@ class Evaluation:
     errors: dict[str, Exception]
     scores: np.ndarray
     classes: np.ndarray
+    predicted: np.ndarray
     outputs: np.ndarray
     tiles: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)

@@ -309,7 +309,9 @@ class TrainingSession:
         numbers, others = plain_numbers(self._others.unwritten(logs))
         if others:
             self._reporter.say_once("logs", messages.NO_CURVE.format(", ".join(others)))
-        answers = read_predictions(head, evaluation.outputs, probes.labels, probes.class_names)
+        answers = read_predictions(
+            head, evaluation.outputs, evaluation.predicted, probes.labels, probes.class_names
+        )
         self.newest = Snapshot(
             step=step,
             when=when,

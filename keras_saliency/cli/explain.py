@@ -135,8 +135,9 @@ def _predictions(
     from keras_saliency.engine.predictions import read_predictions
 
     indices = tuple(map(str, range(explainer.head.classes)))
-    predicted = read_predictions(explainer.head, evaluation.outputs, None, indices)
-    names = _decoded(decode, evaluation.outputs)
+    outputs, classes = evaluation.outputs, evaluation.predicted
+    predicted = read_predictions(explainer.head, outputs, classes, None, indices)
+    names = _decoded(decode, outputs)
     return [
         f"predicted {text}{name}" + ("" if np.isnan(share) else f" (probability {share:.3g})")
         for text, name, share in zip(predicted.texts, names, predicted.confidence, strict=True)

@@ -14,7 +14,7 @@ from keras_saliency.engine.keras_private import loss_options
 Of = Literal["logits", "probability", "log_probability", "value"]
 
 _REGRESSIONS = ("mean", "mse", "mae", "mape", "msle", "huber", "cosh", "poisson", "cosine", "crps")
-_SMALLEST = 1e-30  # keeps the logarithm of a probability of exactly 0 finite in float32
+_SMALLEST = 1e-30  # where a probability is lower, its logarithm is finite and its gradient 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class Head:
             return outputs
         if self.logits is None:
             probability = ops.concatenate([1.0 - outputs, outputs], -1) if both else outputs
-            return probability if of == "probability" else ops.log(probability + _SMALLEST)
+            if of == "probability":
+                return probability
+            return ops.log(ops.maximum(probability, _SMALLEST))
         logits = outputs if self.logits == "outputs" else ops.cast(logits, "float32")
         if both:
             logits = ops.concatenate([-logits, logits], axis=-1)
@@ -72,6 +74,18 @@ class Head:
     def by_class(self, outputs: Any, logits: Any, of: Of) -> Any:
         """Compute the same with one column a class: one sigmoid unit z becomes [-z, z]."""
         return self.quantity(outputs, logits, of, both=self.is_binary)
+
+    def predicted(self, outputs: Any, logits: Any) -> Any:
+        """Compute the predicted classes `(batch,)` int32; -1 for a regression.
+
+        They have the highest logits, wherever there are logits: several probabilities may all be
+        rounded to 1.
+        """
+        if self.kind == "values":
+            return -ops.ones((outputs.shape[0],), "int32")
+        order = self.by_class(outputs, logits, self.effective("logits"))
+        order = ops.mean(order, axis=tuple(range(1, len(order.shape) - 1)))
+        return ops.cast(ops.argmax(order, axis=-1), "int32")
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray | None:
         """Return the probability of each class, `(batch, classes)`, or None for a regression.

@@ -10,6 +10,7 @@ from keras import ops
 from keras_saliency.engine import backend
 from keras_saliency.engine.batching import Rows, batches
 from keras_saliency.engine.context import ModelContext
+from keras_saliency.engine.loss_scale import LossScale
 from keras_saliency.engine.passes import FACTS, LAYER_QUANTITIES, Batch, packed, pass_function
 
 
@@ -60,8 +61,7 @@ class PassRunner:
         self.requested: set[str] = set()
         self._compiled: dict[Plan, Callable[..., Any]] = {}
         self._variants: dict[Any, PassRunner] = {}
-        # Small gradients vanish in float16; a power of two is taken out again without a trace.
-        self._loss_scale = 1024.0 if context.uses_float16 else 1.0
+        self._loss_scale = LossScale() if context.uses_float16 else None
 
     def start(self, plan: Plan, images: Any, detail: Any, *extras: Any) -> Batch:
         """Run what is planned for a batch in one pass.
@@ -127,27 +127,24 @@ class PassRunner:
             self._compiled[plan] = backend.compiled(
                 self._function_of(plan), self.context.call.model
             )
-        while True:
-            scale = ops.convert_to_tensor(self._loss_scale, "float32")
-            results = self._compiled[plan](scale, *inputs)
-            if self._loss_scale == 1.0 or _all_finite(results):
-                return results
-            self._loss_scale /= 32.0
+
+        def scaled(scales: np.ndarray) -> dict[str, Any]:
+            return self._compiled[plan](ops.convert_to_tensor(scales), *inputs)
+
+        count = inputs[0].shape[0]
+        if self._loss_scale is None:
+            return scaled(np.ones(count, "float32"))
+        return self._loss_scale.fitting(count, scaled)
 
     def _function_of(self, plan: Plan) -> Callable[..., Any]:
         """Write the function of a pass, and of the methods that are a part of it."""
         compute = pass_function(self.context, plan.all_quantities)
 
-        def function(scale: Any, images: Any, *inputs: Any) -> dict[str, Any]:
-            results = compute(scale, images, *inputs)
+        def function(scales: Any, images: Any, *inputs: Any) -> dict[str, Any]:
+            results = compute(scales, images, *inputs)
             batch = Batch(images, inputs, results)
             maps = [method(self, batch) for _, method in plan.inside]
             handed_out = {name: results[name] for name in (*FACTS, *plan.quantities)}
             return handed_out | {"packed": packed(results, maps)}
 
         return function
-
-
-def _all_finite(results: dict[str, Any]) -> bool:
-    finite = [ops.all(ops.isfinite(results[name])) for name in results if "gradients" in name]
-    return all(bool(ops.convert_to_numpy(value)) for value in finite)

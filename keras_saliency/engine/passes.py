@@ -17,7 +17,7 @@ from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.target_layer import hooked
 
 LAYER_QUANTITIES = frozenset({"activations", "layer_gradients"})
-FACTS = ("scores", "classes", "outputs", "detail")  # of every pass
+FACTS = ("scores", "classes", "predicted", "outputs", "detail")  # of every pass
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,23 @@ class Batch:
     def fetch(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return facts about the images, and the maps that their pass made, by method.
 
-        The facts are scores, classes and the model's own outputs. All come from the device in one
-        transfer, but for outputs of another type than float32.
+        The facts are scores, classes, predicted classes and the model's own outputs. All come
+        from the device in one transfer, but for outputs of another type than float32.
         """
         flat, *parts = self.results["packed"]
         shapes = [tuple(part.shape) for part in parts]
         split = np.split(ops.convert_to_numpy(flat), np.cumsum([*map(math.prod, shapes)])[:-1])
         arrays = [values.reshape(shape) for values, shape in zip(split, shapes, strict=True)]
-        scores, classes, *maps = arrays[: 2 + len(self.inside)]
-        outputs = arrays[len(maps) + 2 :] or [ops.convert_to_numpy(self.results["outputs"])]
-        facts = {"scores": scores, "classes": classes.astype("int32"), "outputs": outputs[0]}
+        scores, classes, predicted, *maps = arrays[: 3 + len(self.inside)]
+        outputs = arrays[len(maps) + 3 :] or [ops.convert_to_numpy(self.results["outputs"])]
+        facts = {"scores": scores, "outputs": outputs[0]}
+        facts |= {"classes": classes.astype("int32"), "predicted": predicted.astype("int32")}
         return facts, dict(zip(self.inside, maps, strict=True))
 
 
 def packed(results: dict[str, Any], maps: list[Any]) -> list[Any]:
     """Concatenate facts and maps into one tensor, followed by themselves, which tell the shapes."""
-    parts = [results["scores"], results["classes"], *maps]
+    parts = [results["scores"], results["classes"], results["predicted"], *maps]
     if keras.backend.standardize_dtype(results["outputs"].dtype) == "float32":
         parts.append(results["outputs"])
     flat = [ops.reshape(ops.cast(part, "float32"), (-1,)) for part in parts]
@@ -71,12 +72,12 @@ def packed(results: dict[str, Any], maps: list[Any]) -> list[Any]:
 def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable[..., Any]:
     """Write the function of one pass: the forward pass, and a backward pass if one is needed.
 
-    It takes the scale of the scores, images, what the target knows of each, the model's other
-    inputs, and, if there are any, gates of the layer's channels.
+    It takes a factor for each image's score, images, what the target knows of each, the model's
+    other inputs, and, if there are any, gates of the layer's channels.
     """
     extra_inputs = max(len(context.call.inputs.names) - 1, 0)
 
-    def compute(scale: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
+    def compute(scales: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
         extras, gates = rest[:extra_inputs], next(iter(rest[extra_inputs:]), None)
         points: dict[str, Any] = {}
         needs_layer = gates is not None or quantities & LAYER_QUANTITIES
@@ -106,18 +107,21 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             logits = seen.logits[context.logits.number] if context.logits else None
             resolved = context.target.resolved(context.head, outputs, logits, detail)
             scores, classes = context.target.score(context.head, outputs, logits, resolved)
-            results = {"scores": scores, "classes": classes, "outputs": outputs, "detail": resolved}
+            predicted = context.head.predicted(outputs, logits)
+            results = {"scores": scores, "classes": classes, "predicted": predicted}
+            results |= {"outputs": outputs, "detail": resolved}
             if layer is not None:
                 results["activations"] = ops.cast(layer.layout.to_map(seen.outputs), "float32")
             if with_attention:
                 shared = self_attention(attention, images.shape[0], context.call.model.name)
                 results["attentions"] = shared
-            return scores * scale, results
+            return scores * scales, results
 
         if not points:
             return scored({})[1]
         _, results, grads = backend.gradients(scored, points)
-        return results | {name: _connected(name, grads[name], context) / scale for name in points}
+        connected = {name: _connected(name, grads[name], context) for name in points}
+        return results | {name: _unscaled(grad, scales) for name, grad in connected.items()}
 
     return compute
 
@@ -133,6 +137,12 @@ def attention_shape(call: ModelCall, images: Any, *extras: Any) -> tuple[int, ..
 
     backend.traced(forward, call.model, *map(ops.convert_to_numpy, (images, *extras)))
     return shapes[-1]
+
+
+def _unscaled(gradient: Any, scales: Any) -> Any:
+    """Take the factors of the images' scores out of their gradients."""
+    each = ops.reshape(scales, (-1, *[1] * len(gradient.shape[1:])))
+    return gradient / ops.repeat(each, gradient.shape[0] // scales.shape[0], axis=0)
 
 
 def _connected(quantity: str, gradient: Any, context: ModelContext) -> Any:

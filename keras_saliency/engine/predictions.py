@@ -27,6 +27,7 @@ class Predictions:
 def read_predictions(
     head: Head,
     outputs: np.ndarray,
+    predicted: np.ndarray,
     labels: np.ndarray | None,
     class_names: tuple[str, ...] | None,
 ) -> Predictions:
@@ -35,6 +36,7 @@ def read_predictions(
     Args:
         head: How the outputs are read.
         outputs: `(n, ...)`.
+        predicted: `(n,)` int, the predicted classes.
         labels: The probes' labels, or None.
         class_names: Names of the classes, or None.
 
@@ -47,7 +49,6 @@ def read_predictions(
         values = outputs.reshape(len(outputs), -1)
         texts = [" ".join(f"{v:.3g}" for v in row[:3]) for row in values]
         return Predictions(texts, unknown, unknown, [None] * len(outputs))
-    predicted = chances.argmax(axis=-1)
     names = class_names or ()
     texts = [names[c] if c < len(names) else f"class {c}" for c in predicted]
     rows = np.arange(len(chances))

@@ -315,19 +315,18 @@ def _mean_of_values(head: Head, outputs: Any, logits: Any, of: Of, _: Any) -> tu
 
 
 def _predicted(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> Any:
-    """Replace negative classes by those with the highest quantity."""
-    quantity = _over_positions(head.by_class(outputs, logits, of))
-    best, classes = ops.cast(ops.argmax(quantity, axis=-1), "int32"), ops.cast(classes, "int32")
-    return ops.where(classes < 0, best, classes)
+    """Replace negative classes by those that are predicted."""
+    classes = ops.cast(classes, "int32")
+    return ops.where(classes < 0, head.predicted(outputs, logits), classes)
 
 
 def _where_predicted(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> Any:
     """Replace negative weights `(batch, *positions, classes)`: 1 where the class is predicted."""
-    probability = head.by_class(outputs, logits, "probability")
     if head.kind == "sigmoid":
-        predicted = probability > 0.5
+        predicted = head.by_class(outputs, logits, "probability") > 0.5
     else:
-        predicted = ops.one_hot(ops.argmax(probability, axis=-1), head.classes)
+        order = head.by_class(outputs, logits, head.effective("logits"))
+        predicted = ops.one_hot(ops.argmax(order, axis=-1), head.classes)
     return ops.where(weights < 0, ops.cast(predicted, "float32"), weights)
 
 
