@@ -1,44 +1,83 @@
 """Attention scores, collected in place while a forward pass runs."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_saliency.engine.keras_private import flatten_layers
+from keras_saliency.engine.keras_private import attended_axes, flatten_layers
 from keras_saliency.engine.tracing import patched_call
 
 ATTENTION_LAYERS = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention)
 
 
+@dataclass(frozen=True)
+class AttentionScores:
+    """The scores of one call of an attention layer.
+
+    Attributes:
+        layer: The layer.
+        values: `(batch, heads, *queries, *keys)`; without heads of `layers.Attention`.
+        axes: How many axes the queries have, `(batch, *axes, channels)`.
+    """
+
+    layer: keras.layers.Layer
+    values: Any
+    axes: int
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether tokens attend along some of their axes alone, such as those of one row."""
+        order = attended_axes(self.layer)
+        in_order = order is None or order == tuple(range(1, self.axes + 1))
+        return len(self.values.shape) < self.heads_end + 2 * self.axes or not in_order
+
+    @property
+    def heads_end(self) -> int:
+        """How many axes there are before those of queries and keys."""
+        return 1 if isinstance(self.layer, layers.Attention) else 2
+
+    def matrix(self) -> Any:
+        """Return `(batch, heads, queries, keys)`, the tokens in row-major order."""
+        batch, *_ = shape = tuple(self.values.shape)
+        keys = math.prod(shape[len(shape) - self.axes :])
+        queries = math.prod(shape[self.heads_end : len(shape) - self.axes])
+        return ops.reshape(self.values, (batch, -1, queries, keys))
+
+
 @contextmanager
-def met_attention(model: keras.Model) -> Iterator[list[Any]]:
+def met_attention(model: keras.Model) -> Iterator[list[AttentionScores]]:
     """Collect the attention scores of every call of an attention layer within the context.
 
     Args:
         model: The model, whose attention layers are Keras's or subclasses of these.
 
     Yields:
-        Tensors `(batch, heads, queries, keys)`, in the order of execution.
+        Scores in the order of execution.
     """
-    collected: list[Any] = []
+    collected: list[AttentionScores] = []
 
-    def on_call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def on_call(
+        layer: keras.layers.Layer, original: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
         with_scores = kwargs.pop("return_attention_scores", False)
         output, scores = original(*args, **kwargs, return_attention_scores=True)
-        collected.append(scores)
+        collected.append(AttentionScores(layer, scores, len(output.shape) - 2))
         return (output, scores) if with_scores else output
 
     with ExitStack() as patches:
         for layer in flatten_layers(model):
             if isinstance(layer, ATTENTION_LAYERS):
-                patches.enter_context(patched_call(layer, on_call))
+                patches.enter_context(patched_call(layer, partial(on_call, layer)))
         yield collected
 
 
-def self_attention(collected: list[Any], batch: int, name: str) -> Any:
+def self_attention(collected: list[AttentionScores], batch: int, name: str) -> Any:
     """Stack the self-attention of a model, averaged over heads.
 
     Args:
@@ -52,7 +91,16 @@ def self_attention(collected: list[Any], batch: int, name: str) -> Any:
     Raises:
         ValueError: No self-attention over all tokens of an image.
     """
-    square = [scores for scores in collected if scores.shape[-1] == scores.shape[-2]]
+    partial_ones = [scores.layer.name for scores in collected if scores.is_partial]
+    if partial_ones:
+        raise ValueError(
+            "Attention rollout needs attention of each token to all tokens of an image. Received: "
+            f"model={name!r}, whose layer {partial_ones[0]!r} attends along some of their axes "
+            "alone, such as within rows (axial attention). Use 'grad_cam' with a layer, or "
+            "'saliency'."
+        )
+    matrices = [scores.matrix() for scores in collected]
+    square = [scores for scores in matrices if scores.shape[-1] == scores.shape[-2]]
     if not square:
         reason = "attention only runs between two sequences" if collected else "no such layer runs"
         raise ValueError(

@@ -1,7 +1,8 @@
 """What is resolved once for a model and its probes, before anything is computed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from keras_saliency.engine.target_layer import (
     logits_behind,
 )
 from keras_saliency.engine.targets import ResolvedTarget, Target, resolve_target
+from keras_saliency.engine.tokens import measured_grid, tokens_read
 from keras_saliency.engine.tracing import Trace, record
 
 
@@ -36,6 +38,8 @@ class ModelContext:
         logits: The layer that turns logits into probabilities, or None.
         target_layer: The layer whose output CAM methods read, or None.
         why_no_layer: The message of the error where there is no such layer.
+        tokens_read: Measures which of so many tokens the head reads, `(count,)` bool; None where
+            that can't be told.
     """
 
     call: ModelCall
@@ -45,6 +49,7 @@ class ModelContext:
     logits: LogitLayer | None
     target_layer: TargetLayer | None
     why_no_layer: str
+    tokens_read: Callable[[int], np.ndarray | None]
 
     @property
     def uses_float16(self) -> bool:
@@ -76,8 +81,9 @@ def resolve(
     Raises:
         ValueError: A layer or target that does not fit the model.
     """
-    first = [values[:1] for values in (images, *extras)]
+    first = tuple(values[:1] for values in (images, *extras))
     trace = call.relevant(record(call.model, call, *first))
+    trace = replace(trace, grid_of=cache(partial(measured_grid, call, trace, first)))
     logits = logits_behind(trace)
     head = read_head(
         call.loss,
@@ -98,7 +104,8 @@ def resolve(
             raise
         why_no_layer = str(error)
     resolved = resolve_target(target, head, labels, len(images))
-    return ModelContext(call, trace, head, resolved, logits, target_layer, why_no_layer)
+    read = cache(partial(tokens_read, call, trace, logits, first))
+    return ModelContext(call, trace, head, resolved, logits, target_layer, why_no_layer, read)
 
 
 def _sums_to_one(call: ModelCall, *inputs: np.ndarray) -> bool:

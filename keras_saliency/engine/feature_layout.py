@@ -22,7 +22,7 @@ class Tokens:
     """A layer that gives tokens, and the grid that they form; to be given as `layer=`.
 
     It is needed only where the grid is not found by itself, from the grid of patches that the
-    tokens were made of, or else from their number and the shape of the image.
+    tokens were made of, or else from where in the image the gradient of each token lies.
 
     Args:
         layer: Name, path or `Layer`, as `layer=` takes it.
@@ -148,11 +148,11 @@ def attended_grid(trace: Trace, count: int) -> tuple[int, ...] | None:
         count: How many tokens there are, those of the class and registers among them.
 
     Returns:
-        The grid of the patches in the trace, or else of square patches of the image; it holds the
-        last of the tokens. None where neither fits.
+        The grid of the patches in the trace, or else as it is measured; it holds the last of the
+        tokens. None where neither fits.
     """
     size = trace.input_shape[1:-1]
-    return _nearest(count, _grids_of(trace, trace.calls, size)) or _of_squares(count, size)
+    return _nearest(count, _grids_of(trace, trace.calls, size)) or trace.grid_of(count)
 
 
 def over_frames(call: LayerCall) -> keras.layers.Layer | None:
@@ -164,6 +164,13 @@ def over_frames(call: LayerCall) -> keras.layers.Layer | None:
 def attends(layer: keras.layers.Layer) -> bool:
     """Tell whether a layer or operation is one of Keras's for attention, or a subclass of one."""
     return isinstance(layer, (*ATTENTION_LAYERS, ATTENTION))
+
+
+def attends_over(call: LayerCall, count: int) -> bool:
+    """Tell whether a call is one of attention over so many tokens."""
+    # The operation has heads of tokens, `(batch, tokens, heads, channels)`.
+    axes = call.shape[1:2] if isinstance(call.layer, ATTENTION) else call.shape[1:-1]
+    return attends(call.layer) and math.prod(axes) == count
 
 
 def _of_whole_video(trace: Trace, call: LayerCall, size: tuple[int, ...]) -> Layout | None:
@@ -204,11 +211,12 @@ def _channels_first(trace: Trace, call: LayerCall) -> bool | None:
 
 
 def _grid_of_tokens(trace: Trace, call: LayerCall, size: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Find the grid of tokens: that of the patches in the trace, or of square ones."""
+    """Find the grid of tokens: that of the patches in the trace, or as it is measured."""
     count = call.shape[1]
     grids = _grids_of(trace, trace.until(call), size)
-    if any(attends(c.layer) and c.shape[1:2] == (count,) for c in trace.calls):
-        return _nearest(count, grids) or _of_squares(count, size)
+    if any(attends_over(c, count) for c in trace.calls):
+        # What is measured of a frame has the axis of frames before its own.
+        return _nearest(count, grids) or (trace.grid_of(count) or ())[-len(size) :] or None
     # Without attention over them, only patches of just that number tell tokens from other things.
     return _nearest(count, [grid for grid in grids if math.prod(grid) == count])
 
@@ -232,16 +240,3 @@ def _nearest(count: int, grids: Sequence[tuple[int, ...]]) -> tuple[int, ...] | 
     extra = {grid: count - math.prod(grid) for grid in reversed(grids)}
     fitting = [grid for grid in extra if 0 <= extra[grid] <= _MOST_EXTRA]
     return min(fitting, key=extra.__getitem__, default=None)
-
-
-def _of_squares(count: int, size: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the grid of square patches of an image that make so many tokens, if it is one."""
-    grids: dict[tuple[bool, int], set[tuple[int, ...]]] = {}
-    for patch in range(1, min(size) + 1):
-        grid = tuple(length // patch for length in size)
-        extra = count - math.prod(grid)
-        if 0 <= extra <= _MOST_EXTRA:
-            cut = any(length % patch for length in size)
-            grids.setdefault((cut, extra), set()).add(grid)
-    best = grids[min(grids)] if grids else set()
-    return best.pop() if len(best) == 1 else None

@@ -82,6 +82,12 @@ def rematerializes(operation: Any) -> bool:
     return getattr(operation, REMAT_MODE, None) is not None
 
 
+def attended_axes(layer: keras.layers.Layer) -> tuple[int, ...] | None:
+    """Return the axes that `MultiHeadAttention` attends over, or None for another layer."""
+    axes = getattr(layer, "_attention_axes", None)  # 3.13, 3.15
+    return None if axes is None else tuple(axes)
+
+
 def seed_generator_of(layer: Any) -> Any:
     """Return the seeds of a layer that also works in `tf.data`, where it runs on TensorFlow."""
     return layer._get_seed_generator(layer.backend._backend)  # 3.13, 3.15

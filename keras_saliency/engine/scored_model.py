@@ -70,7 +70,7 @@ class ScoredModel:
         Returns:
             Scores `(n,)`.
         """
-        return self._compute("scores", images, rows)
+        return _computed(self._passes, self._batch, "scores", images, rows)
 
     def classes(self, images: Any) -> Any:
         """Compute which class is explained in each image.
@@ -81,7 +81,7 @@ class ScoredModel:
         Returns:
             Classes `(batch,)` int32, -1 where the target is no class.
         """
-        return self._compute("classes", images)
+        return _computed(self._passes, self._batch, "classes", images)
 
     def input_gradients(self, images: Any, rows: Any = None) -> Any:
         """Compute the gradient of the score at each image.
@@ -96,7 +96,7 @@ class ScoredModel:
         Raises:
             ValueError: The score does not depend on the images, or has no gradient there.
         """
-        return self._compute("input_gradients", images, rows)
+        return _computed(self._passes, self._batch, "input_gradients", images, rows)
 
     def activations(self, images: Any, rows: Any = None) -> Any:
         """Compute the output of the target layer.
@@ -111,7 +111,7 @@ class ScoredModel:
         Raises:
             ValueError: The model has no layer with a map.
         """
-        return self._compute("activations", images, rows)
+        return _computed(self._passes, self._batch, "activations", images, rows)
 
     def layer_gradients(self, images: Any, rows: Any = None) -> Any:
         """Compute the gradient of the score at the target layer's output.
@@ -126,7 +126,7 @@ class ScoredModel:
         Raises:
             ValueError: The model has no layer with a map, or the score does not depend on it.
         """
-        return self._compute("layer_gradients", images, rows)
+        return _computed(self._passes, self._batch, "layer_gradients", images, rows)
 
     def attentions(self, images: Any, rows: Any = None) -> Any:
         """Compute the self-attention of all layers, averaged over their heads.
@@ -141,7 +141,7 @@ class ScoredModel:
         Raises:
             ValueError: The model has no self-attention over all tokens of an image.
         """
-        return self._compute("attentions", images, rows)
+        return _computed(self._passes, self._batch, "attentions", images, rows)
 
     def token_grid(self, count: int) -> tuple[int, ...] | None:
         """Find the grid that tokens form.
@@ -153,6 +153,18 @@ class ScoredModel:
             Tokens along each axis, of the last tokens; None where the model tells of no grid.
         """
         return attended_grid(self._passes.context.trace, count)
+
+    def tokens_read(self, count: int) -> np.ndarray | None:
+        """Find which tokens the head reads, such as that of the class alone.
+
+        Args:
+            count: How many tokens there are.
+
+        Returns:
+            `(count,)` bool, whether the output depends on each after the last attention; None
+            where that can't be told.
+        """
+        return self._passes.context.tokens_read(count)
 
     def gated_scores(self, images: Any, gates: Any, rows: Any = None) -> Any:
         """Compute scores with the channels of the target layer weakened or switched off.
@@ -257,13 +269,16 @@ class ScoredModel:
             kept = slice(real.stop - real.start)
             yield from zip(rows[kept], samples[kept], values[kept], strict=True)
 
-    def _compute(self, quantity: str, images: Any, rows: Any = None) -> Any:
-        context = self._passes.context
-        if quantity in LAYER_QUANTITIES and context.target_layer is None:
-            raise ValueError(context.why_no_layer)
-        if images is self._batch.images:
-            return self._passes.of_batch(quantity, self._batch)
-        return self._passes.of_others(quantity, self._batch, images, rows)
+
+def _computed(
+    passes: PassRunner, batch: Batch, quantity: str, images: Any, rows: Any = None
+) -> Any:
+    """Compute a quantity of the batch, or of other images."""
+    if quantity in LAYER_QUANTITIES and passes.context.target_layer is None:
+        raise ValueError(passes.context.why_no_layer)
+    if images is batch.images:
+        return passes.of_batch(quantity, batch)
+    return passes.of_others(quantity, batch, images, rows)
 
 
 def _in_context(

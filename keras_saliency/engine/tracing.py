@@ -58,12 +58,22 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class Trace:
-    """The layer calls of a forward pass, in the order in which they returned, and its output."""
+    """The layer calls of a forward pass, in the order in which they returned, and its output.
+
+    Attributes:
+        calls: The calls.
+        input_shape: Shape of the images.
+        output: Number of the tensor that the model returns.
+        output_shape: Its shape.
+        grid_of: Measures the grid of so many tokens, where no call's shape tells it; None where
+            they form none.
+    """
 
     calls: tuple[LayerCall, ...]
     input_shape: tuple[int, ...]
     output: int | None
     output_shape: tuple[int, ...]
+    grid_of: Callable[[int], tuple[int, ...] | None] = lambda count: None
 
     def producer(self, tensor: int | None) -> LayerCall | None:
         """Return the call that made a tensor: the innermost, since it returned first."""

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal
 
+import numpy as np
 from keras import ops
 
 from keras_saliency.common.validation import check_choice, check_number
@@ -29,10 +30,12 @@ def attention_rollout(
             attention layers.
         images: Model inputs, `(batch, height, width, channels)`.
         token: The row of R that is returned: that of the `"class"` token, the first one, or the
-            `"mean"` over the patches. None takes the class token where there are more tokens than
-            patches.
+            `"mean"` over the patches. None takes what the head reads: the mean over the patches
+            that it reads or, where it reads none, over the tokens before them, such as that of the
+            class alone.
         grid: Number of patches along each axis; None takes the grid of the patches that the model
-            made, or of square ones that cover the image, with up to six tokens before them.
+            made, with up to six tokens before them, or else the grid that is measured: where in
+            the image the gradient of each token lies.
         residual: r, the share of a token that bypasses each layer, from 0 to 1.
 
     Returns:
@@ -67,9 +70,18 @@ def attention_rollout(
     for layer in range(attention.shape[1]):
         passing = residual * ops.eye(count) + (1.0 - residual) * attention[:, layer]
         rollout = ops.matmul(passing, rollout)
-    by_class = token == "class" or (token is None and first > 0)
-    rows = rollout[:, 0] if by_class else ops.mean(rollout[:, first:], axis=1)
+    rows = ops.mean(ops.take(rollout, _rows(model, token, count, first), axis=1), axis=1)
     return ops.reshape(rows[:, first:], (-1, *size))
+
+
+def _rows(model: ScoredModel, token: str | None, count: int, first: int) -> np.ndarray:
+    """Return which rows of the rollout are averaged; the patches begin at `first`."""
+    rows = np.arange(count)
+    if token is None:
+        read = model.tokens_read(count)
+        if read is not None:
+            return rows[read & (rows >= first)] if read[first:].any() else rows[read]
+    return rows[:1] if token == "class" or (token is None and first) else rows[first:]
 
 
 def _grid(model: ScoredModel, images: Any, count: int) -> tuple[int, ...]:

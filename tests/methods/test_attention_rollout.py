@@ -45,8 +45,11 @@ class Block(kl.Layer):
 
 
 class Subclassed(keras.Model):
+    """Its head reads the class token, where there is one, or averages the patches."""
+
     def __init__(self, leading):
         super().__init__()
+        self.by_class = leading > 0
         self.patches = kl.Conv2D(WIDTH, 6, strides=6)
         self.leading = Leading(leading) if leading else kl.Identity()
         self.blocks = [Block(kl.MultiHeadAttention(2, 4)) for _ in range(2)]
@@ -57,17 +60,22 @@ class Subclassed(keras.Model):
         x = self.leading(keras.ops.reshape(x, (-1, TOKENS, WIDTH)))
         for block in self.blocks:
             x = block(x)
-        return self.head(keras.ops.mean(x, axis=1))
+        return self.head(x[:, 0] if self.by_class else keras.ops.mean(x, axis=1))
 
 
-def functional(leading, size=SIZE):
+def functional(leading, size=SIZE, pooled=None):
+    """Build a transformer whose head reads the class token or, pooled, the mean over some tokens.
+
+    Without a class token it averages the patches.
+    """
     inputs = keras.Input(size)
     x = kl.Reshape((TOKENS, WIDTH))(kl.Conv2D(WIDTH, 6, strides=6)(inputs))
     x = Leading(leading)(x) if leading else x
     for _ in range(2):
         y = kl.LayerNormalization()(x)
         x = kl.Add()([x, kl.MultiHeadAttention(2, 4)(y, y)])
-    return keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
+    pooled = pooled or (slice(1) if leading else slice(None))
+    return keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x[:, pooled])))
 
 
 def nested(leading):
@@ -90,7 +98,10 @@ def strong(model):
 
 
 def slow(model, images, leading, row, residual=0.5):
-    """Work out the rollout in numpy, from the weights of a functional model."""
+    """Work out the rollout in numpy, from the weights of a functional model.
+
+    `row` is that of the class token, the mean over the patches, or a slice of rows.
+    """
     conv, norms, attentions = (
         [layer for layer in model.layers if isinstance(layer, kind)]
         for kind in (kl.Conv2D, kl.LayerNormalization, kl.MultiHeadAttention)
@@ -113,7 +124,8 @@ def slow(model, images, leading, row, residual=0.5):
         scores = (scores / scores.sum(axis=-1, keepdims=True)).mean(axis=1)
         rolled = (residual * np.eye(count) + (1 - residual) * scores) @ rolled
         x = x + keras.ops.convert_to_numpy(attention(y, y))
-    rows = rolled[:, 0] if row == "class" else rolled[:, leading:].mean(axis=1)
+    chosen = {"class": slice(1), "mean": slice(leading, None)}.get(str(row), row)
+    rows = rolled[:, chosen].mean(axis=1)
     return rows[:, leading:].reshape(-1, 2, 3)
 
 
@@ -169,9 +181,9 @@ def test_the_map_is_the_same_for_every_class_and_in_any_company(photos):
 
 
 def test_a_grid_that_cannot_be_found_is_given(photos):
-    """Nothing gives a grid of patches, and 36 tokens are no square patches of 12 x 18 pixels."""
+    """Each of 36 tokens is of pixels from everywhere, so that they have no places."""
     inputs = keras.Input(SIZE)
-    x = kl.Reshape((36, 18))(inputs)
+    x = kl.Reshape((36, 18))(kl.Dense(3 * 12 * 18)(kl.Flatten()(inputs)))
     x = kl.MultiHeadAttention(2, 4)(x, x)
     model = keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
     images = photos(2, SIZE)
@@ -268,3 +280,144 @@ def test_what_cannot_be_rolled_out_is_said_before_anything_is_computed(
     model = build(0) if build is functional else build()
     with pytest.raises(ValueError, match=said):
         Explainer(model, Probes(photos(2, SIZE)), [rollout(**options)], Target(1), None, 32)
+
+
+# Which rows are read.
+
+
+@pytest.mark.parametrize(
+    ("leading", "pooled", "row"),
+    [
+        (1, slice(None), "mean"),  # pooling="gap", as a vision transformer may have it
+        (1, slice(1, None), "mean"),
+        (2, slice(0, 1), "class"),
+        (2, slice(0, 2), slice(0, 2)),  # of a class token and a distilled one
+        (0, slice(5, 6), slice(5, 6)),  # the last token alone
+    ],
+)
+def test_the_rows_are_those_that_the_head_reads(photos, leading, pooled, row):
+    model, images = strong(functional(leading, pooled=pooled)), photos(2, SIZE)
+    found = explain(model, images, rollout()).maps
+    np.testing.assert_allclose(found, slow(model, images, leading, row), atol=1e-5)
+
+
+def test_a_softmax_that_is_sure_does_not_hide_what_the_head_reads(photos):
+    inner, images = strong(functional(1)), photos(2, SIZE)
+    model = keras.Model(inner.input, kl.Softmax()(kl.Rescaling(1e4)(inner.output)))
+    found = explain(model, images, rollout()).maps
+    np.testing.assert_allclose(found, slow(inner, images, 1, "class"), atol=1e-5)
+
+
+# Attention over several axes.
+
+
+def over_axes(size=SIZE, axes=None, layer=kl.MultiHeadAttention):
+    """Build a model whose attention gets a map of patches, `(batch, 2, 3, channels)`."""
+    inputs = keras.Input(size)
+    x = kl.Conv2D(WIDTH, 6, strides=6, name="patches")(inputs)
+    if layer is kl.Attention:
+        y = kl.Attention(name="mix")([x, x])
+    else:
+        y = layer(2, 4, attention_axes=axes, name="mix")(x, x)
+    return keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling2D()(kl.Add()([x, y]))))
+
+
+def as_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def test_attention_over_height_and_width_is_over_all_patches(photos):
+    model, images = strong(over_axes()), photos(3, SIZE)
+    tokens = as_numpy(model.get_layer("patches")(images)).reshape(3, TOKENS, WIDTH)
+    mix, attention = model.get_layer("mix"), np.zeros((3, TOKENS, TOKENS))
+    for head in range(2):
+        query, key = (
+            tokens @ as_numpy(dense.kernel)[:, head] + as_numpy(dense.bias)[head]
+            for dense in (mix.query_dense, mix.key_dense)
+        )
+        scores = query @ key.swapaxes(1, 2) / 2  # the root of a key's 4 values
+        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        attention += scores / scores.sum(axis=-1, keepdims=True) / 2
+    wanted = (0.5 * np.eye(TOKENS) + 0.5 * attention).mean(axis=1).reshape(3, 2, 3)
+    found = explain(model, images, rollout()).maps
+    assert np.ptp(wanted) > 0.05
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "axes", "layer"),
+    [
+        (SIZE, (1,), kl.MultiHeadAttention),
+        (SIZE, (2,), kl.MultiHeadAttention),
+        ((12, 12, 3), (2, 1), kl.MultiHeadAttention),  # tokens in another order than the map's
+        (SIZE, None, kl.Attention),  # which attends within rows
+    ],
+)
+def test_axial_attention_is_refused_by_name(photos, size, axes, layer):
+    model = over_axes(size, axes, layer)
+    with pytest.raises(ValueError, match=r"layer 'mix' attends along some.*axial.*'grad_cam'"):
+        Explainer(model, Probes(photos(2, size)), [rollout()], Target(1), None, 32)
+
+
+# Tokens whose grid no layer tells.
+
+
+class Patches(kl.Layer):
+    """Cuts an image into patches and flattens them, as Keras's example of a transformer does."""
+
+    def call(self, images):
+        patches = keras.ops.image.extract_patches(images, (4, 4))
+        return keras.ops.reshape(patches, (-1, patches.shape[1] * patches.shape[2], 48))
+
+
+def of_tokens(size, *layers, leading=0):
+    """Build a transformer of the tokens that some layers make of an image."""
+    inputs = x = keras.Input(size)
+    for layer in layers:
+        x = layer(x)
+    x = kl.Dense(WIDTH, name="embedding")(x)
+    x = Leading(leading)(x) if leading else x
+    y = kl.LayerNormalization()(x)
+    x = kl.Add(name="sum")([x, kl.MultiHeadAttention(2, 4)(y, y)])
+    x = kl.LayerNormalization(name="last")(x)
+    return keras.Model(inputs, kl.Dense(3)(kl.GlobalAveragePooling1D()(x)))
+
+
+# The size, what makes tokens, how many stand before them, and the grid.
+TOKENS_OF = {
+    "rows of a digit": ((28, 28, 1), [kl.Reshape((28, 28))], 0, (28, 1)),
+    "rows, and a class token": ((16, 16, 1), [kl.Reshape((16, 16))], 1, (16, 1)),
+    "columns": ((20, 28, 1), [kl.Permute((2, 1, 3)), kl.Reshape((28, 20))], 0, (1, 28)),
+    "patches": ((12, 20, 3), [Patches()], 0, (3, 5)),
+    "patches, and four tokens": ((12, 20, 3), [Patches()], 4, (3, 5)),
+    "parts of rows": ((12, 18, 3), [kl.Reshape((36, 18))], 0, (12, 3)),
+    "rows of a map": (
+        (14, 18, 3),
+        [kl.Conv2D(2, 3, strides=2, padding="same"), kl.Reshape((7, 18))],
+        0,
+        (7, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOKENS_OF)
+def test_the_grid_is_where_the_tokens_come_from(photos, case):
+    size, layers, leading, grid = TOKENS_OF[case]
+    model, images = of_tokens(size, *layers, leading=leading), photos(2, size)
+    found = explain(model, images, rollout()).maps
+    assert found.shape == (2, *grid)
+    # The read tokens are the patches, of which a token's own share is largest.
+    strong_one = explain(model, images, rollout(residual=1.0)).maps
+    np.testing.assert_allclose(strong_one, 1 / np.prod(grid), rtol=1e-5)
+    by_layer = explain(model, images, "grad_cam", target=1)
+    assert by_layer.maps.shape == (2, *grid)
+
+
+@pytest.mark.parametrize("layers", [[kl.Permute((2, 1, 3)), Patches()], [kl.Reshape((15, 48))]])
+def test_tokens_that_lie_in_no_grid_are_refused_before_the_first_batch(photos, layers):
+    """Patches that go down the columns first, and tokens that begin within a row of pixels."""
+    size = (12, 20, 3)
+    model = of_tokens(size, *layers)
+    with pytest.raises(ValueError, match=r"no grid.*15 tokens for images of \(12, 20\)\. Give"):
+        Explainer(model, Probes(photos(2, size)), [rollout()], Target(1), None, 32)
