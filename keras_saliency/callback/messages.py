@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_saliency.common.user_warnings import warn_user
+from keras_saliency.engine.output_head import Head
 
 logger = logging.getLogger("keras_saliency")
 
@@ -24,6 +25,10 @@ TARGET_LAYER = "explains layer {!r}, a grid of {}"
 EXPLAINED = "explains the {}, since the model's logits can't be had"
 NO_CURVE = (
     "there is no curve of {} of the logs: neither a number nor a vector of up to 1,000 numbers"
+)
+HEAD_ASSUMED = (
+    "assumes that the outputs are {}, which neither the loss nor the last layer tells; if they are "
+    "not, target=ks.Target(head={}) states it"
 )
 OUT_OF_MEMORY = "out of memory with batch_size={}; from now on it evaluates {} images at a time"
 METHOD_FAILED = "{!r} could not be computed ({})"
@@ -53,6 +58,21 @@ NO_LIST = (
     'every="N batches" needs callbacks=[callback], a list: without one Keras calls the callback in '
     "another thread while the next batch trains. Received: callbacks=, which is no list or tuple"
 )
+
+
+_KINDS = {
+    "softmax": "logits of classes that exclude each other",
+    "sigmoid": "classes that don't exclude each other, or one unit for two classes",
+    "values": "values and no classes (a regression, an embedding, an image)",
+}
+
+
+def assumed(head: Head) -> str | None:
+    """Say what the outputs are assumed to be, or None where that is known."""
+    if not head.is_guess:
+        return None
+    others = " or ".join(repr(kind) for kind in _KINDS if kind != head.kind)
+    return HEAD_ASSUMED.format(_KINDS[head.kind], others)
 
 
 class Reporter:

@@ -205,6 +205,7 @@ class TrainingSession:
             say(messages.TARGET_LAYER.format(layer.name, grid))
         if explainer.of != self._settings.target.of:
             say(messages.EXPLAINED.format(explainer.of))
+        say(messages.assumed(explainer.head))
         say(messages.expensive_methods(explainer.perturbed, len(self.probes)))
         if isinstance(self._settings.log_dir, Path):
             evaluations = self._settings.schedule.evaluations(self._callback.params or {})

@@ -18,6 +18,7 @@ from keras_saliency.engine.target_layer import (
     LogitLayer,
     TargetLayer,
     choose,
+    is_linear,
     lies_between,
     logits_behind,
 )
@@ -86,11 +87,14 @@ def resolve(
     trace = replace(trace, grid_of=cache(partial(measured_grid, call, trace, first)))
     logits = logits_behind(trace)
     head = read_head(
+        target.head,
         call.loss,
         trace.output_shape,
-        logits.activation if logits else None,
+        logits.activation if logits else "linear" if is_linear(trace) else None,
         labels,
-        lambda: _sums_to_one(call, images, *extras),
+        images.shape,
+        cache(lambda: _first_outputs(call, images, *extras)),
+        of_classes=target.is_of_classes,
     )
 
     def is_usable(candidate: TargetLayer) -> bool:
@@ -108,13 +112,12 @@ def resolve(
     return ModelContext(call, trace, head, resolved, logits, target_layer, why_no_layer, read)
 
 
-def _sums_to_one(call: ModelCall, *inputs: np.ndarray) -> bool:
-    """Tell whether a model's outputs of the first images are probabilities over the classes."""
+def _first_outputs(call: ModelCall, *inputs: np.ndarray) -> np.ndarray:
+    """Compute a model's outputs of the first images, float64 `(n, ...)`."""
     outputs_of = backend.compiled(call, call.model)
 
     def first(size: int, _: np.ndarray) -> Any:
         tensors = [ops.convert_to_tensor(values[:size]) for values in inputs]
         return ops.convert_to_numpy(outputs_of(*tensors))
 
-    outputs = BatchRunner(first, 4, call.model)(inputs[0]).astype("float64")
-    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-2))
+    return BatchRunner(first, 4, call.model)(inputs[0]).astype("float64")

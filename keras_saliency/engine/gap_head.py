@@ -53,7 +53,7 @@ def pooled_kernel(context: ModelContext) -> Any:
 
 def _pooled_head(trace: Trace) -> tuple[layers.Layer, LayerCall | None] | None:
     """Find the dense layer behind global average pooling, and the call whose output is pooled."""
-    output = trace.producer(trace.output)
+    output = trace.output_call
     if output is not None and isinstance(output.layer, _ACTIVATION):
         output = trace.producer(output.input)
     if output is None or not computes_as(output.layer, layers.Dense):

@@ -8,14 +8,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras.src.ops.nn import DotProductAttention, Gelu, Relu, Relu6, Silu, Softmax
-from keras.src.ops.numpy import Add, Maximum, Moveaxis, Multiply, Reshape, Swapaxes, Transpose
+from keras.src.ops.nn import DotProductAttention, Gelu, Relu, Relu6, Sigmoid, Silu, Softmax
+from keras.src.ops.numpy import (
+    Add,
+    GetItem,
+    Maximum,
+    Moveaxis,
+    Multiply,
+    Reshape,
+    Squeeze,
+    Swapaxes,
+    Transpose,
+)
 
 # Operations between layers, which have no public classes (3.13, 3.15): those that make a map of
 # maps, cell by cell, and those that only move axes.
 ELEMENTWISE = (Add, Multiply, Maximum, Relu, Relu6, Gelu, Silu)
 REORDERING = (Transpose, Moveaxis, Swapaxes)
-ATTENTION, RESHAPE, SOFTMAX = DotProductAttention, Reshape, Softmax
+ATTENTION, RESHAPE, SIGMOID, SOFTMAX = DotProductAttention, Reshape, Sigmoid, Softmax
+SQUEEZING = (GetItem, Squeeze, Reshape)  # those that may take an axis of one away
 
 # Name of the method of a graph that casts its inputs to the declared types; 3.13, 3.15.
 CONVERT_INPUTS = "_convert_inputs_to_tensors"

@@ -46,8 +46,10 @@ def read_predictions(
     unknown = np.full(len(outputs), np.nan)
     chances = head.probabilities(outputs)
     if chances is None:
-        values = outputs.reshape(len(outputs), -1)
+        several = len(head.positions) > 0
+        values = outputs.reshape(len(outputs), -1, head.units).mean(axis=1)
         texts = [" ".join(f"{v:.3g}" for v in row[:3]) for row in values]
+        texts = [f"mean {text}" if several else text for text in texts]
         return Predictions(texts, unknown, unknown, [None] * len(outputs))
     names = class_names or ()
     texts = [names[c] if c < len(names) else f"class {c}" for c in predicted]

@@ -17,7 +17,13 @@ from keras import layers, ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.feature_layout import Layout, Tokens, attends, layout_of, over_frames
-from keras_saliency.engine.keras_private import ELEMENTWISE, RESHAPE, SOFTMAX, flatten_layers
+from keras_saliency.engine.keras_private import (
+    ELEMENTWISE,
+    RESHAPE,
+    SIGMOID,
+    SOFTMAX,
+    flatten_layers,
+)
 from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.tracing import (
     LayerCall,
@@ -38,7 +44,7 @@ _PASSES_ON = (
     *(layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
     *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector, layers.Masking),
     *(layers.Resizing, layers.CenterCrop, layers.Rescaling, layers.Normalization, layers.Softmax),
-    *(RESHAPE, SOFTMAX),
+    *(RESHAPE, SIGMOID, SOFTMAX),
 )
 
 
@@ -180,13 +186,24 @@ def check_choice(choice: Any) -> None:
 
 def logits_behind(trace: Trace) -> LogitLayer | None:
     """Find the layer that makes the model's probabilities from logits, if there is one."""
-    call = trace.producer(trace.output)
+    call = trace.output_call
     if call is None:
         return None
     if computes_as(call.layer, layers.Softmax, SOFTMAX):
         return LogitLayer(call.layer, call.number, "softmax", fused=False)
+    if computes_as(call.layer, SIGMOID):
+        return LogitLayer(call.layer, call.number, "sigmoid", fused=False)
     kind = call.activation
     return LogitLayer(call.layer, call.number, kind, fused=True) if kind else None
+
+
+def is_linear(trace: Trace) -> bool:
+    """Tell whether a dense or convolutional layer without an activation makes the output."""
+    call = trace.output_call
+    kinds = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D)
+    if call is None or not computes_as(call.layer, *kinds):
+        return False
+    return call.layer.activation is keras.activations.linear
 
 
 def lies_between(call: ModelCall, target_layer: TargetLayer, *arrays: np.ndarray) -> bool:
@@ -297,12 +314,16 @@ def _features(trace: Trace) -> list[tuple[LayerCall, Layout]]:
 
 def _head(trace: Trace) -> int:
     """Return where the head begins: at what projects onto the outputs, or makes them itself."""
-    for index in reversed(range(len(trace.calls))):
-        call = trace.calls[index]
+    made = trace.output_call
+    calls = trace.calls if made is None else trace.until(made)
+    output = trace.output if made is None else made.output
+    width = (trace.output_shape if made is None else made.shape)[-1]
+    for index in reversed(range(len(calls))):
+        call = calls[index]
         if _only_passes_on(call.layer) or trace.is_alias(call):
             continue
-        projects = hasattr(call.layer, "kernel") and call.shape[-1] == trace.output_shape[-1]
-        return index if projects or call.output == trace.output else index + 1
+        projects = hasattr(call.layer, "kernel") and call.shape[-1] == width
+        return index if projects or call.output == output else index + 1
     return 0
 
 

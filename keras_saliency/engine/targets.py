@@ -9,11 +9,12 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.common.validation import check_call, check_choice
-from keras_saliency.engine.output_head import Head, Of
+from keras_saliency.engine.output_head import Head, Kind, Of
 
 What = str | int | Sequence[int] | np.ndarray | Callable[..., Any]
 
 _OF = ("logits", "probability", "log_probability")
+_HEADS = ("softmax", "sigmoid", "values")
 _NAMED = ("label", "predicted", "contrast")
 
 
@@ -36,24 +37,32 @@ class Target:
             them. The score is the mean over the region.
         output: Which output of a model of several: its name (the key of a dict, the name of the
             output layer) or its place. The probes' labels are labels of this output.
+        head: What the outputs are: `"softmax"` (classes that exclude each other, as logits or
+            probabilities), `"sigmoid"` (classes that don't, or one unit for two classes) or
+            `"values"` (a regression, an embedding, an image). None finds it by the loss, the last
+            activation and the labels; where these leave it open, the callback prints what it
+            assumes.
 
     Raises:
-        ValueError: An unknown name in `what`, `of` or `region`.
+        ValueError: An unknown name in `what`, `of`, `region` or `head`.
         TypeError: `what` is none of the kinds above.
 
     Example:
         >>> import keras_saliency as ks
         >>> ks.Target("label", of="probability")
-        Target(what='label', of='probability', region=None, output=None)
+        Target(what='label', of='probability', region=None, output=None, head=None)
     """
 
     what: What = "label"
     of: Of = "logits"
     region: str | np.ndarray | None = None
     output: str | int | None = None
+    head: Kind | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.of, "of", _OF)
+        if self.head is not None:
+            check_choice(self.head, "head", _HEADS)
         if isinstance(self.region, str) and self.region != "predicted":
             raise ValueError(
                 "region must be 'predicted', an array over the output's positions, or None. "
@@ -78,6 +87,16 @@ class Target:
                 )
         if callable(self.what):
             check_call(self.what, ("outputs", "labels"), "A target function")
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether something is asked for that only outputs of classes have."""
+        if isinstance(self.what, str) or callable(self.what):
+            is_class = self.what == "contrast"
+        else:
+            array = np.asarray(self.what)
+            is_class = array.ndim <= 1 and array.dtype.kind in "iu" and bool((array > 0).any())
+        return is_class or self.of != "logits" or self.region is not None
 
     @classmethod
     def of_any(
@@ -193,9 +212,9 @@ def against_similar(
 def check_labels(labels: np.ndarray, head: Head) -> np.ndarray:
     """Return labels that fit a head, or raise a ValueError that says what would."""
     if labels.ndim == 2:
-        if labels.shape[1] != head.shape[-1]:
+        if labels.shape[1] != head.units:
             raise ValueError(
-                f"labels must have one column for each of the model's {head.shape[-1]} outputs. "
+                f"labels must have one column for each of the model's {head.units} outputs. "
                 f"Received: labels.shape={labels.shape}"
             )
         return labels
@@ -211,7 +230,8 @@ def _named(what: str, head: Head, labels: np.ndarray | None, count: int, of: Of)
             raise ValueError(
                 "target='contrast' compares classes, and the model gives values (regression). "
                 f"Received: an output of shape {head.shape}. Use 'predicted', the index of an "
-                "output, or an array of output weights."
+                "output, or an array of output weights; if these are classes, state it: "
+                "ks.Target('contrast', head='softmax')."
             )
         return ResolvedTarget(of, nothing, False, _mean_of_values)
     contrast = what == "contrast"
@@ -237,7 +257,7 @@ def _in_region(
     target: Target, head: Head, labels: np.ndarray | None, count: int, of: Of
 ) -> ResolvedTarget:
     """Resolve one class an image, explained in a region of the output's positions."""
-    positions = head.shape[:-1]
+    positions = head.positions
     if not positions or head.kind == "values":
         raise ValueError(
             "region= needs a model that gives classes at each position (segmentation). Received: "
@@ -295,7 +315,7 @@ def _called(
 
 def _weighted(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> tuple[Any, Any]:
     products = head.quantity(outputs, logits, of) * ops.cast(weights, "float32")
-    return ops.sum(products, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+    return ops.sum(_flat(products), axis=1), _no_class(outputs)
 
 
 def _averaged(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> tuple[Any, Any]:
@@ -308,7 +328,7 @@ def _averaged(head: Head, outputs: Any, logits: Any, of: Of, weights: Any) -> tu
 
 def _mean_of_values(head: Head, outputs: Any, logits: Any, of: Of, _: Any) -> tuple[Any, Any]:
     values = head.quantity(outputs, logits, of)
-    return ops.mean(values, axis=tuple(range(1, len(outputs.shape)))), _no_class(outputs)
+    return ops.mean(_flat(values), axis=1), _no_class(outputs)
 
 
 # How outputs decide what a target leaves open: `(head, outputs, logits, of, detail) -> detail`.
@@ -328,6 +348,10 @@ def _where_predicted(head: Head, outputs: Any, logits: Any, of: Of, weights: Any
         order = head.by_class(outputs, logits, head.effective("logits"))
         predicted = ops.one_hot(ops.argmax(order, axis=-1), head.classes)
     return ops.where(weights < 0, ops.cast(predicted, "float32"), weights)
+
+
+def _flat(values: Any) -> Any:
+    return ops.reshape(values, (values.shape[0], -1))
 
 
 def _no_class(outputs: Any) -> Any:
@@ -390,6 +414,8 @@ def _classes(classes: np.ndarray, head: Head, name: str) -> np.ndarray:
 
 
 def _weights(array: np.ndarray, head: Head, count: int) -> np.ndarray:
+    if head.bare and array.shape[-1:] == (1,):
+        array = array[..., 0]
     if array.shape == head.shape:
         array = np.broadcast_to(array, (count, *head.shape))
     if array.shape != (count, *head.shape):

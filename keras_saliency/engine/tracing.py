@@ -10,7 +10,12 @@ from typing import Any, Literal
 import keras
 
 from keras_saliency.engine import backend
-from keras_saliency.engine.keras_private import REMAT_MODE, flatten_layers, rematerializes
+from keras_saliency.engine.keras_private import (
+    REMAT_MODE,
+    SQUEEZING,
+    flatten_layers,
+    rematerializes,
+)
 
 Probabilities = Literal["softmax", "sigmoid"]
 Hook = Callable[..., Any]  # `(original, *args, **kwargs) -> what the layer returns`
@@ -78,6 +83,17 @@ class Trace:
     def producer(self, tensor: int | None) -> LayerCall | None:
         """Return the call that made a tensor: the innermost, since it returned first."""
         return next((c for c in self.calls if tensor is not None and c.output == tensor), None)
+
+    @property
+    def output_call(self) -> LayerCall | None:
+        """The call that computes the output, from which an operation may take its single unit."""
+        call = self.producer(self.output)
+        while call is not None and isinstance(call.layer, (*SQUEEZING, keras.layers.Reshape)):
+            before = self.producer(call.input)
+            if before is None or before.shape not in (call.shape, (*call.shape, 1)):
+                break
+            call = before
+        return call
 
     def calls_of(self, layer: keras.layers.Layer | None) -> list[LayerCall]:
         """Return the calls of a layer."""

@@ -40,9 +40,10 @@ class Classifier:
             raise ValueError(
                 "shortcuts= needs a model that gives probabilities of classes. Received: "
                 f"model={context.call.model.name!r}, a model for values (regression), which has no "
-                "classes whose pictures could be compared. Leave it out."
+                "classes whose pictures could be compared. Leave it out, or state what the outputs "
+                "are: target=ks.Target(head='softmax'), or 'sigmoid'."
             )
-        if np.prod(context.head.shape[:-1], dtype=int) > 1:
+        if np.prod(context.head.positions, dtype=int) > 1:
             raise ValueError(
                 "shortcuts= needs a model of one answer an image. Received: "
                 f"model={context.call.model.name!r}, whose output of shape "
@@ -95,11 +96,12 @@ class Classifier:
 
     def _check_labels(self, shortcuts: Shortcuts) -> None:
         head, count = self._context.head, shortcuts.label_count
-        if count is not None and (head.kind != "sigmoid" or head.shape[-1] != count):
+        if count is not None and (head.kind != "sigmoid" or head.units != count):
             raise ValueError(
                 f"shortcuts= has {count} labels, of which a picture may have "
                 "several, and needs a model of as many sigmoids. "
-                f"Received: a {head.kind} of shape {head.shape}"
+                f"Received: a {head.kind} of shape {head.shape}. If these are logits of sigmoids, "
+                "state it: target=ks.Target(head='sigmoid')."
             )
         if max(shortcuts.classes) >= head.classes:
             raise ValueError(
