@@ -24,6 +24,7 @@ from keras_saliency.engine.output_head import Head, Of
 from keras_saliency.engine.pass_runner import PassRunner, Plan
 from keras_saliency.engine.passes import Batch
 from keras_saliency.engine.planner import is_built_in, plan_passes
+from keras_saliency.engine.preprocessing import Preprocessing
 from keras_saliency.engine.scored_model import Method, ScoredModel
 from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.target_layer import LayerChoice, TargetLayer
@@ -67,6 +68,7 @@ class Explainer:
         batch_size: At most so many images in one pass.
 
     Attributes:
+        probes: The probes as the model gets them, after its own preprocessing.
         context: What was resolved for the model and the probes.
         head: How the model's outputs are read.
         of: What the scores are.
@@ -89,6 +91,8 @@ class Explainer:
         check_count(batch_size, "batch_size")
         self._model = model
         self._methods = name_methods(chosen)
+        with preserve_state(model):
+            self.probes = probes = Preprocessing(model, probes.model_inputs).probes(probes)
         self._images = np.asarray(probes.images, "float32")
         self._extras = list(probes.extras.values())
         self._on_device: tuple[Any, ...] | None = None
@@ -295,9 +299,9 @@ def explain(
         method=name,
         of=explainer.of,
         layer=getattr(explainer.target_layer, "name", None),
-        display=probes.display,
-        frames=probes.frames,
-        clips=probes.clips,
+        display=explainer.probes.display,
+        frames=explainer.probes.frames,
+        clips=explainer.probes.clips,
     )
 
 

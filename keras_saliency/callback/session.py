@@ -73,7 +73,7 @@ class TrainingSession:
         is_first: Whether it is the callback's first training run, where it gives advice.
 
     Attributes:
-        probes: The probes.
+        probes: The probes, as the model gets them.
         explainer: What computes the maps.
         recorder: What writes them, once the first epoch has begun.
         is_recording: Whether it does so now.
@@ -106,12 +106,13 @@ class TrainingSession:
         self._others.check(counts_batches=counts_batches)
         self._restorers = [] if counts_batches else self._others.restorers()
         probes = settings.probes
-        self.probes = probes if isinstance(probes, Probes) else Probes.of(probes, self._model)
-        self.explainer = self._make_explainer()
+        given = probes if isinstance(probes, Probes) else Probes.of(probes, self._model)
+        self.explainer = self._make_explainer(given)
+        self.probes = self.explainer.probes
         self._classifier: Classifier | None = None
         if settings.shortcuts is not None:
             self._classifier = Classifier(self.explainer.context, settings.batch_size)
-            self._classifier.check(settings.shortcuts, self.probes)
+            self._classifier.check(settings.shortcuts, given)
         self._announce()
 
     def begin_epoch(self, epoch: int) -> None:
@@ -188,14 +189,14 @@ class TrainingSession:
     def _model(self) -> keras.Model:
         return self._callback.model
 
-    def _make_explainer(self) -> Explainer:
+    def _make_explainer(self, probes: Probes) -> Explainer:
         chosen, target = self._settings, self._settings.target
         by_label = isinstance(target.what, str) and target.what == "label"
-        if by_label and self.probes.labels is None:
+        if by_label and probes.labels is None:
             self._reporter.say(messages.NO_LABELS)
             target = replace(target, what="predicted")
         arguments = chosen.methods, target, chosen.layer, chosen.batch_size
-        return explainer_of(self._model, self.probes, *arguments)
+        return explainer_of(self._model, probes, *arguments)
 
     def _announce(self) -> None:
         """Say what is explained, what is expensive, and how to see all of it."""

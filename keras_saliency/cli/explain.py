@@ -70,20 +70,23 @@ def _explain(args: argparse.Namespace) -> None:
     files = _destinations(args.images, args.out, args.method)
 
     from keras_saliency.attribution.explainer import Explainer
+    from keras_saliency.engine.preprocessing import Preprocessing
     from keras_saliency.engine.targets import Target
 
     loaded = models.load(args.model, args.weights)
+    preprocessing = Preprocessing(loaded.model)
     target = Target(args.target, args.of)
-    for group, size in _groups(loaded.model, args.images):
+    for group, size in _groups(loaded.model, args.images, resizes=preprocessing.exists):
         probes = _probes(group, size, preprocess or loaded.preprocess)
         explainer = Explainer(loaded.model, probes, [args.method], target, args.layer, 32)
         evaluation = explainer.evaluate()
         for error in evaluation.errors.values():
             raise error
         predictions = _predictions(explainer, evaluation, loaded.decode)
+        maps = preprocessing.placed(evaluation.maps[args.method], probes.images)
         for row, image in enumerate(group):
             what = _explained(args.method, explainer.of, evaluation, row)
-            map_ = evaluation.maps[args.method][row]
+            map_ = maps[row]
             signed = bool((map_ < 0).any())
             _draw(args, image, map_, signed, f"{what}\n{predictions[row]}", files[image])
             at = f" at {explainer.target_layer.name}" if explainer.target_layer else ""
@@ -92,10 +95,13 @@ def _explain(args: argparse.Namespace) -> None:
             print(words, flush=True)
 
 
-def _groups(model: Any, images: list[Path]) -> list[tuple[list[Path], tuple[Any, ...]]]:
+def _groups(
+    model: Any, images: list[Path], *, resizes: bool
+) -> list[tuple[list[Path], tuple[Any, ...]]]:
     """Group images that are explained together, with their `(height, width, channels)`.
 
-    Where a model takes any size (None), each image keeps its own and is a group of its own.
+    Where a model takes any size (None), or resizes images itself, each image keeps its own and is a
+    group of its own.
     """
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in _COLOR_MODES:
@@ -103,7 +109,7 @@ def _groups(model: Any, images: list[Path]) -> list[tuple[list[Path], tuple[Any,
             "The model must have one input of shape (batch, height, width, channels), with 1, 3 "
             f"or 4 channels. Received: input shape {shape}. Use keras_saliency.explain in Python."
         )
-    size = shape[1:]
+    size = (None, None, shape[-1]) if resizes else shape[1:]
     return [(images, size)] if all(size[:2]) else [([image], size) for image in images]
 
 

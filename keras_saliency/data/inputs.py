@@ -25,11 +25,13 @@ class ModelInputs:
         names: The names of all inputs, or their positions, in order; `()` for the images alone.
         image: Which of them is the images.
         bare: Whether the images were given without a channel axis.
+        dtype: The type of the images as they were given, before they became float32.
     """
 
     names: tuple[str | int, ...] = ()
     image: str | int = 0
     bare: bool = False
+    dtype: str = "float32"
 
 
 ALONE = ModelInputs()  # images and nothing else

@@ -6,6 +6,7 @@ from keras import ops
 from keras_saliency.engine import backend
 from keras_saliency.engine.batching import BatchRunner, Rows, gathered
 from keras_saliency.engine.context import ModelContext
+from keras_saliency.engine.preprocessing import Preprocessing
 
 _BATCH_SIZE = 128  # images, or frames of videos
 
@@ -19,6 +20,7 @@ class Forward:
 
     def __init__(self, context: ModelContext) -> None:
         self._head = context.head
+        self._preprocessing = Preprocessing(context.call.model, context.call.inputs)
         self._outputs = backend.compiled(context.call, context.call.model)
         self._run = BatchRunner(self._in_batches, _BATCH_SIZE, context.call.model)
 
@@ -36,7 +38,7 @@ class Forward:
 
     def _in_batches(self, size: int, images: np.ndarray) -> np.ndarray:
         def outputs(rows: Rows) -> np.ndarray:
-            batch = ops.convert_to_tensor(images[rows], "float32")
+            batch = ops.convert_to_tensor(self._preprocessing.images(images[rows]), "float32")
             return np.asarray(ops.convert_to_numpy(self._outputs(batch)))
 
         return gathered(outputs, len(images), size)

@@ -12,6 +12,7 @@ from keras_saliency.common.types import Array
 from keras_saliency.common.validation import check_count
 from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.model_call import ModelCall
+from keras_saliency.engine.preprocessing import Preprocessing
 from keras_saliency.engine.tracing import record
 from keras_saliency.metrics.sensitivity import Explain, inputs_of, maps_of, rank_correlation
 
@@ -100,7 +101,9 @@ def _from_the_top(model: keras.Model, images: Any) -> dict[str, list[Any]]:
     Weights of layers that were not called come last.
     """
     array, extras, inputs = inputs_of(images)
-    first = [array[:1].astype("float32"), *(extra[:1] for extra in extras)]
+    beside = [extra[:1] for extra in extras]
+    image = Preprocessing(model, inputs).images(array[:1].astype("float32"), beside)
+    first = [image, *beside]
     # Every layer counts, whichever output is taken.
     trace = record(model, ModelCall(model, inputs, output=0), *first)
     weights: dict[str, list[Any]] = {}

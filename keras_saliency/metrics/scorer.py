@@ -19,6 +19,7 @@ from keras_saliency.engine.context import resolve
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Of
 from keras_saliency.engine.pass_runner import PassRunner, Plan
+from keras_saliency.engine.preprocessing import Preprocessing
 from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.targets import Target, What
 
@@ -70,16 +71,20 @@ def scorer(
     if isinstance(asked.what, str) and (explained.targets >= 0).all():
         labels = explained.targets
         asked = replace(asked, what="label" if asked.what == "predicted" else asked.what)
-    call = fitting(model, probes.model_inputs, probes.images, asked.output)
-    extras = list(probes.extras.values())
+    preprocessing = Preprocessing(model, probes.model_inputs)
+    given = list(probes.extras.values())
     with preserve_state(model):
-        context = resolve(call, probes.images, labels, asked, None, extras)
+        fed = preprocessing.probes(probes)
+        call = fitting(model, fed.model_inputs, fed.images, asked.output)
+        extras = list(fed.extras.values())
+        context = resolve(call, fed.images, labels, asked, None, extras)
     passes, detail = PassRunner(context, batch_size), context.target.detail
 
     def in_batches(size: int, copies: Array) -> Array:
         def of_rows(rows: Rows) -> Array:
+            images = preprocessing.images(copies[rows], [extra[rows] for extra in given])
             beside = [extra[rows] for extra in extras]
-            return passes.start(_SCORES, copies[rows], detail[rows], *beside).fetch()[0]["scores"]
+            return passes.start(_SCORES, images, detail[rows], *beside).fetch()[0]["scores"]
 
         return gathered(of_rows, len(copies), size)
 

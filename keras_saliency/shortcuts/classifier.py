@@ -11,6 +11,7 @@ from keras_saliency.engine.batching import BatchRunner, Rows, gathered
 from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.pass_runner import PassRunner, Plan
 from keras_saliency.engine.predictor import Forward
+from keras_saliency.engine.preprocessing import Preprocessing
 from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.engine.targets import Target, resolve_target
 from keras_saliency.methods.saliency import saliency
@@ -58,6 +59,7 @@ class Classifier:
             )
         labelled = resolve_target(Target("label"), context.head, np.zeros(1, "int64"), 1)
         self._context = replace(context, target=labelled)
+        self._preprocessing = Preprocessing(context.call.model, context.call.inputs)
         self._passes = PassRunner(self._context, batch_size)
         self._run = BatchRunner(self._saliency, batch_size, context.call.model)
         self.probabilities = Forward(self._context).probabilities
@@ -127,9 +129,10 @@ class Classifier:
 
     def _saliency(self, size: int, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         def maps(rows: Rows) -> np.ndarray:
-            pixels = np.asarray(images[rows], "float32")
+            given = np.asarray(images[rows], "float32")
+            pixels = self._preprocessing.images(given)
             batch = self._passes.start(_GRADIENTS, pixels, labels[rows])
             result = saliency(ScoredModel(self._passes, batch), batch.images)
-            return np.asarray(ops.convert_to_numpy(result))
+            return self._preprocessing.placed(ops.convert_to_numpy(result), given)
 
         return gathered(maps, len(images), size)
