@@ -40,6 +40,11 @@ TIME_TAKEN = (
 )
 PACE_CHANGED = "the callback takes {:.3g} % of the time, max_overhead={:g}; from now on {}"
 AT_FULL_PACE = "everything is evaluated as often as requested again"
+WRONG_SCALE = (
+    "the model's {} on {} is {:.3g}, where training reports {:.3g}; if their values were {}, it "
+    "would be {:.3g}. They are not scaled as the training data are: give them as fit gets them, "
+    "or with preprocess=, which makes the model's input of them"
+)
 NOT_TRAINED = "While computing {!r}; nothing has been trained."
 BY_CLOCK = (
     "max_overhead goes by the clock, which differs between processes that train together and must "

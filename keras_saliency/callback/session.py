@@ -15,6 +15,7 @@ from keras_saliency.callback.batch_count import BatchCount, batches_trained
 from keras_saliency.callback.batch_norm import BatchNormStatus
 from keras_saliency.callback.callback_list import OtherCallbacks
 from keras_saliency.callback.overhead import Overhead
+from keras_saliency.callback.scale_check import ScaleCheck
 from keras_saliency.callback.schedule import Schedule
 from keras_saliency.data.normalization import rgb
 from keras_saliency.data.probes import Probes
@@ -37,6 +38,8 @@ from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.verdict import Verdict
 from keras_saliency.shortcuts.video_swaps import stills
 from keras_saliency.tiles.explainer import TileMaps, explainer_of
+
+_SCALE_CHECKS = 5  # epochs: at first, a model may have learnt too little to tell
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class TrainingSession:
         if settings.shortcuts is not None:
             self._classifier = Classifier(self.explainer.context, settings.batch_size)
             self._classifier.check(settings.shortcuts, given)
+        chosen = settings.shortcuts, self._classifier
+        self._scale, self._scale_checks = ScaleCheck(self.explainer, given, *chosen), _SCALE_CHECKS
         self._announce()
 
     def begin_epoch(self, epoch: int) -> None:
@@ -130,6 +135,7 @@ class TrainingSession:
         self.assess(epoch, logs)
         if not self._settings.schedule.counts_batches:
             self._evaluate_if_due(epoch + 1, epoch, f"epoch {epoch + 1}", logs)
+        self._check_scale(epoch, logs or {})
         self._adjust_pace(epoch)
 
     def end_batch(self, batch: int, logs: Mapping[str, Any] | None) -> None:
@@ -184,6 +190,21 @@ class TrainingSession:
             logs["shortcut_reliance"] = self.verdict.reliance
             for name in self._settings.shortcuts.nuisances:
                 logs[f"shortcut_{name}"] = self.verdict.gaps.get(name, (float("nan"),))[0]
+
+    def _check_scale(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        """Warn once if images are scaled unlike those that the model is trained on."""
+        # What batch norm does at inference tells nothing yet.
+        if not self._scale_checks or self._batch_norm.note(self._model):
+            return
+        self._scale_checks -= 1
+        is_new = self.newest is not None and self.newest.step == epoch
+        try:
+            with self._measured():
+                notes = self._scale.notes(logs, self.newest if is_new else None)
+            for note in notes:
+                self._reporter.warn(note)
+        except Exception as error:
+            self._fault("scale", messages.IS_MISSING.format("the check of scales", error), error)
 
     @property
     def _model(self) -> keras.Model:

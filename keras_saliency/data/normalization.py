@@ -57,6 +57,14 @@ _TORCH = Scaling(
     tuple(1 / (255 * deviation) for deviation in (0.229, 0.224, 0.225)),
     (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
 )
+# What training data may be scaled to, in words.
+COMMON = {
+    "from 0 to 255": Scaling((1.0,), (0.0,)),
+    "from 0 to 1": Scaling((1 / 255,), (0.0,)),
+    "from -1 to 1": Scaling((2 / 255,), (-1.0,)),
+    "less ImageNet's mean, blue first (mode='caffe')": _CAFFE,
+    "of ImageNet's mean and deviation (mode='torch')": _TORCH,
+}
 
 
 def read_pixels(probes: Probes) -> tuple[Array, Scaling]:

@@ -193,7 +193,10 @@ def test_shortcuts_in_another_range_than_the_probes_are_told(tmp_path):
     images, labels, _ = scenes()
     other = (images / 255, labels)
     watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=other)
-    with pytest.warns(UserWarning, match=r"differ in range"):
+    with (
+        pytest.warns(UserWarning, match=r"shortcuts= is .*not scaled as the training data"),
+        pytest.warns(UserWarning, match=r"differ in range"),
+    ):
         network().fit(images, labels, epochs=1, verbose=0, callbacks=[watch])
 
 
