@@ -14,6 +14,7 @@ from keras import ops
 from keras_saliency import methods as all_methods
 from keras_saliency.attribution.explanation import Explanation
 from keras_saliency.attribution.progress import Progress
+from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call, check_count
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.backend import check_backend
@@ -22,13 +23,16 @@ from keras_saliency.engine.context import resolve
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.output_head import Head, Of
 from keras_saliency.engine.pass_runner import PassRunner, Plan
-from keras_saliency.engine.passes import Batch
+from keras_saliency.engine.passes import AROUND, Batch
 from keras_saliency.engine.planner import is_built_in, plan_passes
 from keras_saliency.engine.preprocessing import Preprocessing
 from keras_saliency.engine.scored_model import Method, ScoredModel
 from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.target_layer import LayerChoice, TargetLayer
 from keras_saliency.engine.targets import Target, What
+
+_MEASURED = 4  # images, of which the share of a layer in the score is measured
+_NEGLIGIBLE = 0.01  # of the score, below which nothing is said
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Explainer:
         head: How the model's outputs are read.
         of: What the scores are.
         perturbed: How many perturbed images of each image a method evaluates, by name.
+        around_layer: Which share of the score, from 0 to 1, depends on the images by other ways
+            than through the target layer; 0 where no method reads a layer.
 
     Raises:
         ValueError: Probes, methods, target or layer that do not fit the model.
@@ -104,6 +110,7 @@ class Explainer:
             first = [extra[:1] for extra in self._extras]
             self._passes = PassRunner(self.context, batch_size)
             self._plan = plan_passes(self._passes, self._methods, self._images[:1], first)
+            self.around_layer = self._share_around()
         self.head: Head = self.context.head
         self.of: Of = self.context.target.of
         self.perturbed: dict[str, int] = self._plan.perturbed
@@ -113,6 +120,19 @@ class Explainer:
     def target_layer(self) -> TargetLayer | None:
         """The layer whose output methods read, or None if none of them does."""
         return self.context.target_layer if self._plan.reads_layer else None
+
+    @property
+    def what_is_missed(self) -> str | None:
+        """A clause for the user where a part of the score passes by the target layer, or None."""
+        layer = self.target_layer
+        if layer is None or self.around_layer < _NEGLIGIBLE:
+            return None
+        return (
+            f"{100 * self.around_layer:.0f} % of the score (gradient times image) does not pass "
+            f"through {layer.described_in(self.context.trace)}, and its maps show nothing of it; "
+            "layer= names another layer or run, and methods that read no layer, such as "
+            "'gradient_x_input', show all of the score"
+        )
 
     @property
     def batch_size(self) -> int:
@@ -136,6 +156,25 @@ class Explainer:
         """
         at_most = None if any(self.perturbed.values()) else len(self._images)
         return self._run(self._images, left_out, show_progress, at_most=at_most)
+
+    def _share_around(self) -> float:
+        """Measure what passes by the target layer: gradient times image, of the first images."""
+        if not self._plan.reads_layer or self.context.is_cut:
+            return 0.0
+        count = min(_MEASURED, self._passes.batch_size)
+        inputs = (self._images, self.context.target.detail, *self._extras)
+        arrays = [values[:count] for values in inputs]
+        try:
+            around, whole = (
+                ops.convert_to_numpy(
+                    self._passes.start(Plan(frozenset({name})), *arrays).results[name]
+                )
+                for name in (AROUND, "input_gradients")
+            )
+        except ValueError:  # no gradient at the images
+            return 0.0
+        beside, through = (np.abs(part * arrays[0]).sum() for part in (around, whole - around))
+        return float(beside / (beside + through)) if beside else 0.0
 
     def _in_batches(
         self, size: int, images: np.ndarray, left_out: frozenset[str], show_progress: bool
@@ -290,6 +329,8 @@ def explain(
     evaluation = explainer.evaluate(show_progress=keras.config.is_interactive_logging_enabled())
     for error in evaluation.errors.values():
         raise error
+    if explainer.what_is_missed is not None:
+        warn_user(f"keras_saliency: {explainer.what_is_missed}.")
     (name, maps), *_ = evaluation.maps.items()
     return Explanation(
         maps=maps,

@@ -224,7 +224,7 @@ class TrainingSession:
         say, explainer, layer = self._reporter.say, self.explainer, self.explainer.target_layer
         if layer is not None:
             grid = " x ".join(map(str, layer.shape[1:-1]))
-            say(messages.TARGET_LAYER.format(layer.name, grid))
+            say(messages.TARGET_LAYER.format(layer.name, grid), explainer.what_is_missed)
         if explainer.of != self._settings.target.of:
             say(messages.EXPLAINED.format(explainer.of))
         say(messages.assumed(explainer.head))

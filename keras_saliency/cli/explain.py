@@ -79,6 +79,8 @@ def _explain(args: argparse.Namespace) -> None:
     for group, size in _groups(loaded.model, args.images, resizes=preprocessing.exists):
         probes = _probes(group, size, preprocess or loaded.preprocess)
         explainer = Explainer(loaded.model, probes, [args.method], target, args.layer, 32)
+        if explainer.what_is_missed is not None:
+            print(f"note: {explainer.what_is_missed}", flush=True)
         evaluation = explainer.evaluate()
         for error in evaluation.errors.values():
             raise error

@@ -1,5 +1,6 @@
 """Attention scores, collected in place while a forward pass runs."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from keras_saliency.engine.keras_private import attended_axes, flatten_layers
-from keras_saliency.engine.tracing import patched_call
+from keras_saliency.engine.tracing import Trace, patched_call
 
 ATTENTION_LAYERS = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention)
 
@@ -51,11 +52,12 @@ class AttentionScores:
 
 
 @contextmanager
-def met_attention(model: keras.Model) -> Iterator[list[AttentionScores]]:
+def met_attention(model: keras.Model, trace: Trace) -> Iterator[list[AttentionScores]]:
     """Collect the attention scores of every call of an attention layer within the context.
 
     Args:
         model: The model, whose attention layers are Keras's or subclasses of these.
+        trace: A forward pass of it; calls that are not in it are left out.
 
     Yields:
         Scores in the order of execution.
@@ -63,17 +65,25 @@ def met_attention(model: keras.Model) -> Iterator[list[AttentionScores]]:
     collected: list[AttentionScores] = []
 
     def on_call(
-        layer: keras.layers.Layer, original: Callable[..., Any], *args: Any, **kwargs: Any
+        layer: keras.layers.Layer,
+        traced: set[int],
+        numbers: Iterator[int],
+        original: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         with_scores = kwargs.pop("return_attention_scores", False)
         output, scores = original(*args, **kwargs, return_attention_scores=True)
-        collected.append(AttentionScores(layer, scores, len(output.shape) - 2))
+        if next(numbers) in traced:
+            collected.append(AttentionScores(layer, scores, len(output.shape) - 2))
         return (output, scores) if with_scores else output
 
     with ExitStack() as patches:
         for layer in flatten_layers(model):
             if isinstance(layer, ATTENTION_LAYERS):
-                patches.enter_context(patched_call(layer, partial(on_call, layer)))
+                traced = {call.number for call in trace.calls_of(layer)}
+                hook = partial(on_call, layer, traced, itertools.count())
+                patches.enter_context(patched_call(layer, hook))
         yield collected
 
 

@@ -10,6 +10,8 @@ from keras import ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.batching import BatchRunner
+from keras_saliency.engine.connection import leads_around, lies_between
+from keras_saliency.engine.dataflow import Dataflow
 from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.output_head import Head, read_head
@@ -19,7 +21,6 @@ from keras_saliency.engine.target_layer import (
     TargetLayer,
     choose,
     is_linear,
-    lies_between,
     logits_behind,
 )
 from keras_saliency.engine.targets import ResolvedTarget, Target, resolve_target
@@ -33,7 +34,10 @@ class ModelContext:
 
     Attributes:
         call: How the model is called.
-        trace: A forward pass of it.
+        trace: A forward pass of it, without the calls that its graph shows elsewhere than between
+            the images and the output.
+        dataflow: What leads there from the images, or None where no graph tells.
+        example: One image, and the model's other inputs with it.
         head: How its outputs are read.
         target: What is explained.
         logits: The layer that turns logits into probabilities, or None.
@@ -45,6 +49,8 @@ class ModelContext:
 
     call: ModelCall
     trace: Trace
+    dataflow: Dataflow | None
+    example: tuple[np.ndarray, ...]
     head: Head
     target: ResolvedTarget
     logits: LogitLayer | None
@@ -56,6 +62,30 @@ class ModelContext:
     def uses_float16(self) -> bool:
         """Whether a layer of the model computes in float16."""
         return any(layer.compute_dtype == "float16" for layer in flatten_layers(self.call.model))
+
+    def with_layer(self, layer: LayerChoice) -> "ModelContext":
+        """Return the same with another target layer, or raise where none fits."""
+        chosen = choose(self.trace, self.call.model, layer, self._is_usable)
+        return replace(self, target_layer=chosen)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the output depends on the images through the target layer alone."""
+        layer, flow = self.target_layer, self.dataflow
+        if layer is None:
+            return True
+        calls = layer.calls_in(self.trace)
+        if flow is not None and all(map(flow.knows, calls)):
+            return flow.is_cut(calls)
+        return not leads_around(self.call, layer, *self.example)
+
+    def _is_usable(self, candidate: TargetLayer) -> bool:
+        """Tell whether a layer lies between the images and the output."""
+        if self.call.takes_one_path:
+            return True
+        calls, flow = candidate.calls_in(self.trace), self.dataflow
+        known = flow is not None and all(map(flow.knows, calls))
+        return known or lies_between(self.call, candidate, *self.example)
 
 
 def resolve(
@@ -83,7 +113,10 @@ def resolve(
         ValueError: A layer or target that does not fit the model.
     """
     first = tuple(values[:1] for values in (images, *extras))
-    trace = call.relevant(record(call.model, call, *first))
+    trace = record(call.model, call, *first)
+    flow = call.dataflow(trace)
+    if flow is not None:
+        trace = replace(trace, calls=tuple(filter(flow.is_between, trace.calls)))
     trace = replace(trace, grid_of=cache(partial(measured_grid, call, trace, first)))
     logits = logits_behind(trace)
     head = read_head(
@@ -96,20 +129,15 @@ def resolve(
         cache(lambda: _first_outputs(call, images, *extras)),
         of_classes=target.is_of_classes,
     )
-
-    def is_usable(candidate: TargetLayer) -> bool:
-        return not call.hides_paths or lies_between(call, candidate, *first)
-
-    target_layer, why_no_layer = None, ""
+    resolved = resolve_target(target, head, labels, len(images))
+    read = cache(partial(tokens_read, call, trace, logits, first))
+    context = ModelContext(call, trace, flow, first, head, resolved, logits, None, "", read)
     try:
-        target_layer = choose(trace, call.model, layer, is_usable)
+        return context.with_layer(layer)
     except ValueError as error:
         if layer is not None:
             raise
-        why_no_layer = str(error)
-    resolved = resolve_target(target, head, labels, len(images))
-    read = cache(partial(tokens_read, call, trace, logits, first))
-    return ModelContext(call, trace, head, resolved, logits, target_layer, why_no_layer, read)
+        return replace(context, why_no_layer=str(error))
 
 
 def _first_outputs(call: ModelCall, *inputs: np.ndarray) -> np.ndarray:

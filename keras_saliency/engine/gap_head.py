@@ -37,7 +37,8 @@ def pooled_kernel(context: ModelContext) -> Any:
             "which need no such head and give the same map where there is one."
         )
     dense, pooled = head
-    if layer is None or pooled is None or layer.layer is not pooled.layer:
+    reads = layer is not None and pooled is not None and layer.layer is pooled.layer
+    if layer is None or pooled is None or not reads or pooled.number not in layer.calls:
         wanted = pooled.name if pooled else "what is pooled"
         raise ValueError(
             f"'cam' reads the layer that is pooled: layer={wanted!r}. "

@@ -59,15 +59,11 @@ def inputs_by_name(model: keras.Model) -> dict[str | int, Any] | None:
     return dict(struct) if isinstance(struct, dict) else None
 
 
-def node_of(tensor: Any) -> Any:
-    """Return the node of a functional model's graph that made a symbolic tensor."""
-    history = tensor._keras_history  # 3.13, 3.15, as the next
-    return history.operation._inbound_nodes[history.node_index]
-
-
-def followers(node: Any) -> list[Any]:
-    """List the nodes that take what a node makes."""
-    return [n for n in node.operation._outbound_nodes if node in n.parent_nodes]  # 3.13, 3.15
+def nodes_of(graph: Any) -> list[Any]:
+    """List the nodes of a graph in the order in which it runs them, but for those of its inputs."""
+    by_depth = graph._nodes_by_depth  # 3.13, 3.15
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [node for node in nodes if node.operation and not node.is_input]
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """How a model is called: its inputs put together, and one of its outputs taken."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +7,8 @@ import keras
 import numpy as np
 
 from keras_saliency.data.inputs import ALONE, ModelInputs
-from keras_saliency.engine.keras_private import followers, inputs_by_name, node_of, nodes_kept
+from keras_saliency.engine.dataflow import Dataflow, dataflow_of
+from keras_saliency.engine.keras_private import inputs_by_name, nodes_kept
 from keras_saliency.engine.model_inputs import entering, floats_kept, takes_channels_first
 from keras_saliency.engine.tracing import Trace, computed_once
 
@@ -57,28 +57,20 @@ class ModelCall:
         return losses[0] if len(losses) == 1 else None
 
     @property
-    def hides_paths(self) -> bool:
-        """Whether, of several inputs or outputs, no graph tells which layers lie between which."""
-        several = bool(self.inputs.names) or self.output is not None
-        return several and not getattr(self.model, "outputs", None)
+    def takes_one_path(self) -> bool:
+        """Whether there is but one input and one output, so that every layer lies between them."""
+        return not self.inputs.names and self.output is None
 
-    def relevant(self, trace: Trace) -> Trace:
-        """Keep the layer calls between the images and the chosen output, as far as is known.
-
-        What a subclassed model does between its layers is not known: there all calls are kept, and
-        `hides_paths` tells so.
-        """
-        outputs, inputs = getattr(self.model, "outputs", None) or (), _inputs_of(self.model)
-        if len(outputs) * len(inputs) <= 1:
-            return trace
-        output = outputs[self._output_index(_names_of(self.model, self.model.output))]
-        names = self.inputs.names
-        image = inputs[self.inputs.image] if names else next(iter(inputs.values()))
-        after = _walk(node_of(image), followers)
-        before = _walk(node_of(output), lambda node: node.parent_nodes)
-        between = {id(node.operation) for node in after} & {id(node.operation) for node in before}
-        kept = [call for call in trace.calls if id((*call.within, call.layer)[1]) in between]
-        return replace(trace, calls=tuple(kept))
+    def dataflow(self, trace: Trace) -> Dataflow | None:
+        """Return which tensors lead from the images to the chosen output; None if none is known."""
+        inputs = _inputs_of(self.model)
+        if not inputs:
+            return None
+        image = inputs[self.inputs.image] if self.inputs.names else next(iter(inputs.values()))
+        output = 0
+        if len(self.model.outputs) > 1:
+            output = self._output_index(_names_of(self.model, self.model.output))
+        return dataflow_of(self.model, trace, image, output)
 
     def _together(self, images: Any, extras: tuple[Any, ...]) -> Any:
         """Put the images among the other inputs, as the model takes them."""
@@ -203,15 +195,3 @@ def _check_size(model: keras.Model, wanted: tuple[int | None, ...], images: np.n
             "Probes.from_directory(folder, image_size=model)"
             f"{'; np.moveaxis(images, 1, -1) puts channels last' if first else ''}."
         )
-
-
-def _walk(start: Any, onward: Callable[[Any], Iterable[Any]]) -> list[Any]:
-    """Everything that can be reached from a node, itself included."""
-    seen: dict[int, Any] = {}
-    waiting = [start]
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen[id(node)] = node
-            waiting.extend(onward(node))
-    return list(seen.values())

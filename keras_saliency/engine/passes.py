@@ -13,10 +13,10 @@ from keras import ops
 from keras_saliency.engine import backend
 from keras_saliency.engine.attention import met_attention, self_attention
 from keras_saliency.engine.context import ModelContext
-from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.target_layer import hooked
 
 LAYER_QUANTITIES = frozenset({"activations", "layer_gradients"})
+AROUND = "gradients_around_layer"  # those at the images while the target layer's output is held
 FACTS = ("scores", "classes", "predicted", "outputs", "detail")  # of every pass
 
 
@@ -76,15 +76,16 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
     other inputs, and, if there are any, gates of the layer's channels.
     """
     extra_inputs = max(len(context.call.inputs.names) - 1, 0)
+    at_images = AROUND if AROUND in quantities else "input_gradients"
 
     def compute(scales: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
         extras, gates = rest[:extra_inputs], next(iter(rest[extra_inputs:]), None)
         points: dict[str, Any] = {}
-        needs_layer = gates is not None or quantities & LAYER_QUANTITIES
+        needs_layer = gates is not None or quantities & {*LAYER_QUANTITIES, AROUND}
         layer = context.target_layer if needs_layer else None
         with_attention = "attentions" in quantities
-        if "input_gradients" in quantities:
-            points["input_gradients"] = images
+        if at_images in quantities:
+            points[at_images] = images
         if layer is not None and "layer_gradients" in quantities:
             # What is added to the layer's output has the gradient of the layer's output.
             shape = (layer.shape[0] * images.shape[0], *layer.shape[1:])
@@ -92,6 +93,8 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             def changed(output: Any, frame: int) -> Any:
+                if AROUND in points:
+                    output = ops.stop_gradient(output)
                 if layer is not None and gates is not None:
                     output = layer.layout.gated(output, gates)
                 if layer is not None and "layer_gradients" in points:
@@ -100,10 +103,12 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
                 return output
 
             collected: Any = (
-                met_attention(context.call.model) if with_attention else nullcontext([])
+                met_attention(context.call.model, context.trace)
+                if with_attention
+                else nullcontext([])
             )
             with hooked(layer, context.logits, changed) as seen, collected as attention:
-                outputs = context.call(points.get("input_gradients", images), *extras)
+                outputs = context.call(points.get(at_images, images), *extras)
             logits = seen.logits[context.logits.number] if context.logits else None
             resolved = context.target.resolved(context.head, outputs, logits, detail)
             scores, classes = context.target.score(context.head, outputs, logits, resolved)
@@ -120,18 +125,21 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
         if not points:
             return scored({})[1]
         _, results, grads = backend.gradients(scored, points)
+        if AROUND in points and grads[AROUND] is None:
+            grads[AROUND] = ops.zeros_like(images)
         connected = {name: _connected(name, grads[name], context) for name in points}
         return results | {name: _unscaled(grad, scales) for name, grad in connected.items()}
 
     return compute
 
 
-def attention_shape(call: ModelCall, images: Any, *extras: Any) -> tuple[int, ...]:
+def attention_shape(context: ModelContext, images: Any, *extras: Any) -> tuple[int, ...]:
     """Find the shape of the model's stacked self-attention without computing it."""
+    call = context.call
     shapes: list[tuple[int, ...]] = []
 
     def forward(images: Any, *extras: Any) -> None:
-        with met_attention(call.model) as attention:
+        with met_attention(call.model, context.trace) as attention:
             call(images, *extras)
         shapes.append(tuple(self_attention(attention, images.shape[0], call.model.name).shape))
 

@@ -104,7 +104,7 @@ class _DryRun(PassRunner):
                 return ops.zeros(batch.images.shape)
             case "attentions":
                 extras = batch.inputs[1:]
-                return ops.zeros(attention_shape(self.context.call, batch.images, *extras))
+                return ops.zeros(attention_shape(self.context, batch.images, *extras))
             case "activations" | "layer_gradients" if layer is not None:
                 return ops.zeros(layer.shape)
         return ops.zeros((count,), "int32" if quantity == "classes" else "float32")

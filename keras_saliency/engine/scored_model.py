@@ -12,7 +12,7 @@ from keras_saliency.engine.feature_layout import attended_grid
 from keras_saliency.engine.gap_head import pooled_kernel
 from keras_saliency.engine.pass_runner import PassRunner
 from keras_saliency.engine.passes import LAYER_QUANTITIES, Batch
-from keras_saliency.engine.target_layer import LayerChoice, check_choice, choose
+from keras_saliency.engine.target_layer import LayerChoice, check_choice
 from keras_saliency.engine.targets import against_similar
 
 Method = Callable[["ScoredModel", Any], Any]
@@ -212,11 +212,9 @@ class ScoredModel:
         """
         check_choice(layer)
         context = self._passes.context
-
-        def other() -> ModelContext:
-            return replace(context, target_layer=choose(context.trace, context.call.model, layer))
-
-        return _in_context(self._passes, self._batch, ("layer", layer), other)
+        return _in_context(
+            self._passes, self._batch, ("layer", layer), lambda: context.with_layer(layer)
+        )
 
     def against_similar(self, count: int, strength: float) -> "ScoredModel":
         """Return the same model, its score minus that of the classes with the nearest scores.

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
-from keras import layers, ops
+from keras import layers
 
-from keras_saliency.engine import backend
 from keras_saliency.engine.feature_layout import Layout, Tokens, attends, layout_of, over_frames
 from keras_saliency.engine.keras_private import (
     ELEMENTWISE,
@@ -24,7 +22,6 @@ from keras_saliency.engine.keras_private import (
     SOFTMAX,
     flatten_layers,
 )
-from keras_saliency.engine.model_call import ModelCall
 from keras_saliency.engine.tracing import (
     LayerCall,
     Probabilities,
@@ -72,6 +69,16 @@ class TargetLayer:
     def shape(self) -> tuple[int, ...]:
         """Shape of the map, `(1, *grid, channels)`."""
         return self.layout.map_shape(self.output_shape)
+
+    def calls_in(self, trace: Trace) -> list[LayerCall]:
+        """Return the calls themselves."""
+        return [call for call in trace.calls_of(self.layer) if call.number in self.calls]
+
+    def described_in(self, trace: Trace) -> str:
+        """Name the layer, and its run where it has several."""
+        several = over_frames(self.calls_in(trace)[-1]) is None and len(trace.calls_of(self.layer))
+        run = f" in its run {self.calls[-1]}" if several > 1 else ""
+        return f"layer {self.name!r}{run}"
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,8 @@ def choose(
         model: The model.
         choice: A name, a path into nested models with an optional number of a call at its end, a
             `Layer`, `Tokens`, or None for the last feature map before the head.
-        is_usable: Called with feature maps, the last one first, until it returns True.
+        is_usable: Called with feature maps, or calls of the layer that was chosen, the last one
+            first, until it returns True.
 
     Returns:
         The target layer.
@@ -168,14 +176,22 @@ def choose(
         choice = choice.layer
     names, number = _names_and_number(choice)
     calls = _calls_named(trace, model, choice, names)
-    layout = layout_of(trace, calls[-1], grid)
-    if layout is None:
+    if layout_of(trace, calls[-1], grid) is None:
         raise ValueError(
             f"layer={choice!r} gives no map: its output has shape {calls[-1].shape}, a grid of "
             f"rank {len(trace.input_shape)}, or the tokens of one, are needed; ks.Tokens(layer, "
             f"grid) tells how tokens lie. {_candidates(trace)}"
         )
-    return _target_layer(trace, calls, layout, -1 if number is None else number)
+    runs = _runs(trace, calls, grid)
+    if number is None:
+        return next(filter(is_usable, reversed(runs.values())), runs[max(runs)])
+    number = sorted(runs)[number] if -len(runs) <= number < 0 else number
+    if number not in runs:
+        raise ValueError(
+            f"layer= asks for run {number} of {calls[-1].name!r}, whose runs between the images "
+            f"and the explained output are {', '.join(map(str, runs))}. Runs count from 0."
+        )
+    return runs[number]
 
 
 def check_choice(choice: Any) -> None:
@@ -206,46 +222,6 @@ def is_linear(trace: Trace) -> bool:
     return call.layer.activation is keras.activations.linear
 
 
-def lies_between(call: ModelCall, target_layer: TargetLayer, *arrays: np.ndarray) -> bool:
-    """Tell whether a layer depends on the images, and the output on it, where no graph tells.
-
-    Args:
-        call: How the model is called.
-        target_layer: The layer and its calls.
-        *arrays: One image, `(1, height, width, channels)`, and the other inputs with it.
-
-    Returns:
-        Whether there is a gradient at both.
-    """
-    connected: list[bool] = []
-
-    def differentiate(images: Any, *extras: Any) -> None:
-        def output_of(points: dict[str, Any]) -> tuple[Any, None]:
-            def changed(output: Any, frame: int) -> Any:
-                return output + target_layer.layout.from_map(points["layer"], frame, output.shape)
-
-            with hooked(target_layer, None, changed):
-                return _total(call(images, *extras)), None
-
-        def layer_of(points: dict[str, Any]) -> tuple[Any, None]:
-            with hooked(target_layer, None, lambda output, frame: output) as seen:
-                call(points["images"], *extras)
-            return sum(map(_total, seen.outputs)), None
-
-        points = {"layer": ops.zeros(target_layer.shape, target_layer.dtype)}
-        _, _, after = backend.gradients(output_of, points)
-        _, _, before = backend.gradients(layer_of, {"images": images})
-        connected.append(after["layer"] is not None and before["images"] is not None)
-
-    backend.traced(differentiate, call.model, *arrays)
-    return connected[-1]
-
-
-def _total(values: Any) -> Any:
-    """Sum up to one number an image."""
-    return ops.sum(ops.reshape(ops.cast(values, "float32"), (values.shape[0], -1)), axis=1)
-
-
 def _last_feature_map(
     trace: Trace, model: keras.Model, is_usable: Callable[[TargetLayer], bool]
 ) -> TargetLayer:
@@ -255,7 +231,7 @@ def _last_feature_map(
         if layout.tokens is not None and call.shape[1] > math.prod(layout.tokens):
             call, layout = _before_the_last_attention(trace, features)
         calls = [c for c in trace.calls_of(call.layer) if c.number <= call.number]
-        candidate = _target_layer(trace, calls, layout, -1)
+        *_, candidate = _runs(trace, calls).values()
         if is_usable(candidate):
             return candidate
         features.remove((call, layout))
@@ -332,20 +308,24 @@ def _only_passes_on(layer: Any) -> bool:
     return isinstance(layer, _PASSES_ON) or is_activation
 
 
-def _target_layer(trace: Trace, calls: list[LayerCall], layout: Layout, number: int) -> TargetLayer:
-    """Take one of a layer's calls, or one of those of each frame."""
-    last, frames = calls[-1], layout.frames or 1
-    if (wrapper := over_frames(last)) is not None:
-        calls = [call for call in calls if call.within == last.within]
-        # Where the wrapper itself is called more than once, its last call counts.
-        calls = calls[-(len(calls) // len(trace.calls_of(wrapper))) :]
-    times = len(calls) // frames
-    if not -times <= number < times:
-        raise ValueError(
-            f"layer= asks for run {number} of {last.name!r}, but it runs {times} times in "
-            "a forward pass. Runs count from 0."
-        )
-    numbers = tuple(calls[frame * times + number % times].number for frame in range(frames))
+def _runs(
+    trace: Trace, calls: list[LayerCall], grid: tuple[int, ...] | None = None
+) -> dict[int, TargetLayer]:
+    """Return the runs of a layer by number: its calls, or those of each frame of a video."""
+    last = calls[-1]
+    wrapper = next((key for key in reversed(last.around) if key[0] is over_frames(last)), None)
+    layouts = [layout_of(trace, call, grid) for call in calls]
+    if wrapper is None:
+        pairs = zip(calls, layouts, strict=True)
+        return {c.number: _target_layer([c], layout) for c, layout in pairs if layout is not None}
+    # Where the wrapper itself is called more than once, its last call counts.
+    calls, layout = [call for call in calls if wrapper in call.around], layouts[-1] or Layout()
+    times = len(calls) // (layout.frames or 1)
+    return {run: _target_layer(calls[run::times], layout) for run in range(times)}
+
+
+def _target_layer(calls: list[LayerCall], layout: Layout) -> TargetLayer:
+    last, numbers = calls[-1], tuple(call.number for call in calls)
     return TargetLayer(last.layer, last.name, numbers, last.shape, last.dtype, layout)
 
 

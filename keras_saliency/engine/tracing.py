@@ -38,6 +38,7 @@ class LayerCall:
         path: Names of the layers around it, and its own.
         number: Which of the layer's calls it is, from 0.
         within: The layers around it, outermost first, the model among them.
+        runs: Which of their calls these are.
         input: Number of the tensor that it gets: equal numbers are the same tensor.
         output: Number of the tensor that it returns.
         shape: Shape of its output; `()` where that is no single tensor.
@@ -49,6 +50,7 @@ class LayerCall:
     path: tuple[str, ...]
     number: int
     within: tuple[keras.layers.Layer, ...]
+    runs: tuple[int, ...]
     input: int | None
     output: int | None
     shape: tuple[int, ...]
@@ -59,6 +61,11 @@ class LayerCall:
     def name(self) -> str:
         """The path as it is printed and may be given: `"mobilenetv2/out_relu"`."""
         return "/".join(self.path)
+
+    @property
+    def around(self) -> tuple[tuple[keras.layers.Layer, int], ...]:
+        """The calls around it, outermost first, and itself: each a layer and which of its calls."""
+        return (*zip(self.within, self.runs, strict=True), (self.layer, self.number))
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,7 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.calls: list[LayerCall] = []
-        self._within: list[keras.layers.Layer] = []
+        self._within: list[tuple[keras.layers.Layer, int]] = []
         self._counts: dict[int, int] = {}
         self._tensors: dict[int, tuple[int, Any]] = {}  # held, so that no id comes twice
         self._activated: set[int | None] = set()
@@ -162,7 +169,7 @@ class _Recorder:
         number = self._counts.get(id(layer), 0)
         self._counts[id(layer)] = number + 1
         taken = self._number_taken(args[0]) if args else None
-        self._within.append(layer)
+        self._within.append((layer, number))
         try:
             output = original(*args, **kwargs)
         finally:
@@ -181,12 +188,14 @@ class _Recorder:
     ) -> None:
         made = self.number(output)
         single = made is not None
+        within = tuple(outer for outer, _ in self._within)
         self.calls.append(
             LayerCall(
                 layer,
-                (*(outer.name for outer in self._within[1:]), layer.name),
+                (*(outer.name for outer in within[1:]), layer.name),
                 number,
-                tuple(self._within),
+                within,
+                tuple(run for _, run in self._within),
                 taken,
                 made,
                 tuple(output.shape) if single else (),

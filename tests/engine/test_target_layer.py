@@ -357,7 +357,7 @@ def twins():
             r"layer='conv' fits several layers: 'left/conv', 'right/conv'\. Give one",
         ),
         ("pool", ValueError, r"'pool' gives no map: its output has shape \(1, 3\).*'left/conv'"),
-        (("sum", 3), ValueError, r"asks for run 3 of 'sum', but it runs 1 times"),
+        (("sum", 3), ValueError, r"asks for run 3 of 'sum', whose runs .* are 0\. Runs"),
         (0, TypeError, r"layer must be .*Received: layer=0"),
         ((), TypeError, r"layer must be .*Received: layer=\(\)"),
         ((0,), TypeError, r"layer must be .*Received: layer=\(0,\)"),
