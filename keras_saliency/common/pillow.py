@@ -1,5 +1,6 @@
 """Pillow images as arrays: 8 bits a channel, transparency on white."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,24 @@ def pixels_of(images: Sequence[Image.Image]) -> list[Array]:
         np.array(image if image.mode == "F" else opaque(eight_bits(image)).convert(mode))
         for image in images
     ]
+
+
+def decoded(blob: bytes, mode: str, most: int) -> Array | None:
+    """Return the pixels of a PNG or JPEG that others may have written.
+
+    Args:
+        blob: Its bytes.
+        mode: Pillow's, "L" or "RGB".
+        most: How many pixels it may have; that is compared before anything is unpacked.
+
+    Returns:
+        uint8 `(height, width)`, or `(height, width, 3)`; None where it can't be read or is larger.
+    """
+    try:
+        with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG")) as file:
+            return np.array(file.convert(mode)) if file.width * file.height <= most else None
+    except Exception:  # a broken image may make Pillow raise anything
+        return None
 
 
 def opaque(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_saliency.common.opencv import cv2
+from keras_saliency.common.pillow import decoded
 from keras_saliency.drawing import cards
 from keras_saliency.drawing.animation import animation
 from keras_saliency.recording.snapshot import choose_evenly, words
@@ -18,6 +19,7 @@ from keras_saliency.recording.tensorboard.event_writer import encode_jpeg, safe_
 
 _COLUMNS = 20
 _ANIMATED = 16  # probes
+_BESIDES = 2**17  # bytes of a file of columns that are no pixels
 _GROWTH = 4  # a strip is written again once it spans a quarter more: each holds all before it
 
 
@@ -200,21 +202,38 @@ class FilmStrips:
         if self._folder is None:
             return Columns()
         try:
-            file = io.BytesIO(_path(self._folder, method).read_bytes())
-            with np.load(file, allow_pickle=False) as stored:
-                whose = str(stored["whose"])
-                sheet = np.asarray(cv2.imdecode(stored["sheet"], cv2.IMREAD_COLOR))[..., ::-1]
-                steps = [int(step) for step in stored["steps"]]
-                # There and back, as NumPy accepts invalid characters.
-                labels = [str(label).encode().decode() for label in stored["labels"].tolist()]
-                seen, stride = int(stored["seen"]), int(stored["stride"])
-            if whose != self._whose or seen < 0 or stride < 1 or len(steps) >= _COLUMNS:
-                return Columns()
-            probes, height, width, _ = self._images.shape
-            cells = sheet.reshape(probes, height, len(steps), width, 3).transpose(2, 0, 1, 3, 4)
-            return Columns(seen, stride, list(map(Column, steps, labels, cells)))
+            return self._read(_path(self._folder, method))
         except Exception:  # whatever a missing or broken file may raise: the strip starts anew
             return Columns()
+
+    def _read(self, path: Path) -> Columns:
+        """Read a file of columns, or raise; nothing larger than what is written is unpacked."""
+        _check_sizes(path, _COLUMNS * self._images.nbytes + _BESIDES)
+        with np.load(path, allow_pickle=False) as stored:
+            steps, labels, sheet = stored["steps"], stored["labels"], stored["sheet"].tobytes()
+            seen, stride = int(stored["seen"]), int(stored["stride"])
+            if str(stored["whose"]) != self._whose or seen < 0 or stride < 1:
+                raise ValueError("columns of others")
+        if steps.ndim != 1 or labels.shape != steps.shape or len(steps) >= _COLUMNS:
+            raise ValueError("more columns than a strip has")
+        count, (probes, height, width, _) = len(steps), self._images.shape
+        pixels = decoded(sheet, "RGB", probes * height * count * width)
+        cells = np.asarray(pixels).reshape(probes, height, count, width, 3).transpose(2, 0, 1, 3, 4)
+        # There and back, as NumPy accepts invalid characters.
+        words = [str(label).encode().decode() for label in labels]
+        return Columns(seen, stride, list(map(Column, map(int, steps), words, cells)))
+
+
+def _check_sizes(path: Path, most: int) -> None:
+    """Raise a ValueError for an archive that is packed, or holds more bytes than it may."""
+    size = path.stat().st_size
+    if size <= most:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("columns are stored as they are")
+    if size > most:
+        raise ValueError(f"columns of {size:,} bytes, where {most:,} are enough")
 
 
 def _path(folder: Path, method: str) -> Path:

@@ -12,6 +12,7 @@ from keras_saliency.drawing.video import played
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.film_strip import FilmStrips
 from keras_saliency.recording.overview import Overview
+from keras_saliency.recording.run_summary import escaped
 from keras_saliency.recording.scalars import MapMeasure, MapMetrics, scalars
 from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of, words
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, safe_tag
@@ -137,7 +138,7 @@ class Recorder:
 
         def write() -> None:
             self.writer.scalars({f"shortcut/{safe_tag(k)}": v for k, v in numbers.items()}, step)
-            self.writer.text({"shortcut/verdict": f"**{when}**: {verdict.text}"}, step)
+            self.writer.text({"shortcut/verdict": f"**{when}**: {escaped(verdict.text)}"}, step)
 
         def draw() -> None:
             sheets = {

@@ -172,6 +172,17 @@ def test_a_link_to_what_is_not_there_says_so(tab):
     tab.wait(lambda: "probe" not in tab.hash())
 
 
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString"])
+def test_a_link_to_what_every_object_has_leads_nowhere(tab, name):
+    tab.open(step=12, withRun=name, withMethod="name")
+    assert tab.when() == "epoch 13"
+    tab.open(step=12, withRun="saliency", withMethod=name)
+    assert tab.when() == "epoch 13"
+    assert Select(tab.field("Beside it")).first_selected_option.text == "nothing"
+    tab.open(run=name, method=name)
+    assert tab.find(".notice").text == f"There is no run “{name}” here."
+
+
 def test_over_time_shows_steps_beside_each_other(tab):
     tab.open(view="time", step=0)
     heads = [head.text for head in tab.find_all(".head") if head.is_displayed()]

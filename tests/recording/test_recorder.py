@@ -1,5 +1,6 @@
 """The recorder, by what it leaves in a real event file."""
 
+import html
 import io
 import os
 import shutil
@@ -19,6 +20,7 @@ from keras_saliency.drawing import cards
 from keras_saliency.recording import film_strip, recorder, worker
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
+from keras_saliency.shortcuts.verdict import Verdict
 
 from helpers.board import LABELS, NAMES, Board, maps, photos, snapshot
 
@@ -493,6 +495,19 @@ def test_an_animation_of_each_method_is_written_at_the_end(tmp_path):
         assert (gif.format, gif.n_frames, event.step) == ("GIF", 3, 2)
         assert gif.size == (int(width), int(height))
     assert board.faults == []
+
+
+def test_a_verdict_in_the_text_tab_is_words_and_never_markup(tmp_path):
+    board = Board(tmp_path)
+    words = "relies on <img src=x onerror=alert(1)> [a](http://b.c) **`|# since epoch 1"
+    board.recorder.record_verdict(Verdict(words, 0.5), "epoch 2", 1)
+    board.recorder.close()
+    (event,) = board.read().Tensors("shortcut/verdict")
+    text = tensor_util.make_ndarray(event.tensor_proto).item().decode()
+    moment, shown = text.split(": ", 1)
+    assert moment == "**epoch 2**"
+    assert not set(shown) & set("<>[]()*`|\\")
+    assert html.unescape(shown) == words
 
 
 def test_charts_and_pages_are_written(tmp_path):

@@ -1,26 +1,23 @@
 """The images of a page: each once, of as many steps as there is room for, and stills."""
 
 import base64
-import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from keras_saliency.common.types import Array
+from keras_saliency.common.pillow import decoded
 from keras_saliency.drawing import cards, heatmap
 from keras_saliency.recording.snapshot import choose_evenly
 from keras_saliency.recording.tensorboard.event_reader import Entry, Training
 from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
-from keras_saliency.recording.tensorboard.plugin_schema import image_type
+from keras_saliency.recording.tensorboard.plugin_schema import MOST_PIXELS
 
 ROOM = 24_000_000  # bytes of maps in a page, as base64
 STILLS = 16  # probes that are drawn
 _Maps = dict[str, list[dict[str, Any]]]  # of each method, step by step
 _SIDE = 200  # pixels of a still
-_MOST_PIXELS = 2**26  # of an image that is decoded
 
 
 class Store:
@@ -152,28 +149,18 @@ def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
     if not isinstance(labels, list) or len(labels) != count:
         labels = [""] * count
     shown = choose_evenly(list(map(str, labels)), STILLS)
-    maps, signed = _decoded(steps[-1].images[0], "L"), steps[-1].data.get("signed") is True
+    maps, signed = (
+        decoded(steps[-1].images[0], "L", MOST_PIXELS),
+        steps[-1].data.get("signed") is True,
+    )
     if maps is None or len(maps) % count:
         return []
     drawn = []
     for probe in shown:
-        photo = _decoded(probes.images[probe], "RGB")
+        photo = decoded(probes.images[probe], "RGB", MOST_PIXELS)
         if photo is not None:
             shares = maps.reshape(count, -1, maps.shape[1])[probe].astype(np.float32)
             large = cards.thumbnails(photo[None], _SIDE)[0]
             map_ = (shares - 128) / 127 if signed else shares / 255
             drawn.append((probe, encode_jpeg(heatmap.overlay(large, map_, signed=signed))))
     return drawn
-
-
-def _decoded(blob: bytes, mode: str) -> Array | None:
-    """The pixels of a PNG or JPEG, `None` where it can't be read."""
-    if image_type(blob) is None:
-        return None
-    try:
-        with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG")) as file:
-            if file.width * file.height > _MOST_PIXELS:
-                return None
-            return np.array(file.convert(mode))
-    except Exception:  # a broken image may make Pillow raise anything
-        return None

@@ -17,7 +17,14 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.util import tensor_util
 
 from keras_saliency.recording.tensorboard import PLUGIN_NAME
-from keras_saliency.recording.tensorboard.plugin_schema import MAPS, PROBES, VERDICT, Data, decoded
+from keras_saliency.recording.tensorboard.plugin_schema import (
+    MAPS,
+    PROBES,
+    VERDICT,
+    Data,
+    decoded,
+    moment,
+)
 from keras_saliency.recording.tensorboard.tfrecord import records
 
 _KERAS_RUNS = {"train": "training", "validation": "validation"}
@@ -266,7 +273,7 @@ def _beginning(folder: Path) -> float | None:
     began = None
     for path in _files(folder):
         for event in _parsed(path, []):
-            began = event.wall_time if began is None else began
+            began = moment(event.wall_time) if began is None else began
             if any(_is_ours(value) for value in event.summary.value):
                 return began
     return None
@@ -277,7 +284,7 @@ def _events(folder: Path, maps: bool, span: tuple[float, float] = _ALWAYS) -> _E
     events = _Events()
     for path in _files(folder):
         for event in _parsed(path, events.faults):
-            if not span[0] <= event.wall_time < span[1]:
+            if not span[0] <= moment(event.wall_time) < span[1]:
                 continue
             if event.HasField("session_log"):
                 _drop_rewritten(events, event)

@@ -29,6 +29,7 @@ from keras_saliency.recording.tensorboard.plugin_schema import (
     Data,
     decoded,
     image_type,
+    moment,
 )
 
 _STATIC = Path(__file__).parent / "static"
@@ -219,7 +220,9 @@ def _answer_maps(query: _Query) -> wrappers.Response:
     since = _step(query.request.args.get("since"))
     later = [datum for datum in query.steps(run, MAPS + method) if datum.step > since]
     steps = [  # All maps of a step are one image; there may be none.
-        data | {"step": datum.step, "key": [*_keys(datum), None][0], "wall_time": datum.wall_time}
+        data
+        | {"step": datum.step, "key": [*_keys(datum), None][0]}
+        | {"wall_time": moment(datum.wall_time)}
         for datum, data in query.read(later)
     ]
     return query.answer({"steps": steps})
@@ -247,7 +250,8 @@ def _keys(datum: provider.BlobSequenceDatum) -> list[str]:
     TensorBoard's keys are the same after a training run that was started anew in the same folder.
     So no browser shows an image of the one before.
     """
-    return [f"{int(datum.wall_time * 1000):x}.{value.blob_key}" for value in datum.values[1:]]
+    time = f"{int(moment(datum.wall_time) * 1000):x}"
+    return [f"{time}.{value.blob_key}" for value in datum.values[1:]]
 
 
 def _step(text: str | None) -> float:

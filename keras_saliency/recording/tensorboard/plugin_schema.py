@@ -7,6 +7,11 @@ from typing import Any
 VERSION = 2
 MAPS, PROBES, VERDICT = "maps/", "probes", "verdict"
 
+MOST_PIXELS = 2**22  # of an image that is unpacked; all maps of a step have fewer
+
+_DEEPEST = 8  # levels of JSON, of which ours has four
+_LARGEST = 1e300  # number, or else a browser takes it for infinite
+_LATEST = 32_503_680_000.0  # the year 3000, beyond which not every system knows the date
 _IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 Data = dict[str, Any]
@@ -19,7 +24,8 @@ def decoded(blob: bytes) -> Data | None:
         blob: Its bytes.
 
     Returns:
-        Its contents, without NaN and infinite numbers, or `None` where it is not of ours.
+        Its contents, without NaN and infinite numbers, or `None` where it is not of ours, or so
+        deep that whoever writes it again might fail.
 
     Example:
         ```python
@@ -27,11 +33,18 @@ def decoded(blob: bytes) -> Data | None:
         ```
     """
     try:
-        data = json.loads(blob, parse_constant=lambda _: None, parse_float=_finite)
+        data = json.loads(
+            blob, parse_constant=lambda _: None, parse_float=_finite, parse_int=_finite_int
+        )
     except (ValueError, RecursionError):
         return None
     is_ours = isinstance(data, dict) and data.get("version") == VERSION
-    return data if is_ours else None
+    return data if is_ours and _is_flat(data) else None
+
+
+def moment(wall_time: float) -> float:
+    """Return the time of an event in seconds since 1970; 0 where it is no time."""
+    return wall_time if 0 <= wall_time < _LATEST else 0.0
 
 
 def image_type(blob: bytes) -> str | None:
@@ -42,3 +55,17 @@ def image_type(blob: bytes) -> str | None:
 def _finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
+
+
+def _finite_int(text: str) -> int | None:
+    number = int(text)
+    return number if abs(number) < _LARGEST else None
+
+
+def _is_flat(data: Data) -> bool:
+    """Whether lists and objects are nested no deeper than those of ours."""
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        inside = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for node in inside for child in node if isinstance(child, dict | list)]
+    return not level

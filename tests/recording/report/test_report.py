@@ -9,10 +9,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from keras_saliency.cli.main import main
@@ -213,6 +215,46 @@ def test_a_verdict_of_another_make_is_no_verdict(tmp_path, said):
     assert (last.gaps, last.alarm, last.sheets) == ({}, False, {})
     assert training.probes is None
     assert main(["check", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("wall_time", [np.nan, np.inf, -np.inf, 1e300, -1.0])
+def test_a_time_that_is_none_is_left_out(tmp_path, wall_time):
+    training = Training(tmp_path / "logs" / "saliency")
+    training.add(9)
+    training.writer.close()
+    events = [event_pb2.Event.FromString(one.data) for one in records(training.writer.path)]
+    for event in events:
+        event.wall_time = wall_time
+    training.writer.path.write_bytes(b"".join(frame(one.SerializeToString()) for one in events))
+    assert main(["check", str(tmp_path / "logs")]) == 0
+    out = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "logs"), "--out", str(out)]) == 0
+    text = Found(out.read_bytes()).text
+    assert "1970-01-01 00:00 UTC" in text
+    assert "Relies on <b>9</b>." in text
+
+
+@pytest.mark.parametrize("deep", [500, 900, 1000])
+def test_json_that_is_nested_too_deep_is_left_out(tmp_path, deep):
+    written(tmp_path, verdict(0.1))
+    writer = EventWriter(tmp_path / "saliency", continued_at=1)
+    for tag in ("verdict", "maps/a"):
+        data = b'{"version": 2, "gaps": %s}' % (b"[" * deep + b"]" * deep)
+        writer.blobs(tag, [data, encode_jpeg(np.zeros((5, 7, 3), np.uint8))], 1)
+    writer.close()
+    (training, _), out = newest(tmp_path), tmp_path / "page.html"
+    assert (len(training.verdicts), training.methods) == (1, {})
+    assert main(["report", str(tmp_path), "--out", str(out)]) == 0
+
+
+@pytest.mark.parametrize(("height", "drawn"), [(2**19 - 3, 5), (2**19 + 2, 0)])
+def test_maps_with_too_many_pixels_are_not_unpacked(tmp_path, height, drawn):
+    training = Training(tmp_path / "saliency")
+    said = {"peak": [1.0] * 5, "dead": [False] * 5, "signed": False}
+    picture = cv2.imencode(".png", np.ones((height, 8), np.uint8))[1].tobytes()  # five maps
+    training._write("maps/a", said, [picture], 0)
+    training.writer.close()
+    assert len(images.stills(newest(tmp_path)[0], "a")) == drawn
 
 
 def test_files_of_others_are_passed_over(tmp_path, capsys):

@@ -23,7 +23,7 @@ from tensorboard_data_server import server_binary
 
 from keras_saliency.recording.tensorboard import plugin
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg
-from keras_saliency.recording.tensorboard.tfrecord import frame
+from keras_saliency.recording.tensorboard.tfrecord import frame, records
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NAMES = [HOSTILE, "01_\"quoted\" & 'so'", "02_ü\u2028"]
@@ -112,8 +112,12 @@ def write_foreign_run(folder):
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"version": 3, "method": "of the future"}',
-        b'{"version": 2, "peak": [NaN, Infinity, 1e999, 0.5], "step": "x"}',
+        b'{"version": 2, "peak": [NaN, Infinity, 1e999, 1%s, 0.5], "step": "x"}' % (b"0" * 400),
         png(1),
+        *(
+            b'{"version": 2, "deep": ' + b"[" * deep + b"]" * deep + b"}"
+            for deep in (500, 900, 1000)
+        ),
     ]
     for step, text in enumerate(texts):
         writer.blobs("maps/a", [text, png(1)], step)
@@ -124,6 +128,21 @@ def write_foreign_run(folder):
     writer.blobs("verdict", [b"null"], 0)
     writer.blobs("elsewhere", [described()], 0)
     writer.close()
+
+
+TIMES = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "huge": 1e300, "negative": -5.0}
+
+
+def write_wrong_times(root):
+    """Sound events, but for the times at which they were written."""
+    for name, wall_time in TIMES.items():
+        run = root / f"time {name}"
+        write_run(run, maps_of(0))
+        (file,) = run.iterdir()
+        events = [event_pb2.Event.FromString(record.data) for record in records(file)]
+        for event in events:
+            event.wall_time = wall_time
+        file.write_bytes(b"".join(frame(event.SerializeToString()) for event in events))
 
 
 def write_wrong_tensors(folder):
@@ -214,6 +233,7 @@ def logdir(tmp_path_factory):
     write_run(root / "failed", [described(error="no layer")])
     write_broken_runs(root)
     write_foreign_run(root / "foreign")
+    write_wrong_times(root)
     write_wrong_tensors(root / "wrong")
     return root
 
@@ -329,11 +349,23 @@ def test_what_cannot_be_read_of_a_run_is_left_out(server):
 def test_foreign_json_is_left_out_or_cleaned(server):
     assert set(server.json("runs")["runs"]["foreign"]["methods"]) == {"a", "secret"}
     (step,) = server.json("maps", run="foreign", method="a")["steps"]
-    assert (step["step"], step["peak"]) == (6, [None, None, None, 0.5])
+    assert (step["step"], step["peak"]) == (6, [None, None, None, None, 0.5])
     assert server.json("verdicts", run="foreign")["steps"] == []
     status, sentence = server.refusal("probes", run="foreign")
     assert status == 404
     assert "can't be read" in sentence
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_that_is_none_does_no_harm(server, name):
+    if server.get("maps", run=f"time {name}", method="a")[0] == 404:
+        # The fast loader takes no event whose time is not finite.
+        assert not np.isfinite(TIMES[name])
+        assert "--load_fast=true" in server.process.args
+        return
+    (step,) = server.json("maps", run=f"time {name}", method="a")["steps"]
+    assert (step["step"], step["wall_time"]) == (0, 0)
+    assert server.get("blob", key=step["key"])[2] == maps_of(0)[1]
 
 
 def test_wrong_tensors_do_no_harm(server):

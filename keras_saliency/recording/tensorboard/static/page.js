@@ -277,8 +277,8 @@ export class Page {
     if (!names.includes(asked)) state.run = natural.at(-1) ?? null;
     const methods = Object.keys(this.runs[state.run]?.methods ?? {});
     if (!methods.includes(state.method)) state.method = methods[0] ?? null;
-    if (!this.runs[state.withRun]?.methods[state.withMethod])
-      state.withRun = state.withMethod = null;
+    const beside = own(own(this.runs, state.withRun)?.methods, state.withMethod);
+    if (!beside) state.withRun = state.withMethod = null;
     const missing = asked !== null && asked !== state.run;
     return missing ? [`There is no run “${asked}” here.`] : [];
   }
@@ -300,3 +300,6 @@ export class Page {
     event.preventDefault();
   }
 }
+
+/** A property that an object has itself; a link may name one that every object has. */
+const own = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);

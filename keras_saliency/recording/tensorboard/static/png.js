@@ -3,6 +3,7 @@
  * colour managed, or blurred by a browser that guards against fingerprinting.
  */
 
+const MOST_PIXELS = 2 ** 22; // of a picture that is unpacked; all maps of a step have fewer
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** Decode bytes into `{width, height, values}`, the values row by row from 0 to 255. */
@@ -15,6 +16,7 @@ export async function decodeGrey(bytes) {
   }
   const view = new DataView(header.buffer, header.byteOffset);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
+  if (width * height > MOST_PIXELS) throw new Error('The PNG file is too large for maps.');
   const rows = await inflate(data, height * (width + 1));
   return { width, height, values: unfilter(rows, width, height) };
 }

@@ -51,10 +51,19 @@ function soundProbes(probes) {
   return { ...probes, names, labels, size };
 }
 
+const QUANTITIES = ['focus', 'similarity', 'score', 'confidence', 'probability'];
+
 /** A step with all that the page relies on; one of another make becomes an error that is shown. */
 export function soundStep(step) {
   const sound = [step.peak, step.dead].every(Array.isArray) && typeof step.key === 'string';
   const error = step.error ?? (sound ? null : 'this step can’t be read');
   const when = String(step.when ?? `step ${step.step}`);
-  return { ...step, when, error, ...(sound ? {} : { peak: [], dead: [] }) };
+  const [peak, dead] = sound ? [numbers(step.peak), step.dead] : [[], []];
+  const read = Object.fromEntries(
+    QUANTITIES.filter((name) => name in step).map((name) => [name, numbers(step[name])]),
+  );
+  return { ...step, ...read, when, error, peak, dead };
 }
+
+const numbers = (values) =>
+  Array.isArray(values) ? values.map((value) => (Number.isFinite(value) ? value : null)) : null;

@@ -107,4 +107,6 @@ test('a step of another make becomes an error', () => {
   assert.equal(soundStep({ step: 3 }).when, 'step 3');
   const sound = { step: 3, when: 'epoch 4', peak: [1], key: 'k', dead: [false], error: null };
   assert.deepEqual(soundStep(sound), sound);
+  const read = soundStep({ ...sound, peak: ['x'], focus: [1, 'x', null], score: 7 });
+  assert.deepEqual([read.peak, read.focus, read.score], [[null], [1, null, null], null]);
 });

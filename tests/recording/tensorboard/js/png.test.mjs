@@ -32,4 +32,6 @@ test('what is no grey PNG is refused', async () => {
   await assert.rejects(decodeGrey(greyPng(1, 2, [[0, 1]])), /not complete/);
   await assert.rejects(decodeGrey(greyPng(1, 1, [[0, 1, 2]])));
   await assert.rejects(decodeGrey(greyPng(1, 1, [[0, 1]]).subarray(0, 8)), /not complete/);
+  await assert.rejects(decodeGrey(greyPng(1, 2 ** 22 + 1, [[0, 1]])), /too large/);
+  await assert.rejects(decodeGrey(greyPng(1, 2 ** 22, [[0, 1]])), /not complete/);
 });
