@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ def add_to(commands: Any) -> None:
         "report",
         help="write a training run as one page to hand over",
         description="Write the newest training run in a log folder as one HTML file that needs "
-        "nothing else: the verdict with its evidence, the maps at every step, curves and settings.",
+        "nothing else: the verdict with its evidence, the maps at every step, curves and settings, "
+        "and the verdicts of the other training runs in the folder.",
     )
     _add_options(report, _report, {"log_dir": "LOGDIR"}, "report.html")
     compare = commands.add_parser(
@@ -36,10 +37,10 @@ def add_to(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="say in one line whether a training run relies on a shortcut, for CI",
-        description="Judge the last epoch of the newest training run in a log folder, in one line. "
-        "Without limits it passes if the verdict gives no alarm. A verdict that can't say passes "
-        "no limit.",
-        epilog="Exit status: 0 passed, 1 failed, 2 nothing to judge or wrong use.",
+        description="Judge the last epoch of every training run in a log folder, each in one line. "
+        "Without limits a training run passes if its verdict gives no alarm and waits for none to "
+        "be confirmed. A verdict that can't say passes no limit.",
+        epilog="Exit status: 0 all passed, 1 one failed, 2 one could not be judged, or wrong use.",
     )
     _add_options(check, _check, {"log_dir": "LOGDIR"})
     options = {"type": as_limit, "action": "append", "default": [], "metavar": "NAME=VALUE"}
@@ -85,24 +86,29 @@ def as_page(text: str) -> Path:
 
 
 def _report(args: argparse.Namespace) -> None:
-    """Write the page of one training run."""
-    from keras_saliency.recording.tensorboard.event_reader import newest
+    """Write the page of one training run, which lists the others of its folder."""
+    from keras_saliency.recording.tensorboard.event_reader import trainings
 
-    training, older = newest(args.log_dir)
-    _write(args.out, {"/".join(training.folder.resolve().parts[-2:]): training})
-    if older:
-        newest_of = f"The newest of {len(older) + 1} training runs"
-        print(f"{newest_of}; for another give its folder: {', '.join(older)}")
+    *others, newest = trainings(args.log_dir)
+    _write(args.out, {"/".join(newest.folder.resolve().parts[-2:]): newest}, others)
+    if others:
+        print(
+            f"The newest of {len(others) + 1} training runs, with the verdicts of all; for the "
+            f"maps of another give its folder: {', '.join(other.name for other in others)}"
+        )
 
 
 def _compare(args: argparse.Namespace) -> None:
     """Write the page of two training runs."""
     from keras_saliency.recording.tensorboard.event_reader import newest
 
-    first, second = (newest(folder)[0] for folder in (args.first, args.second))
+    (first, older), (second, also_older) = (newest(folder) for folder in (args.first, args.second))
     if first.folder.samefile(second.folder):
         raise ValueError(f"{first.folder} is the newest training run of both. Give two folders.")
     _write(args.out, _names_of(args.first, first, args.second, second))
+    for training, others in ((first, older), (second, also_older)):
+        if others:
+            print(f"{training.folder} is the newest; beside it there are {', '.join(others)}")
 
 
 def _names_of(a: Path, first: Training, b: Path, second: Training) -> dict[str, Training]:
@@ -113,19 +119,28 @@ def _names_of(a: Path, first: Training, b: Path, second: Training) -> dict[str, 
     return {f"{a}: {first.name}": first, f"{b}: {second.name} (second)": second}
 
 
-def _write(out: Path, trainings: Mapping[str, Training]) -> None:
+def _write(out: Path, trainings: Mapping[str, Training], others: Sequence[Training] = ()) -> None:
     from keras_saliency.recording.report.page import page
 
-    out.write_bytes(page(trainings))
+    out.write_bytes(page(trainings, others=others))
     print(f"{out}: {' and '.join(trainings)}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Judge a training run in one line, and return the exit status."""
+    """Judge each training run in one line, and return the exit status of all."""
     from keras_saliency.recording.report.check import check
-    from keras_saliency.recording.tensorboard.event_reader import newest
+    from keras_saliency.recording.tensorboard.event_reader import trainings
 
-    training, _ = newest(args.log_dir, maps=False)
-    answer = check(training, dict(args.max), dict(args.min))
-    print(f"{'passed' if answer.passed else 'FAILED'}: {answer.reason} ({training.folder})")
-    return 0 if answer.passed else 1
+    found, statuses = trainings(args.log_dir, maps=False), set()
+    for training in found:
+        try:
+            passed, reason = check(training, dict(args.max), dict(args.min))
+        except ValueError as error:
+            if len(found) == 1:
+                raise
+            print(f"not judged: {error}")
+            statuses.add(2)
+        else:
+            print(f"{'passed' if passed else 'FAILED'}: {reason} ({training.folder})")
+            statuses.add(0 if passed else 1)
+    return 1 if 1 in statuses else max(statuses)

@@ -23,8 +23,8 @@ def check(
 ) -> Answer:
     """Check the last evaluation of a training run.
 
-    Without limits the newest verdict must give no alarm. A verdict that abstains passes no limit
-    of the verdict, as nothing is known then.
+    Without limits the newest verdict must give no alarm, nor wait for a second evaluation to
+    confirm one. A verdict that abstains passes no limit of the verdict, as nothing is known then.
 
     Args:
         training: The training run.
@@ -47,7 +47,8 @@ def check(
     """
     if not most and not least:
         last = _verdict_of(training)
-        return Answer(not last.alarm and not last.abstains, f"at {last.when} {last.text}")
+        passed = not (last.alarm or last.awaits or last.abstains)
+        return Answer(passed, f"at {last.when} {last.text}")
     answers = [
         _keeps(value, limit, is_most)
         for limits, is_most in ((most, True), (least, False))

@@ -41,11 +41,17 @@ _LIMITS = (
 )
 
 
-def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes:
+def page(
+    trainings: Mapping[str, Training],
+    *,
+    others: Sequence[Training] = (),
+    room: int = images.ROOM,
+) -> bytes:
     """Make the page of one training run, or of two side by side.
 
     Args:
         trainings: One or two training runs, by name.
+        others: Further training runs of the same log folder, of which the verdicts are listed.
         room: The largest size of the maps in bytes, as base64; where they are larger, some steps
             are left out.
 
@@ -68,7 +74,7 @@ def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes
     title = "What the model looks at: " + " and ".join(trainings)
     body = node(
         "body",
-        node("div", *_sections(trainings, steps, method), class_="report", role="main"),
+        node("div", *_sections(trainings, others, steps, method), class_="report", role="main"),
         node("script", script_data(content), id="data", type="application/json"),
         node("script", script, type="module"),
     )
@@ -89,10 +95,15 @@ def page(trainings: Mapping[str, Training], *, room: int = images.ROOM) -> bytes
 
 
 def _sections(
-    trainings: Mapping[str, Training], steps: Mapping[str, Sequence[int]], method: str | None
+    trainings: Mapping[str, Training],
+    others: Sequence[Training],
+    steps: Mapping[str, Sequence[int]],
+    method: str | None,
 ) -> Iterable[Child]:
     yield _heading(trainings)
     yield _section("The verdict", verdict.verdicts(trainings))
+    if others:
+        yield _section("Older training runs in the same folder", verdict.listed(others))
     yield verdict.differences(trainings)
     if any(training.verdicts for training in trainings.values()):
         yield _section("What it rests on", *verdict.gaps(trainings))

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_saliency.recording.report.html import Child, Element, figure, node, row
@@ -22,7 +22,12 @@ _TWINS = (
     "A few of the pictures behind the gaps: as they are, with the thing of an image of the same "
     "class, and with that of another class. Under each is the probability of the right class."
 )
-_MARKS = {"true": "! Alarm", "false": "✓ No alarm", "none": "? Nothing can be said"}
+_MARKS = {
+    "true": "! Alarm",
+    "maybe": "! No alarm yet",
+    "false": "✓ No alarm",
+    "none": "? Nothing can be said",
+}
 
 
 def verdicts(trainings: Mapping[str, Training]) -> Element:
@@ -45,18 +50,40 @@ def _card(title: str | None, last: Judgement | None) -> Element:
     named = None if title is None else node("h3", title)
     if last is None:
         return node("div", named, node("p", _NONE), class_="card", data_alarm="none")
-    alarm = "none" if last.abstains else str(last.alarm).lower()
-    mark, word = _MARKS[alarm].split(maxsplit=1)
+    alarm = _alarm_of(last)
     text = in_words(last.text)
     return node(
         "div",
         named,
-        node("p", node("span", mark, class_="mark", aria_hidden="true"), word, class_="kicker"),
+        node("p", *_marked(alarm), class_="kicker"),
         node("p", f"{text[:1].upper()}{text[1:]}.", class_="headline"),
         node("p", f"At {last.when}. {_by_class(last)}", class_="note"),
         class_="card",
         data_alarm=alarm,
     )
+
+
+def _alarm_of(last: Judgement) -> str:
+    if last.awaits:
+        return "maybe"
+    return "none" if last.abstains else str(last.alarm).lower()
+
+
+def _marked(alarm: str) -> tuple[Element, str]:
+    mark, word = _MARKS[alarm].split(maxsplit=1)
+    return node("span", mark, class_="mark", aria_hidden="true", data_alarm=alarm), word
+
+
+def listed(trainings: Sequence[Training]) -> Element:
+    """List the last verdicts of training runs, the newest first, each in one row."""
+    rows = []
+    for training in reversed(trainings):
+        last = training.verdicts[-1] if training.verdicts else None
+        words = "no verdict" if last is None else f"at {last.when} {in_words(last.text)}"
+        state = "none" if last is None else _alarm_of(last)
+        shown = node("td", node("span", *_marked(state), class_="kicker"))
+        rows.append(row(training.name, training.began, shown, words))
+    return node("table", node("tbody", *rows), class_="runs")
 
 
 def _by_class(last: Judgement) -> str:

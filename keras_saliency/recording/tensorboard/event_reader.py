@@ -6,7 +6,7 @@ The files may be cut off, broken, or of others: what can't be read is left out, 
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ _METRIC = re.compile(r"epoch_(?!learning_rate$|shortcut_)(val_)?(\w+)")
 _ALWAYS = -math.inf, math.inf
 _HUGE = 1e100  # which still has a square
 _CANNOT_SAY = "can't say"  # how a verdict begins that is none
+_MAY_RELY = "may rely on"  # and one that waits for the next evaluation
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Judgement:
         """Whether it can't say what the model relies on."""
         return self.reliance is None or self.text.startswith(_CANNOT_SAY)
 
+    @property
+    def awaits(self) -> bool:
+        """Whether a gap is above the threshold for the first time: a second one makes an alarm."""
+        return not self.alarm and self.text.startswith(_MAY_RELY)
+
     @classmethod
     def of(cls, entry: Entry) -> "Judgement":
         """Read a verdict from a file, whoever wrote it."""
@@ -123,33 +129,38 @@ class _Events:
 
 
 class Training:
-    """A training run that `SaliencyCallback` has written.
+    """A training run that `SaliencyCallback` has written; it is read when it is first asked.
 
     Args:
         folder: The folder of its run.
         name: What to call it.
         started: When it began, in seconds since 1970.
-        ended: Until when what others wrote beside it is about it.
         maps: Whether the maps are read, which are most of the file.
-
-    Attributes:
-        scalars: The numbers of its run, by tag and step; a number may be NaN.
-        faults: What could not be read, in words.
 
     Example:
         ```python
-        training = newest("logs")
+        training, _ = newest("logs")
         training.verdicts[-1].text
         ```
     """
 
-    def __init__(
-        self, folder: Path, name: str, started: float, ended: float = math.inf, *, maps: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, name: str, started: float, *, maps: bool = True) -> None:
         self.folder, self.name = folder, name
-        self._span = started, ended
-        self._events = _events(folder, maps)
-        self.scalars, self.faults = self._events.scalars, self._events.faults
+        self._started, self._maps = started, maps
+
+    @cached_property
+    def _events(self) -> "_Events":
+        return _events(self.folder, self._maps)
+
+    @property
+    def scalars(self) -> dict[str, dict[int, float]]:
+        """The numbers of its run, by tag and step; a number may be NaN."""
+        return self._events.scalars
+
+    @property
+    def faults(self) -> list[str]:
+        """What could not be read, in words."""
+        return self._events.faults
 
     @cached_property
     def probes(self) -> Entry | None:
@@ -185,7 +196,7 @@ class Training:
     @property
     def began(self) -> str:
         """When it began, in words."""
-        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._span[0]))
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._started))
 
     @property
     def span_words(self) -> str:
@@ -203,8 +214,9 @@ class Training:
         They are Keras's, of the runs beside it, or else the run's own.
         """
         curves: dict[str, dict[str, dict[int, float]]] = {}
+        span = self._started, _end(self.folder, self._started)
         for run, part in _KERAS_RUNS.items():
-            beside = _events(self.folder.parent / run, maps=False, span=self._span)
+            beside = _events(self.folder.parent / run, maps=False, span=span)
             for tag, steps in beside.scalars.items():
                 if match := _METRIC.fullmatch(tag):
                     curves.setdefault(match[2], {})[part] = steps
@@ -219,7 +231,7 @@ class Training:
 
 
 def newest(log_dir: str | Path, *, maps: bool = True) -> tuple[Training, list[str]]:
-    """Read the newest training run of a log folder.
+    """Find the newest training run of a log folder.
 
     Args:
         log_dir: The folder that TensorBoard is pointed at, or that of one run in it.
@@ -227,6 +239,24 @@ def newest(log_dir: str | Path, *, maps: bool = True) -> tuple[Training, list[st
 
     Returns:
         The training run, and the names of the older ones.
+
+    Raises:
+        ValueError: If there is no such folder, or no run of ours in it.
+    """
+    *older, latest = trainings(log_dir, maps=maps)
+    return latest, [training.name for training in older]
+
+
+def trainings(log_dir: str | Path, *, maps: bool = True) -> list[Training]:
+    """Find all training runs of a log folder, the newest last.
+
+    Args:
+        log_dir: The folder that TensorBoard is pointed at, or that of one run in it.
+        maps: Whether the maps of the newest are read; those of the others are not.
+
+    Returns:
+        The training runs. Those of one log folder come in the order of their numbers, `saliency`,
+        `saliency_2` and so on; others by the time in the names of their files.
 
     Raises:
         ValueError: If there is no such folder, or no run of ours in it.
@@ -241,19 +271,36 @@ def newest(log_dir: str | Path, *, maps: bool = True) -> tuple[Training, list[st
             f"{root} holds no training that a SaliencyCallback has watched, among {len(folders)} "
             "runs. Give the log_dir of the callback."
         )
-    *older, latest = sorted(begun, key=lambda folder: (_last_file(folder), str(folder)))
-    later = [at for other in _ours_beside(latest) if (at := _beginning(other)) is not None]
-    ended = min((at for at in later if at > begun[latest]), default=math.inf)
+    *older, latest = _oldest_first(begun)
     names = {folder: folder.relative_to(root).as_posix() for folder in begun}
-    name = root.resolve().name if latest == root else names[latest]
-    training = Training(latest, name, begun[latest], ended, maps=maps)
-    return training, [names[folder] for folder in older]
+    names |= {root: root.resolve().name}
+    return [
+        Training(folder, names[folder], begun[folder], maps=maps and folder == latest)
+        for folder in [*older, latest]
+    ]
 
 
-def _ours_beside(folder: Path) -> list[Path]:
-    """Other runs in the same log folder, which the runs of Keras beside it may be about."""
+def _oldest_first(folders: Iterable[Path]) -> list[Path]:
+    """Order runs so that a clock which is set back changes nothing where they are numbered."""
+    series = {folder: _series(folder) for folder in folders}
+    last: dict[str, tuple[int, float]] = {}
+    for folder, (name, _) in series.items():
+        last[name] = max(last.get(name, (0, 0.0)), _last_file(folder))
+    return sorted(series, key=lambda folder: (last[series[folder][0]], series[folder]))
+
+
+def _series(folder: Path) -> tuple[str, int]:
+    """The runs that a run is numbered with, and its number; any other folder stands alone."""
+    match = re.fullmatch(r"(saliency(?:_batches)?)(?:_([1-9]\d*))?", folder.name)
+    return (str(folder.parent / match[1]), int(match[2] or 1)) if match else (str(folder), 1)
+
+
+def _end(folder: Path, began: float) -> float:
+    """When the next of the runs beside it began: until then those of Keras are about this one."""
     stem = re.sub(r"_\d+$", "", folder.name)
-    return [path for path in folder.parent.glob(f"{stem}*") if path != folder and path.is_dir()]
+    others = (path for path in folder.parent.glob(f"{stem}*") if path != folder and path.is_dir())
+    later = [at for other in others if (at := _beginning(other)) is not None and at > began]
+    return min(later, default=math.inf)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -261,11 +308,11 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*tfevents*") if path.is_file())
 
 
-def _last_file(folder: Path) -> tuple[str, float]:
+def _last_file(folder: Path) -> tuple[int, float]:
     """What orders runs by their newest file: the time in its name, which outlives a copy."""
     last = _files(folder)[-1]
     stamp = re.search(r"tfevents\.(\d{10,})\.", last.name)
-    return (stamp[1] if stamp else "", last.stat().st_mtime)
+    return (int(stamp[1]) if stamp else 0, last.stat().st_mtime)
 
 
 def _beginning(folder: Path) -> float | None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,30 @@ def test_of_several_the_newest_is_read(tmp_path):
     training, older = newest(tmp_path)
     assert (training.name, older) == ("deep/other", ["saliency", "saliency_2"])
     assert newest(tmp_path / "saliency")[0].verdicts[-1].reliance == 0.1
+
+
+@pytest.mark.parametrize("numbers", [2, 11])
+def test_a_clock_that_is_set_back_does_not_change_which_is_newest(tmp_path, monkeypatch, numbers):
+    """The clock is set back before each run, and the copies of their files bear one time."""
+    for number in range(numbers):
+        clock = 2e9 - 1e6 * number
+        monkeypatch.setattr("time.time", lambda clock=clock: clock)
+        written(tmp_path, verdict(number / 100))
+    for file in tmp_path.rglob("*tfevents*"):
+        os.utime(file, (1e9, 1e9))
+    training, older = newest(tmp_path)
+    assert training.verdicts[-1].reliance == (numbers - 1) / 100
+    assert training.name == f"saliency_{numbers}"
+    assert older == ["saliency", *(f"saliency_{n}" for n in range(2, numbers))]
+
+
+def test_runs_that_are_not_numbered_go_by_the_time_in_their_files(tmp_path, monkeypatch):
+    for clock, folder in ((1.9e9, "b"), (1.7e9, "c"), (1.8e9, "a"), (1.6e9, "b")):
+        monkeypatch.setattr("time.time", lambda clock=clock: clock)
+        written(tmp_path / folder, verdict(0.1))
+    training, older = newest(tmp_path)
+    assert training.name == "b/saliency_2"  # though the clock was set back before it
+    assert older == ["c/saliency", "a/saliency", "b/saliency"]
 
 
 def test_what_was_continued_counts_from_there_on(tmp_path):
@@ -277,6 +302,53 @@ def answer(capsys, *arguments):
     lines = (said.out + said.err).splitlines()
     assert len(lines) == 1
     return status, lines[0]
+
+
+ALARM = verdict(0.9, alarm=True, text="relies on the cast (gap 0.90)")
+CANNOT = Verdict("can't say: no masks")
+
+
+@pytest.mark.parametrize(
+    ("last", "words", "status"),
+    [
+        ([verdict(0.1), verdict(0.2)], ["passed", "passed"], 0),
+        ([ALARM, verdict(0.1)], ["FAILED", "passed"], 1),
+        ([verdict(0.1), ALARM], ["passed", "FAILED"], 1),
+        ([CANNOT, verdict(0.1), verdict(0.1)], ["FAILED", "passed", "passed"], 1),
+    ],
+)
+def test_every_training_of_a_folder_is_judged(tmp_path, capsys, last, words, status):
+    for one in last:
+        written(tmp_path, one)
+    assert main(["check", str(tmp_path)]) == status
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == words
+    for number, line in enumerate(lines, 1):
+        assert f"({tmp_path / 'saliency'}{f'_{number}' if number > 1 else ''})" in line
+    limits = ["--max", "reliance=0.5"]
+    assert main(["check", str(tmp_path), *limits]) == status
+    assert main(["check", str(tmp_path / f"saliency_{len(last)}"), *limits]) == (
+        words[-1] != "passed"
+    )
+
+
+def test_a_training_without_a_verdict_is_no_training_that_passed(tmp_path, capsys):
+    written(tmp_path, verdict(0.1))
+    Training(tmp_path / "saliency_2").writer.close()
+    assert main(["check", str(tmp_path)]) == 2
+    passed, other = capsys.readouterr().out.splitlines()
+    assert passed.startswith("passed: ")
+    assert other.startswith("not judged: saliency_2 holds no verdict")
+    written(tmp_path, ALARM)
+    assert main(["check", str(tmp_path)]) == 1
+
+
+def test_a_gap_that_waits_for_a_second_evaluation_does_not_pass(tmp_path, capsys):
+    text = "may rely on the cast (gap 0.94 ± 0.01); the next evaluation will tell"
+    written(tmp_path, verdict(0.94, text=text))
+    status, line = answer(capsys, tmp_path)
+    assert (status, line.split(" (")[0]) == (1, "FAILED: at epoch 1 may rely on the cast")
+    assert answer(capsys, tmp_path, "--max", "reliance=0.95")[0] == 0
 
 
 def test_a_training_that_leans_on_the_ground_fails(trained, capsys):
@@ -457,6 +529,29 @@ def test_all_that_is_seen_stands_in_the_page(trained, tmp_path):
     assert len(images) == 2 + 6  # twins of two nuisances, and a still of each probe
     assert all(one["alt"] for one in images)
     assert found.data["maps"][run]["saliency"][0]["when"] == "before training"
+
+
+def test_a_page_lists_the_verdicts_of_the_other_trainings(tmp_path, capsys):
+    awaits = verdict(0.94, text="may rely on <b>the cast</b>; the next evaluation will tell")
+    written(tmp_path / "logs", ALARM)
+    written(tmp_path / "logs", CANNOT)
+    written(tmp_path / "logs", awaits)
+    made(tmp_path / "logs" / "deep", name="run")
+    written(tmp_path / "logs", verdict(0.05))
+    out = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "logs"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "The newest of 5 training runs" in said
+    found = Found(out.read_bytes())
+    alarms = [one["data-alarm"] for _, one in found.attributes if one.get("class") == "mark"]
+    assert alarms[0] == "false"  # of the newest, whose maps are shown
+    assert sorted(alarms[1:]) == ["false", "maybe", "none", "true"]
+    for words in ("relies on the cast (gap 0.90)", "may rely on <b>the cast</b>", "no masks"):
+        assert words in found.text
+    for name in ("saliency", "saliency_2", "saliency_3", "deep/run/saliency"):
+        assert name in said
+        assert name in found.text
+    assert "b" not in found.tags
 
 
 def test_the_same_picture_is_kept_once(tmp_path):
