@@ -185,7 +185,9 @@ class TrainingSession:
             if verdict.alarm and not (self.verdict and self.verdict.alarm):
                 self._reporter.alarm(verdict.text)
             self.verdict = verdict
-            self.recorder.record_verdict(verdict, f"epoch {epoch + 1}", epoch)
+            # Where the steps of the run are batches, so is that of its verdicts.
+            step = self._batch if self._settings.schedule.counts_batches else epoch
+            self.recorder.record_verdict(verdict, f"epoch {epoch + 1}", step)
         if logs is not None:
             logs["shortcut_reliance"] = self.verdict.reliance
             for name in self._settings.shortcuts.nuisances:

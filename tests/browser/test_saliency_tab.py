@@ -243,6 +243,44 @@ def test_the_verdict_comes_with_its_evidence(tab):
     assert tab.find(".sheets img").get_attribute("naturalWidth") == "120"
 
 
+def test_a_verdict_holds_from_when_it_was_given(tab, logdir):
+    """Before the first there is none; two runs have two, each with a mark of its own."""
+    names = [f"held {len(list(logdir.iterdir()))} {one}" for one in "ab"]  # not the default run
+    for name, first in zip(names, (1, 3), strict=True):
+        training = Training(logdir / name)
+        for step in range(5):
+            training.add(step)
+        said = {"reliance": 0.92, "gaps": {"cast": [0.92, 0.01]}, "sheets": [], "alarm": False}
+        for step, words in ((first, "can't say yet: no"), (first + 1, "may rely on the cast")):
+            training._write(
+                "verdict", said | {"when": f"epoch {step + 1}", "text": words}, [], step
+            )
+        training.writer.close()
+    tab.open()
+    tab.wait(lambda: set(names) <= {option.text for option in Select(tab.field("Run")).options})
+    tab.open(run=names[0], step=0, withRun=names[1], withMethod="grad-cam")
+    seen = []
+    for step in range(5):
+        tab.go_to(step)
+        marks = [one.get_attribute("data-alarm") for one in tab.find_all(".verdict .mark")]
+        assert tab.find(".verdict").get_attribute("data-alarm") == marks[0]
+        colours = [one.value_of_css_property("background-color") for one in tab.find_all(".mark")]
+        seen.append((tab.texts(".verdict .mark"), marks, colours))
+    assert [marks for _, marks, _ in seen] == [
+        ["none", "none"],
+        ["none", "none"],
+        ["maybe", "none"],
+        ["maybe", "none"],
+        ["maybe", "maybe"],
+    ]
+    assert [shown for shown, *_ in seen] == [["?", "?"]] * 2 + [["!", "?"]] * 2 + [["!", "!"]]
+    grey, amber = "rgba(89, 98, 109, 1)", "rgba(138, 75, 0, 1)"
+    assert [colours for *_, colours in seen][1:4] == [[grey, grey], [amber, grey], [amber, grey]]
+    tab.go_to(0)
+    words = [f"{name}: epoch 1: no verdict yet; the first is of epoch " for name in names]
+    assert tab.texts(".verdict .text") == [f"{words[0]}2", f"{words[1]}4"]
+
+
 def test_dark_mode_follows_tensorboard(tab):
     tab.open()
     light = tab.pixels(tab.find("body")).mean()

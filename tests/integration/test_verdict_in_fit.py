@@ -2,6 +2,7 @@
 
 import csv
 import html
+import json
 import re
 import warnings
 
@@ -83,6 +84,18 @@ def test_a_model_of_the_ground_is_told(tmp_path):
     assert [e.step for e in found.Tensors("shortcut/verdict")] == [0, 1, 2, 3]
     text = found.Tensors("shortcut/verdict")[-1].tensor_proto.string_val[0].decode()
     assert verdict.text in html.unescape(text)
+
+
+def test_in_a_run_of_batches_verdicts_have_the_steps_of_batches(tmp_path):
+    with pytest.warns(UserWarning, match="relies on the background"):
+        train(tmp_path, scenes(), epochs=3, every="4 batches")  # of six an epoch
+    found = EventAccumulator(str(tmp_path / "saliency_batches"), size_guidance={"tensors": 0})
+    found.Reload()
+    for tag in ("shortcut/verdict", "shortcut/background", "verdict"):
+        assert [e.step for e in found.Tensors(tag)] == [6, 12, 18], tag
+    assert [e.step for e in found.Tensors("maps/grad-cam")] == [0, 4, 8, 12, 16]
+    said = [json.loads(e.tensor_proto.string_val[0]) for e in found.Tensors("verdict")]
+    assert [one["when"] for one in said] == ["epoch 1", "epoch 2", "epoch 3"]
 
 
 def test_images_and_labels_are_enough(tmp_path):

@@ -39,8 +39,10 @@ def _gaps(training: Training, trainings: Mapping[str, Training]) -> Chart:
     values = [gap for run in runs for v in run.verdicts for gap, _ in v.gaps.values()]
     held = [0, *([min(values), max(values)] if values else [])]
     threshold = verdicts[-1].threshold if verdicts else None
-    title = "Probability lost when a thing is swapped"
-    return _chart(title, lines, {v.step: v.when for v in verdicts}, held=held, threshold=threshold)
+    title, whens = "Probability lost when a thing is swapped", {v.step: v.when for v in verdicts}
+    # Earlier versions counted the verdicts of a run of batches by epochs.
+    own = not training.counts_epochs and any(v.when == f"epoch {v.step + 1}" for v in verdicts)
+    return _chart(title, lines, whens, held=held, threshold=threshold, own=own)
 
 
 def _curves(trainings: Mapping[str, Training]) -> list[Chart]:

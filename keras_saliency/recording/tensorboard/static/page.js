@@ -11,7 +11,7 @@ import { indexAt } from './rows.js';
 import { Scene } from './scene.js';
 import { Scrubber } from './scrubber.js';
 import { Sidebar } from './sidebar.js';
-import { Source } from './source.js';
+import { Source, placed, soundVerdict } from './source.js';
 import { Verdict } from './verdict.js';
 
 const START = {
@@ -50,6 +50,7 @@ export class Page {
   source = null;
   other = null;
   verdicts = [];
+  otherVerdicts = [];
   #orderedBy = 0;
   #follows = true;
   #ticket = 0;
@@ -230,13 +231,15 @@ export class Page {
     if (this.state.run === null) return;
     const { run, method, withRun, withMethod } = this.state;
     try {
-      const [source, other, verdicts] = await Promise.all([
+      const [source, other, verdicts, otherVerdicts] = await Promise.all([
         this.#opened(this.source, run, method),
         withRun === null ? null : this.#opened(this.other, withRun, withMethod),
         this.#verdictsOf(run),
+        this.#verdictsOf(withRun),
       ]);
       if (ticket !== this.#ticket) return; // Something else was chosen meanwhile.
-      Object.assign(this, { source, other, verdicts });
+      Object.assign(this, { source, other, verdicts: placed(verdicts, source.steps) });
+      this.otherVerdicts = placed(otherVerdicts, other?.steps ?? []);
     } catch (error) {
       notices.push(error.message);
     }
@@ -261,9 +264,8 @@ export class Page {
   }
 
   async #verdictsOf(run) {
-    const { verdict } = this.runs[run];
-    if (!verdict.length) return [];
-    return (await this.client.json('verdicts', { run })).steps;
+    if (!this.runs[run]?.verdict.length) return [];
+    return (await this.client.json('verdicts', { run })).steps.map(soundVerdict);
   }
 
   /** Choose what isn't chosen, or isn't there; says what was asked for in vain. */

@@ -46,7 +46,7 @@ export class Plot {
       ...ticks.flatMap((tick) => grid(tick, y(tick))),
       ...(landmark ? across(landmark[1], y(landmark[0])) : []),
       ...ends(lines, x, whenOf),
-      svg('line', { class: 'now', x1: x(step), x2: x(step), y1: MARGIN.top, y2: y(ticks[0]) }),
+      ...present(lines, step, x, [MARGIN.top, y(ticks[0])]),
       ...this.chart.lines.flatMap((line, i) => trace(line, i)),
     );
     this.key.replaceChildren(
@@ -101,6 +101,13 @@ function ends(lines, x, whenOf) {
     text.append(whenOf(step));
     return text;
   });
+}
+
+/** Where the step is, unless that is beside all points. */
+function present(lines, step, x, [y1, y2]) {
+  const steps = lines.flatMap(({ points }) => points.map(([at]) => at));
+  if (step < Math.min(...steps) || step > Math.max(...steps)) return [];
+  return [svg('line', { class: 'now', x1: x(step), x2: x(step), y1, y2 })];
 }
 
 function trace({ line, band, dots }, i) {

@@ -9,8 +9,9 @@ export class Scene {
   wishes = [];
 
   /** `shown` is the step of the pictures, which may be behind the slider's. */
-  constructor({ client, maps, state, runs, source, other, verdicts, orderedBy, shown }) {
-    Object.assign(this, { client, maps, state, runs, source, other, verdicts });
+  constructor({ orderedBy, shown, ...page }) {
+    const { client, maps, state, runs, source, other, verdicts, otherVerdicts } = page;
+    Object.assign(this, { client, maps, state, runs, source, other, verdicts, otherVerdicts });
     this.index = Math.max(0, indexAt(source.steps, shown));
     this.step = source.steps[this.index];
     this.current = Math.max(0, indexAt(source.steps, state.step));

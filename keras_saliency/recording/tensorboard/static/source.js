@@ -67,3 +67,32 @@ export function soundStep(step) {
 
 const numbers = (values) =>
   Array.isArray(values) ? values.map((value) => (Number.isFinite(value) ? value : null)) : null;
+
+/** A verdict with all that the page relies on; `gaps` become a map, which has no names of its own. */
+export function soundVerdict(verdict) {
+  const { step, text, when, alarm, reliance, threshold, gaps, per_class: classes, sheets } = verdict;
+  const known = (pair) => Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite);
+  return {
+    ...verdict,
+    when: String(when ?? `step ${step}`),
+    text: String(text || "can't say: there are no words"),
+    alarm: alarm === true,
+    reliance: Number.isFinite(reliance) ? reliance : null,
+    threshold: Number.isFinite(threshold) ? threshold : null,
+    gaps: new Map(Object.entries(gaps ?? {}).filter(([, pair]) => known(pair))),
+    per_class: Object.entries(classes ?? {}).filter(([, gap]) => Number.isFinite(gap)),
+    sheets: Array.isArray(sheets) ? sheets.map(String) : [],
+  };
+}
+
+/**
+ * Verdicts in the steps of the maps. In a run that counts batches earlier versions counted verdicts
+ * by epochs: of those only the last has a place that is known, the end.
+ */
+export function placed(verdicts, steps) {
+  const countsBatches = steps.some(({ when }) => when.startsWith('batch'));
+  const isLost = ({ when, step }) => countsBatches && when === `epoch ${step + 1}`;
+  return verdicts
+    .filter((verdict, i) => !isLost(verdict) || i === verdicts.length - 1)
+    .map((verdict) => (isLost(verdict) ? { ...verdict, step: steps.at(-1).step } : verdict));
+}
