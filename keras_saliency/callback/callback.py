@@ -40,7 +40,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             images per class), or a folder of class sub-folders.
         log_dir: Folder that TensorBoard is pointed at. A run is never mixed with an older one: the
             first is `saliency`, the next `saliency_2`; `fit` with `initial_epoch > 0` continues the
-            newest. Alternatively a `PictureFolder`, or a `Writer` of your own.
+            newest, if its probes and settings are the same. Alternatively a `PictureFolder`, or a
+            `Writer` of your own.
         methods: Names listed by `keras_saliency.methods.available()`, or callables
             `(model, images) -> maps`.
         layer: Layer whose activations CAM methods use: a name, a path (`"mobilenetv2/out_relu"`, or

@@ -16,8 +16,10 @@ logger = logging.getLogger("keras_saliency")
 
 EXPENSIVE = 20  # perturbed images of each probe, above which a method's cost is announced
 _KEPT = 10  # steps of a tag of images, by TensorBoard
+_SHOWN = 1000  # by the Saliency tab, and by keras-saliency tensorboard
 _BESIDES = 2  # the snapshot before training, and that of the weights that are kept
 
+OWN_RUN = "goes on in a run of its own, {}, since {} has other {}"
 NO_LABELS = "the probes have no labels, so the predicted class is explained"
 NO_VERDICT = "gives no verdict on shortcuts without shortcuts=, the training data"
 VERDICT_MISSING = "no verdict without shortcuts="
@@ -164,9 +166,12 @@ def all_steps(evaluations: int, folder: Path) -> str | None:
     """
     if evaluations <= _KEPT:
         return None
-    logs = shlex.quote(str(folder))
+    logs, steps = shlex.quote(str(folder)), evaluations + _BESIDES
+    shown, samples = "all, as does", f"images={steps}"
+    if steps > _SHOWN:
+        shown = f"{_SHOWN:,} of {steps:,}, as the Saliency tab does, and all"
+        samples += f",keras_saliency={steps}"
     return (
         f"TensorBoard keeps {_KEPT} steps of each picture; keras-saliency tensorboard --logdir "
-        f"{logs} shows all, as does tensorboard --logdir {logs} "
-        f"--samples_per_plugin images={evaluations + _BESIDES}"
+        f"{logs} shows {shown} tensorboard --logdir {logs} --samples_per_plugin {samples}"
     )

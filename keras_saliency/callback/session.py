@@ -27,10 +27,12 @@ from keras_saliency.engine.target_layer import LayerChoice
 from keras_saliency.engine.targets import Target
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.overview import Overview
-from keras_saliency.recording.recorder import Recorder
-from keras_saliency.recording.run_summary import about, settings
+from keras_saliency.recording.recorder import DRAWN, Recorder
+from keras_saliency.recording.resuming import PreviousRun
+from keras_saliency.recording.run_summary import about, further_settings, settings
 from keras_saliency.recording.scalars import plain_numbers
-from keras_saliency.recording.snapshot import Snapshot
+from keras_saliency.recording.snapshot import Snapshot, choose_evenly
+from keras_saliency.recording.tensorboard.plugin_data import probe_blobs
 from keras_saliency.recording.writers import Writer, open_writer
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.evaluator import Evaluator
@@ -88,6 +90,7 @@ class TrainingSession:
     """
 
     recorder: Recorder
+    _previous: PreviousRun | None
     _overhead: Overhead
     _batches: BatchCount
     _batch_norm: BatchNormStatus
@@ -242,14 +245,19 @@ class TrainingSession:
         for name, error in first.errors.items():
             error.add_note(messages.NOT_TRAINED.format(name))
             raise error
-        writer = self._open_writer(epoch)
-        self._listed = settings(model, self.explainer, chosen.target, str(chosen.schedule))
+        every = str(chosen.schedule)
+        self._listed = settings(model, self.explainer, chosen.target, every)
+        all_settings = self._listed | further_settings(
+            self.explainer, self.probes, chosen.shortcuts
+        )
+        writer, self._previous = self._open_writer(epoch, all_settings)
         self.recorder = Recorder(
             writer,
             self.probes,
             of=self.explainer.of,
-            settings=self._listed,
+            settings=all_settings,
             slides=TileMaps.of(self.probes, self.explainer.head),
+            previous=first.maps if writer.is_continued else None,
             on_fault=self._reporter.warn,
         )
         self.is_recording = True
@@ -264,14 +272,26 @@ class TrainingSession:
             self.recorder.record_charts(focus=has_masks, verdict=has_verdict)
             self._write_summary(before)
 
-    def _open_writer(self, epoch: int) -> BaseWriter:
+    def _open_writer(
+        self, epoch: int, all_settings: Mapping[str, str]
+    ) -> tuple[BaseWriter, PreviousRun | None]:
         if not is_chief(self._model):
-            return BaseWriter()
+            return BaseWriter(), None
         run, counts_batches = self._settings.run, self._settings.schedule.counts_batches
         first = batches_trained(self._model) + 1 if counts_batches else epoch
         others = (getattr(other, "settings", None) for other in self._others.after())
         later = sum(isinstance(other, Settings) and other.run == run for other in others)
-        return open_writer(*run, resume_at=first if epoch > 0 else None, later=later)
+
+        def described() -> list[bytes]:
+            shown = choose_evenly(self.probes.label_texts(), DRAWN)
+            return probe_blobs(self.probes, shown, self.explainer.of, all_settings)
+
+        resume_at = first if epoch > 0 else None
+        writer, previous = open_writer(*run, described, resume_at=resume_at, later=later)
+        if previous is not None and previous.differences:
+            own, other = writer.state_folder, ", ".join(previous.differences)
+            self._reporter.say(messages.OWN_RUN.format(own, previous.folder, other))
+        return writer, previous
 
     def _make_evaluator(self, epoch: int) -> Evaluator | None:
         """Connect the shortcuts with the model, and show the masks that are in use."""
@@ -286,8 +306,10 @@ class TrainingSession:
             sheet = mask_sheet(images, masks, title=title)
             self.recorder.record_images({"shortcut-masks/donors": sheet}, epoch - 1)
         names = self.probes.class_names
+        alarm = self._previous.alarm(shortcuts.threshold) if self._previous else None
+        classifier = self._classifier
         return Evaluator(
-            shortcuts, self._classifier.probabilities, self._classifier.saliency_maps, names
+            shortcuts, classifier.probabilities, classifier.saliency_maps, names, alarm
         )
 
     def _evaluate(self, left_out: frozenset[str] = frozenset()) -> Evaluation:
@@ -386,6 +408,7 @@ class TrainingSession:
                 has_verdict=has_verdict,
                 verdict=self.verdict,
                 changes=changes,
+                previous=self._previous,
             )
             self.recorder.record_text({"about": page}, step)
         except Exception as error:

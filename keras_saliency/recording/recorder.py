@@ -20,7 +20,7 @@ from keras_saliency.recording.tensorboard.plugin_data import PluginData
 from keras_saliency.recording.worker import Task, Worker
 from keras_saliency.shortcuts.verdict import Verdict
 
-_DRAWN = 64  # probes at most
+DRAWN = 64  # probes at most
 _AT_ONCE = 16  # of them that are written together, and held until then
 _PLAYED = 8  # videos in one animation
 
@@ -51,6 +51,7 @@ class Recorder:
             for all.
         settings: What a reader of the Saliency tab should know; None for no tab.
         slides: What draws the slides, where the probes are tiles.
+        previous: Where a run is continued, the maps of the model as it was resumed, by method.
         on_fault: Called with one clause, such as "could not draw the maps of cam (...)", once for
             each kind of fault, in the worker thread. By default it warns.
 
@@ -72,9 +73,10 @@ class Recorder:
         probes: Probes,
         *,
         of: str = "logits",
-        drawn: int = _DRAWN,
+        drawn: int = DRAWN,
         settings: Mapping[str, str] | None = None,
         slides: Slides | None = None,
+        previous: Mapping[str, np.ndarray] | None = None,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
         self.writer, self._slides = writer, slides
@@ -84,7 +86,7 @@ class Recorder:
         self._explained = "" if of == "logits" else f" · {of.replace('_', ' ')}"
         self._newest: Snapshot | None = None
         self._drawn = chosen = choose_evenly(self._labels, drawn)
-        self._measure = MapMeasure(probes.masks)
+        self._measure = MapMeasure(probes.masks, previous)
         self._overview = Overview(self._names, self._display, self._labels, of, self._frames)
         self._strips = FilmStrips(
             [words(self._names[i]) for i in chosen],

@@ -10,6 +10,8 @@ import numpy as np
 from keras_saliency.attribution.explainer import Explainer
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.targets import Target
+from keras_saliency.recording.resuming import TESTED, PreviousRun
+from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.verdict import Verdict
 from keras_saliency.version import __version__
 
@@ -25,7 +27,8 @@ _HOW_TO_READ = """\
   for: it says what the model *relies on*, by the probability that is lost when the thing comes from
   an image of another class.
 - Step -1 is the model before training: what its maps show was not learnt.
-- TensorBoard keeps ten steps of each picture: `keras-saliency tensorboard --logdir ...` shows all.
+- TensorBoard keeps ten steps of each picture: `keras-saliency tensorboard --logdir ...` shows up
+  to 1,000.
 """
 
 
@@ -36,6 +39,7 @@ def about(
     has_verdict: bool,
     verdict: Verdict | None,
     changes: Sequence[str] = (),
+    previous: PreviousRun | None = None,
 ) -> str:
     """Write the page in Markdown; whatever names it holds, they show as they are.
 
@@ -45,6 +49,7 @@ def about(
         has_verdict: Whether there will be a verdict.
         verdict: The newest one, or None.
         changes: What came to be done less often, in words.
+        previous: The run before this one, where that could not be continued.
 
     Returns:
         Markdown.
@@ -59,11 +64,20 @@ def about(
         *("## The verdict", text, "## How to read it", _HOW_TO_READ.strip(), "## Settings"),
         _table(("setting", "value"), listed.items()),
         *(["## To save time", lines] if changes else []),
+        *(["## What was before", _before(previous)] if previous and previous.differences else []),
         "## Probes",
         _table(("probe", "label", "mask"), _rows(probes)),
         f"and {len(probes) - _LISTED} more." if len(probes) > _LISTED else "",
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def _before(previous: PreviousRun) -> str:
+    other = escaped(", ".join(previous.differences))
+    run = escaped(previous.folder.name)
+    return (
+        f"This is a training run that was resumed. What was before is in {run}, with other {other}."
+    )
 
 
 def escaped(text: str) -> str:
@@ -96,6 +110,19 @@ def settings(
         "keras_saliency": __version__,
         "keras": f"{keras.__version__} on {keras.backend.backend()}",
     }
+
+
+def further_settings(
+    explainer: Explainer, probes: Probes, shortcuts: Shortcuts | None
+) -> dict[str, str]:
+    """Describe, likewise, what shows elsewhere on the page and must be the same after a resume."""
+    layer, verdict = explainer.target_layer, "none"
+    if shortcuts is not None:
+        often = "epoch" if shortcuts.every == 1 else f"{shortcuts.every} epochs"
+        tested = ", ".join(shortcuts.nuisances) or "nothing"
+        verdict = f"{tested}; threshold {shortcuts.threshold:g}; every {often}"
+    grid = " x ".join(map(str, layer.shape[1:-1])) if layer else "none"
+    return {"grid": grid, "probes": str(len(probes)), TESTED: verdict}
 
 
 def _described(what: Any) -> str:

@@ -37,6 +37,7 @@ class MapMeasure:
     Args:
         masks: float `(n, height, width)` in [0, 1] as the user gave them, of signals `(n, time)`,
             of volumes `(n, frames, height, width)`; None for none.
+        previous: The maps with which the first ones are compared, by method.
 
     Example:
         ```python
@@ -45,9 +46,9 @@ class MapMeasure:
         ```
     """
 
-    def __init__(self, masks: Array | None) -> None:
+    def __init__(self, masks: Array | None, previous: Mapping[str, Array] | None = None) -> None:
         self._masks = masks
-        self._previous: dict[str, Array] = {}
+        self._previous = dict(previous or {})
 
     def __call__(self, maps: Mapping[str, Array]) -> MapMetrics:
         """Compute all metrics, and keep the maps for the comparison with the next ones.

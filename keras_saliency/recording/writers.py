@@ -1,7 +1,7 @@
 """Writers of snapshots other than TensorBoard's: a folder of images, or the user's own."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import numpy as np
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.validation import local_folder
 from keras_saliency.recording.base_writer import BaseWriter
+from keras_saliency.recording.resuming import PreviousRun
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run, safe_tag
 
 
@@ -171,24 +172,36 @@ class _CompleteWriter(BaseWriter):
 
 
 def open_writer(
-    log_dir: Path | Writer, run: str, *, resume_at: int | None, later: int
-) -> BaseWriter:
+    log_dir: Path | Writer,
+    run: str,
+    described: Callable[[], Sequence[bytes]],
+    *,
+    resume_at: int | None,
+    later: int,
+) -> tuple[BaseWriter, PreviousRun | None]:
     """Make what a training run is written with.
 
     Args:
         log_dir: The folder that TensorBoard is pointed at, or the user's writer.
         run: The name of the TensorBoard run, to which a number is added where it is taken.
+        described: What describes the probes and the settings, of which a run has one of each.
         resume_at: The first step that is written now, where the newest run of this name is
-            continued if there is one; None for a new run.
+            continued if there is one and it has the same probes and settings; None for a new run.
         later: How many callbacks that come after this one have runs of this name.
 
     Returns:
-        A writer with all methods, of which those that the user's writer lacks do nothing.
+        A writer with all methods, of which those that the user's writer lacks do nothing; and the
+        run that is resumed, whether it is continued or not, if there is one.
 
     Raises:
         OSError: If the run's folder or its event file cannot be made.
     """
-    if isinstance(log_dir, Path):
-        folder = new_run(log_dir, run, resume_at is not None, later)
-        return EventWriter(folder, resume_at if any(folder.iterdir()) else None)
-    return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir)
+    if not isinstance(log_dir, Path):
+        return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir), None
+    folder = new_run(log_dir, run, resume_at is not None, later)
+    if resume_at is None or not any(folder.iterdir()):
+        return EventWriter(folder), None
+    previous = PreviousRun.read(folder, resume_at, described())
+    if previous.differences:
+        return EventWriter(new_run(log_dir, run)), previous
+    return EventWriter(folder, resume_at), previous

@@ -61,6 +61,7 @@ class Evaluator:
         probabilities: Callable[[Array], Array],
         saliency_maps: Callable[[Array, Array], Array] | None = None,
         class_names: Sequence[str] | None = None,
+        alarm: Alarm | None = None,
     ) -> None:
         """Connect the shortcuts with a model.
 
@@ -71,6 +72,7 @@ class Evaluator:
             saliency_maps: `(images, labels) -> maps (m, h, w)` for the scores of the labels, from
                 which salient patches are located; without it the mark is not tested.
             class_names: The classes in the order of the outputs; by default the shortcuts'.
+            alarm: The alarm as a training run that is resumed has left it.
         """
         self._shortcuts = shortcuts
         self._probabilities = probabilities
@@ -82,7 +84,7 @@ class Evaluator:
         self._not_tested = shortcuts.not_tested | dict.fromkeys(untested, "no maps")
         self._tested = {k: n for k, n in nuisances.items() if k not in self._not_tested}
         self._alarming = [name for name, n in self._tested.items() if n.alarms]
-        self._alarm = Alarm(shortcuts.threshold)
+        self._alarm = alarm or Alarm(shortcuts.threshold)
 
     def evaluate(self, step: int, when: str | None = None) -> Verdict:
         """Evaluate the model on counterfactual images, and judge.

@@ -18,6 +18,8 @@ class Alarm:
 
     Args:
         threshold: The gap above which it is raised.
+        since: Where a training run is resumed, as it was.
+        is_on: Likewise.
 
     Attributes:
         end: The gap below which it ends.
@@ -26,10 +28,9 @@ class Alarm:
             is raised; or `None`.
     """
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, since: str | None = None, *, is_on: bool = False) -> None:
         self.threshold, self.end = threshold, CLEARED * threshold
-        self.is_on = False
-        self.since: str | None = None
+        self.is_on, self.since = is_on, since
 
     def update(self, gaps: Sequence[Gap], when: str) -> None:
         """Take the gaps of one evaluation into account.

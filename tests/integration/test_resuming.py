@@ -96,6 +96,93 @@ def test_initial_epoch_goes_on_in_the_run(tmp_path):
     assert Run(tmp_path / "saliency").steps(PICTURE) == ALL
 
 
+def changed(change):
+    """The arguments of a callback that is other than at first in one respect."""
+    x, y = PROBES
+    masks = np.zeros((2, *observed.SIZE[:2]))
+    masks[:, :4] = 1
+    options = {"methods": ["saliency", "grad_cam"]}
+    probes = {
+        "number": observed.pictures(4, seed=2),
+        "pictures": observed.pictures(2, seed=9),
+        "names": ks.Probes(x, y, names=["one", "other"]),
+        "labels": (x, 1 - y),
+        "masks": ks.Probes(x, y, masks=masks),
+    }.get(change, PROBES)
+    options |= {
+        "methods": {"methods": ["saliency"]},
+        "target": {"target": "predicted"},
+        "explained": {"target": ks.Target("label", of="probability")},
+        "every": {"every": 2},
+        "layer": {"layer": "further"},
+    }.get(change, {})
+    return {"probes": probes, "log_dir": None} | options
+
+
+SAID = {
+    "number": "names of the probes, labels, number of probes",
+    "pictures": "pictures or masks",
+    "names": "names of the probes",
+    "labels": "labels",
+    "masks": "masks",
+    "methods": "methods",
+    "target": "target",
+    "explained": "explained",
+    "every": "looks every",
+    "layer": "layer",
+}
+
+
+@pytest.mark.parametrize("change", SAID)
+def test_a_run_has_one_kind_of_probes_and_settings(change, tmp_path, caplog):
+    model = wide() if change == "layer" else built()
+    first = changed(None) | ({"layer": "conv2d"} if change == "layer" else {})
+    fitted(model, [ks.SaliencyCallback(**first | {"log_dir": tmp_path})], epochs=2)
+    with caplog.at_level("INFO", "keras_saliency"):
+        watch = ks.SaliencyCallback(**changed(change) | {"log_dir": tmp_path})
+        fitted(model, [watch], initial_epoch=2, epochs=4)
+    own, before = tmp_path / "saliency_2", tmp_path / "saliency"
+    (said,) = (line for line in caplog.messages if "run of its own" in line)
+    assert said.startswith(f"goes on in a run of its own, {own}, since {before} has other")
+    assert SAID[change] in said
+    assert Run(before).steps("saliency/00_0") == [-1, 0, 1]
+    (picture,) = (
+        tag for tag in Run(own).tags if tag.startswith("saliency/00") or tag == "saliency/one"
+    )
+    assert Run(own).steps(picture) == ([1, 3] if change == "every" else [1, 2, 3])
+    (page,) = Run(own).values("about").values()
+    assert SAID[change].split(",")[0] in page.decode()
+    assert "saliency" in page.decode().split("What was before is in ")[1]
+
+
+def test_a_network_that_is_built_again_goes_on_in_its_run(tmp_path):
+    """Keras numbers its name and those of its layers on."""
+    x, y = observed.pictures(16)
+    names = set()
+    for epochs in ({"epochs": 2}, {"initial_epoch": 2, "epochs": 3}):
+        parts = [layers.Conv2D(3, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+        model = keras.Sequential([keras.Input(observed.SIZE), *parts])
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        names.add(parts[0].name)
+        model.fit(x, y, verbose=0, callbacks=[ks.SaliencyCallback(PROBES, tmp_path)], **epochs)
+    assert len(names) == 2
+    assert [one.name for one in tmp_path.iterdir()] == ["saliency"]
+    run = Run(tmp_path / "saliency")
+    assert run.steps(PICTURE) == [-1, 0, 1, 2]
+    assert run.steps("similarity/grad-cam") == [0, 1, 2]
+
+
+def test_the_similarity_after_a_resume_is_to_the_model_as_it_was_resumed(tmp_path):
+    model = built()
+    fitted(model, [ks.SaliencyCallback(PROBES, tmp_path)], epochs=2)
+    before = ks.explain(model, PROBES, "saliency", target="label").maps
+    fitted(model, [ks.SaliencyCallback(PROBES, tmp_path)], initial_epoch=2, epochs=3)
+    after = ks.explain(model, PROBES, "saliency", target="label").maps
+    wanted = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(before, after, strict=True)]
+    found = Run(tmp_path / "saliency").values("similarity/saliency")
+    assert found[2] == pytest.approx(np.mean(wanted), abs=1e-5)
+
+
 class TrainsMeanwhile(keras.callbacks.Callback):
     """Trains another model in the midst of a training run."""
 

@@ -19,6 +19,8 @@ from tensorboard.util import tensor_util
 
 import keras_saliency as ks
 from keras_saliency.cli.tensorboard import with_all_images
+from keras_saliency.recording.tensorboard.event_reader import newest
+from keras_saliency.recording.tensorboard.event_writer import EventWriter
 
 STEPS = 12  # with the set before training more than the ten that TensorBoard keeps
 FREQUENCIES = (1, 7, "epoch")
@@ -163,6 +165,57 @@ def test_the_command_shows_everything_in_both_loaders(logs, read, loader):
         }
     assert list(found["loss"]["tag_to_events"]) == ["epoch_loss"]
     assert list(found["accuracy"]["tag_to_events"]) == ["epoch_accuracy"]
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """A run of seven epochs, resumed from the third with other data, for five more."""
+    folder = tmp_path_factory.mktemp("resumed")
+    random = np.random.default_rng(0)
+    x, y = random.random((16, 9, 14, 3), "float32"), np.arange(16) % 2
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    top = [layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((9, 14, 3)), layers.Conv2D(3, 3), *top])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for images, epochs in ((x, {"epochs": 7}), (1 - x, {"initial_epoch": 2, "epochs": 5})):
+        watch = ks.SaliencyCallback((x[:2], y[:2]), folder)
+        model.fit(images, y, verbose=0, callbacks=[watch], **epochs)
+    return folder
+
+
+@pytest.mark.parametrize("loader", ["--load_fast=false", "--load_fast=auto"])
+def test_of_a_run_that_is_resumed_no_point_of_the_lost_epochs_is_left(resumed, loader):
+    numbers = newest(resumed)[0].scalars
+    assert {tag for tag in numbers if tag.startswith("similarity/")}
+    flags = ["--samples_per_plugin", "images=1000", "--logdir", resumed, loader]
+    with started(*flags, "--path_prefix=/under") as ask:
+        awaited(ask, "scalars/tags", until=lambda found: "saliency" in found)
+        for tag, steps in numbers.items():
+            shown = ask("scalars/scalars", run="saliency", tag=tag)
+            assert [[step, value] for _, step, value in shown] == [list(p) for p in steps.items()]
+            first = 0 if tag.startswith("similarity/") or tag == "epoch_loss" else -1
+            assert list(steps) == list(range(first, 5)), tag
+        for tag in (*PICTURES, "grad-cam/00_0", "film-strip/grad-cam", "animation/grad-cam"):
+            shown = awaited(ask, "images/images", until=len, run="saliency", tag=tag, sample=0)
+            assert max(one["step"] for one in shown) == 4, tag
+        for method in ("saliency", "grad-cam"):
+            found = ask("keras_saliency/maps", run="saliency", method=method)["steps"]
+            assert [one["step"] for one in found] == [-1, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("loader", ["--load_fast=false", "--load_fast=auto"])
+@pytest.mark.parametrize(("samples", "kept"), [("", 1000), (",keras_saliency=1100", 1100)])
+def test_more_than_a_thousand_steps_are_shown_on_request(tmp_path, loader, samples, kept):
+    (tmp_path / "run").mkdir()
+    writer = EventWriter(tmp_path / "run")
+    for step in range(1100):
+        writer.blobs("maps/a", [b'{"version": 2}'], step)
+    writer.close()
+    flags = [f"--samples_per_plugin=images=1100{samples}", "--logdir", tmp_path, loader]
+    with started(*flags, "--path_prefix=/under") as ask:
+        found = awaited(ask, "keras_saliency/runs", until=lambda found: found["runs"])
+    assert len(found["runs"]["run"]["methods"]["a"]) == kept
 
 
 @pytest.mark.parametrize(

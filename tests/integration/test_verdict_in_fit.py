@@ -13,6 +13,7 @@ from keras import layers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras_saliency as ks
+from keras_saliency.cli.main import main
 
 SIZE = (24, 31)
 
@@ -96,6 +97,26 @@ def test_in_a_run_of_batches_verdicts_have_the_steps_of_batches(tmp_path):
     assert [e.step for e in found.Tensors("maps/grad-cam")] == [0, 4, 8, 12, 16]
     said = [json.loads(e.tensor_proto.string_val[0]) for e in found.Tensors("verdict")]
     assert [one["when"] for one in said] == ["epoch 1", "epoch 2", "epoch 3"]
+
+
+@pytest.mark.parametrize("change", [{}, {"methods": ["saliency"]}])
+@pytest.mark.filterwarnings("ignore:.*relies on the background")
+def test_a_verdict_remembers_over_a_resume_since_when(tmp_path, change, capsys):
+    images, labels, _ = scenes()
+    model, since, options = network(), [], {"batch_size": 40, "verbose": 0}
+    for first, last in ((0, 3), (3, 4), (4, 5)):
+        arguments = change if first else {}
+        watch = ks.SaliencyCallback(
+            (images[:3], labels[:3]), tmp_path, shortcuts=scenes(), **arguments
+        )
+        model.fit(images, labels, initial_epoch=first, epochs=last, callbacks=[watch], **options)
+        assert watch.verdict.alarm
+        since.append(watch.verdict.since)
+    assert since[0] in ("epoch 1", "epoch 2")
+    assert since == since[:1] * 3
+    assert len(list(tmp_path.iterdir())) == (2 if change else 1)
+    assert main(["check", str(tmp_path)]) == 1
+    assert "passed" not in capsys.readouterr().out
 
 
 def test_images_and_labels_are_enough(tmp_path):

@@ -151,6 +151,17 @@ def test_how_to_see_all_is_told_where_there_are_more_than_ten(
         assert "\n" not in said
 
 
+@pytest.mark.parametrize("epochs", [998, 999, 2000])
+def test_above_a_thousand_it_is_told_how_many_are_shown(tmp_path, epochs):
+    said, steps = all_steps(epochs, tmp_path), epochs + 2
+    assert said.endswith(
+        f" --samples_per_plugin images={steps}"
+        + (f",keras_saliency={steps}" if steps > 1000 else "")
+    )
+    assert ("shows all" in said) == (steps <= 1000)
+    assert (f"shows 1,000 of {steps:,}" in said) == (steps > 1000)
+
+
 def test_how_often_in_words():
     said = [str(Schedule.of(every)) for every in (1, 5, "1 batch", "200 batches")]
     assert said == ["epoch", "5 epochs", "batch", "200 batches"]

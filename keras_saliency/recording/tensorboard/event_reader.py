@@ -6,8 +6,8 @@ The files may be cut off, broken, or of others: what can't be read is left out, 
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from keras_saliency.recording.tensorboard.plugin_schema import (
     VERDICT,
     Data,
     decoded,
+    maps_shown,
     moment,
 )
 from keras_saliency.recording.tensorboard.tfrecord import records
@@ -61,6 +62,7 @@ class Judgement:
         gaps: `{nuisance: (gap, standard error)}`.
         alarm: Whether the model relies on a nuisance.
         cause: The nuisance, or `None`.
+        since: The evaluation at which its gap was first above the threshold, or `None`.
         per_class: `{class: gap}` of the cause.
         masks_from: Where the masks are from, or `None`.
         threshold: The gap above which there may be an alarm, or `None`.
@@ -74,6 +76,7 @@ class Judgement:
     gaps: dict[str, tuple[float, float]]
     alarm: bool
     cause: str | None
+    since: str | None
     per_class: dict[str, float]
     masks_from: str | None
     threshold: float | None
@@ -110,6 +113,7 @@ class Judgement:
             },
             alarm=data.get("alarm") is True,
             cause=_typed(str, data.get("cause")),
+            since=_typed(str, data.get("since")),
             per_class={
                 name: gap for name, value in per_class.items() if (gap := number(value)) is not None
             },
@@ -165,17 +169,20 @@ class Training:
     @cached_property
     def probes(self) -> Entry | None:
         """The probes, `None` where there are none that can be read."""
-        for entry in reversed(self._entries(PROBES)):
-            names, images_each = entry.data.get("names"), 1 + (entry.data.get("masks") is True)
-            if isinstance(names, list) and len(entry.images) == images_each * len(names):
-                return entry
-        return None
+        return next(filter(holds_probes, reversed(self._entries(PROBES))), None)
 
     @cached_property
     def methods(self) -> dict[str, list[Entry]]:
         """The maps of each method, step by step."""
         tags = sorted(tag for tag in self._events.blobs if tag.startswith(MAPS))
-        return {tag.removeprefix(MAPS): self._entries(tag) for tag in tags}
+        probes = [(entry.step, entry.data) for entry in self._entries(PROBES)]
+        methods = {}
+        for tag in tags:
+            entries = self._entries(tag)
+            shown = maps_shown(((entry.step, entry.data) for entry in entries), probes)
+            pairs = zip(entries, shown, strict=True)
+            methods[tag.removeprefix(MAPS)] = [replace(entry, data=data) for entry, data in pairs]
+        return methods
 
     @cached_property
     def verdicts(self) -> list[Judgement]:
@@ -280,6 +287,33 @@ def trainings(log_dir: str | Path, *, maps: bool = True) -> list[Training]:
     ]
 
 
+def last_entries(folder: Path, wanted: Mapping[str, Callable[[Entry], bool]]) -> dict[str, Entry]:
+    """Find the last entries of a run, which may be large, in as few of its files as hold them.
+
+    Args:
+        folder: The folder of the run.
+        wanted: The tags, each with what an entry must be.
+
+    Returns:
+        The last such entry of each tag that has one.
+    """
+    found: dict[str, Entry] = {}
+    for path in reversed(_files(folder)):
+        missing = wanted.keys() - found.keys()
+        for event in _parsed(path, []) if missing else ():
+            for value in event.summary.value:
+                entry = _entry(value, event.step) if value.tag in missing else None
+                if entry is not None and wanted[value.tag](entry):
+                    found[value.tag] = entry
+    return found
+
+
+def holds_probes(entry: Entry) -> bool:
+    """Whether an entry describes probes, and has an image, and perhaps a mask, of each."""
+    names, images_each = entry.data.get("names"), 1 + (entry.data.get("masks") is True)
+    return isinstance(names, list) and len(entry.images) == images_each * len(names)
+
+
 def _oldest_first(folders: Iterable[Path]) -> list[Path]:
     """Order runs so that a clock which is set back changes nothing where they are numbered."""
     series = {folder: _series(folder) for folder in folders}
@@ -337,8 +371,9 @@ def _events(folder: Path, maps: bool, span: tuple[float, float] = _ALWAYS) -> _E
                 _drop_rewritten(events, event)
             for value in event.summary.value:
                 if _is_ours(value):
-                    if maps or not value.tag.startswith(MAPS):
-                        _read_blobs(events, value, event.step)
+                    wanted = maps or not value.tag.startswith(MAPS)
+                    if wanted and (entry := _entry(value, event.step)) is not None:
+                        events.blobs.setdefault(value.tag, {})[event.step] = entry
                 elif (scalar := _scalar(value)) is not None:
                     events.scalars.setdefault(value.tag, {})[event.step] = scalar
     events.scalars = {tag: dict(sorted(steps.items())) for tag, steps in events.scalars.items()}
@@ -377,10 +412,11 @@ def _may_be_scalar(value: summary_pb2.Summary.Value) -> bool:
     )
 
 
-def _read_blobs(events: _Events, value: summary_pb2.Summary.Value, step: int) -> None:
-    first, *images = value.tensor.string_val or [b""]
-    if (data := decoded(first)) is not None:
-        events.blobs.setdefault(value.tag, {})[step] = Entry(step, data, tuple(images))
+def _entry(value: summary_pb2.Summary.Value, step: int) -> Entry | None:
+    """What a value of ours holds, `None` of any other."""
+    first, *images = (value.tensor.string_val if _is_ours(value) else None) or [b""]
+    data = decoded(first)
+    return None if data is None else Entry(step, data, tuple(images))
 
 
 def _scalar(value: summary_pb2.Summary.Value) -> float | None:

@@ -29,6 +29,7 @@ from keras_saliency.recording.tensorboard.plugin_schema import (
     Data,
     decoded,
     image_type,
+    maps_shown,
     moment,
 )
 
@@ -219,11 +220,16 @@ def _answer_maps(query: _Query) -> wrappers.Response:
     run, method = query.parameter("run"), query.parameter("method")
     since = _step(query.request.args.get("since"))
     later = [datum for datum in query.steps(run, MAPS + method) if datum.step > since]
+    # Only of a run that was resumed there are probes more than once.
+    known = query.sequences(run, PROBES).get(run, {}).get(PROBES, [])
+    probes = [(datum.step, data) for datum, data in query.read(known if len(known) > 1 else [])]
+    read = query.read(later)
+    shown = maps_shown(((datum.step, data) for datum, data in read), probes)
     steps = [  # All maps of a step are one image; there may be none.
         data
         | {"step": datum.step, "key": [*_keys(datum), None][0]}
         | {"wall_time": moment(datum.wall_time)}
-        for datum, data in query.read(later)
+        for (datum, _), data in zip(read, shown, strict=True)
     ]
     return query.answer({"steps": steps})
 

@@ -75,7 +75,8 @@ class PluginData:
             similarity: Likewise, how alike each map is to the previous one, from -1 to 1.
         """
         if self._probes_are_in != self._writer.path:  # also where it had to begin another file
-            self._writer.blobs(PROBES, self._probe_blobs(), snapshot.step)
+            described = probe_blobs(self._probes, self._shown, self._of, self._settings)
+            self._writer.blobs(PROBES, described, snapshot.step)
             self._probes_are_in = self._writer.path
         unknown = np.full(len(self._probes), np.nan)
         for method in snapshot.methods:
@@ -120,23 +121,6 @@ class PluginData:
         }
         self._writer.blobs(VERDICT, [_json(data), *map(encode_jpeg, sheets.values())], step)
 
-    def _probe_blobs(self) -> list[bytes]:
-        probes, labels, shown = self._probes, self._probes.label_texts(), self._shown
-        data = {
-            "names": [probes.names[i] for i in shown],
-            "labels": [labels[i] for i in shown],
-            "classes": list(probes.class_names or ()),
-            "size": list(probes.display.shape[1:3]),
-            "masks": probes.masks is not None,
-            "of": self._of,
-            "settings": self._settings,
-        }
-        blobs = [_json(data), *(encode_jpeg(_shrunk(probes.display[i])) for i in shown)]
-        if probes.masks is not None:
-            masks = (self._laid_out(probes.masks[i]) for i in shown)
-            blobs += [_png(255 * _reduced(mask, _MASK)) for mask in masks]
-        return blobs
-
     def _map_blobs(
         self, method: str, snapshot: Snapshot, numbers: Mapping[str, Array]
     ) -> list[bytes]:
@@ -164,21 +148,54 @@ class PluginData:
     def _shades(self, map_: Array, signed: bool) -> tuple[Array, float | None]:
         """Return a map in shades of grey and its peak, None where it is NaN or infinite."""
         known = bool(np.isfinite(map_).all())
-        values = _reduced(self._laid_out(map_ if known else np.zeros_like(map_)), _MAP)
+        values = _reduced(
+            _laid_out(map_ if known else np.zeros_like(map_), self._probes.frames), _MAP
+        )
         # That of the image, so that it has all of the 256 shades.
         peak = float(np.abs(values).max())
         shares = values / (peak or 1.0)
         shades = 128 + 127 * shares if signed else 255 * np.abs(shares)
         return shades, _number(peak) if known else None
 
-    def _laid_out(self, map_: Array) -> Array:
-        """Lay a map out as its probe's image: a signal's in a row, a volume's frame by frame."""
-        if map_.ndim == 3:
-            frames = self._probes.frames
-            rows, columns = mosaic_of(frames)
-            height, width = map_.shape[1:]
-            return spread(map_, (rows * height, columns * width), frames)
-        return np.atleast_2d(map_)
+
+def probe_blobs(
+    probes: Probes, shown: Sequence[int], of: str, settings: Mapping[str, str]
+) -> list[bytes]:
+    """Describe the probes of a run, and its settings.
+
+    Args:
+        probes: The probes.
+        shown: The indices of the probes to show, in order.
+        of: What is explained, such as `"logits"`.
+        settings: What else a reader should know.
+
+    Returns:
+        JSON, an image of each probe that is shown, and, if there are masks, a mask of each.
+    """
+    labels = probes.label_texts()
+    data = {
+        "names": [probes.names[i] for i in shown],
+        "labels": [labels[i] for i in shown],
+        "classes": list(probes.class_names or ()),
+        "size": list(probes.display.shape[1:3]),
+        "masks": probes.masks is not None,
+        "of": of,
+        "settings": dict(settings),
+    }
+    blobs = [_json(data), *(encode_jpeg(_shrunk(probes.display[i])) for i in shown)]
+    if probes.masks is not None:
+        masks = (_laid_out(probes.masks[i], probes.frames) for i in shown)
+        blobs += [_png(255 * _reduced(mask, _MASK)) for mask in masks]
+    return blobs
+
+
+def _laid_out(map_: Array, frames: int) -> Array:
+    """Lay a map out as its probe's image: a signal's in a row, a volume's frame by frame."""
+    if map_.ndim == 3:
+        rows, columns = mosaic_of(frames)
+        height, width = map_.shape[1:]
+        return spread(map_, (rows * height, columns * width), frames)
+    return np.atleast_2d(map_)
 
 
 def _side(shape: tuple[int, ...], longest: int) -> tuple[int, int]:

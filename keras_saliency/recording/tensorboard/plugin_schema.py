@@ -1,7 +1,9 @@
 """The contents of our blobs, for all that read them, whoever wrote the file."""
 
+import itertools
 import json
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 VERSION = 2
@@ -9,6 +11,7 @@ MAPS, PROBES, VERDICT = "maps/", "probes", "verdict"
 
 MOST_PIXELS = 2**22  # of an image that is unpacked; all maps of a step have fewer
 
+_OTHERS = "the probes were others then"
 _DEEPEST = 8  # levels of JSON, of which ours has four
 _LARGEST = 1e300  # number, or else a browser takes it for infinite
 _LATEST = 32_503_680_000.0  # the year 3000, beyond which not every system knows the date
@@ -45,6 +48,30 @@ def decoded(blob: bytes) -> Data | None:
 def moment(wall_time: float) -> float:
     """Return the time of an event in seconds since 1970; 0 where it is no time."""
     return wall_time if 0 <= wall_time < _LATEST else 0.0
+
+
+def maps_shown(
+    maps: Iterable[tuple[int, Data]], probes: Sequence[tuple[int, Data]]
+) -> Iterator[Data]:
+    """Put an error in place of maps that are not of the probes that are shown, the newest.
+
+    Earlier versions went on in the same run where a training run was resumed with other probes.
+
+    Args:
+        maps: Step and JSON of each evaluation.
+        probes: The same of all probes that a run has had, in order.
+
+    Yields:
+        The JSON of each evaluation.
+    """
+    others = [
+        until
+        for (_, before), (until, _) in itertools.pairwise(probes)
+        if before.get("names") != probes[-1][1].get("names")
+    ]
+    for step, data in maps:
+        is_of_others = step < max(others, default=-math.inf)
+        yield {"when": data.get("when"), "error": _OTHERS} if is_of_others else data
 
 
 def image_type(blob: bytes) -> str | None:

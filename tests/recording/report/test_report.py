@@ -554,6 +554,24 @@ def test_a_page_lists_the_verdicts_of_the_other_trainings(tmp_path, capsys):
     assert "b" not in found.tags
 
 
+def test_maps_of_other_probes_are_not_drawn_on_the_newest(tmp_path):
+    writer = EventWriter(new_run(tmp_path))
+    picture = encode_jpeg(np.zeros((5, 7, 3), np.uint8))
+    for start, names in ((0, ["a", "b"]), (2, ["a", "b", "c", "d"])):
+        said = json.dumps({"version": 2, "names": names, "labels": names}).encode()
+        writer.blobs("probes", [said, *[picture] * len(names)], start)
+        for step in (start, start + 1):
+            maps = cv2.imencode(".png", np.ones((4 * len(names), 4), np.uint8))[1].tobytes()
+            said = {"version": 2, "peak": [1.0] * len(names), "dead": [False] * len(names)}
+            writer.blobs("maps/a", [json.dumps(said).encode(), maps], step)
+    writer.close()
+    training, _ = newest(tmp_path)
+    steps = Found(page({"a": training})).data["maps"]["a"]["a"]
+    assert [step.get("error") for step in steps] == ["the probes were others then"] * 2 + [None] * 2
+    assert [len(step.get("peak", [])) for step in steps] == [0, 0, 4, 4]
+    assert len(images.stills(training, "a")) == 4
+
+
 def test_the_same_picture_is_kept_once(tmp_path):
     found = made(tmp_path)
     (run,) = found.data["runs"]

@@ -82,6 +82,18 @@ def write_continued_run(folder):
     second.close()
 
 
+def write_mixed_run(folder):
+    """What earlier versions wrote where a training run was resumed with other probes, twice."""
+    folder.mkdir()
+    writer = EventWriter(folder)
+    for start, names in ((0, NAMES), (2, NAMES[:2]), (4, NAMES), (6, NAMES)):
+        pictures = [jpeg(10)] * len(names)
+        writer.blobs("probes", [described(names=names, masks=False), *pictures], start)
+        for step in (start, start + 1):
+            writer.blobs("maps/a", maps_of(step), step)
+    writer.close()
+
+
 def write_broken_runs(root):
     for name in ("truncated", "flipped"):
         (root / name).mkdir()
@@ -231,6 +243,7 @@ def logdir(tmp_path_factory):
     write_sound_run(root / HOSTILE)
     write_continued_run(root / "continued")
     write_run(root / "failed", [described(error="no layer")])
+    write_mixed_run(root / "mixed")
     write_broken_runs(root)
     write_foreign_run(root / "foreign")
     write_wrong_times(root)
@@ -337,6 +350,15 @@ def test_a_continued_run_shows_what_was_written_last(server):
     steps = server.json("maps", run="continued", method="a")["steps"]
     found = {step["step"]: step["note"] for step in steps}
     assert found == dict.fromkeys(range(5), "first") | dict.fromkeys((5, 6), "second")
+
+
+def test_maps_of_other_probes_are_not_drawn_on_the_newest(server):
+    steps = server.json("maps", run="mixed", method="a")["steps"]
+    assert [step["step"] for step in steps] == list(range(8))
+    assert [step.get("error") for step in steps] == ["the probes were others then"] * 4 + [None] * 4
+    assert [step.get("peak") for step in steps] == [None] * 4 + [[1.0, 0.5, None]] * 4
+    later = server.json("maps", run="mixed", method="a", since=2)["steps"]
+    assert later == steps[3:]
 
 
 def test_what_cannot_be_read_of_a_run_is_left_out(server):
