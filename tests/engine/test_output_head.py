@@ -231,6 +231,8 @@ def test_an_autoencoder_gives_pixels_and_no_classes(photos, channels, flat, tmp_
 def test_an_output_like_the_images_is_of_classes_where_that_is_stated(photos):
     model = keras.Sequential([keras.Input((6, 8, 1)), kl.Conv2D(1, 3, padding="same")])
     images = photos(3, (6, 8, 1))
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 1))
+    model.set_weights([kernel - kernel.mean(), np.zeros(1)])  # logits of both signs
     model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
     assert head_of(model, images).kind == "values"
     assert head_of(model, images, head="sigmoid").logits == "outputs"
