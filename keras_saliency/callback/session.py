@@ -189,7 +189,7 @@ class TrainingSession:
                 self._reporter.alarm(verdict.text)
             self.verdict = verdict
             # Where the steps of the run are batches, so is that of its verdicts.
-            step = self._batch if self._settings.schedule.counts_batches else epoch
+            step = self._batches.count if self._settings.schedule.counts_batches else epoch
             self.recorder.record_verdict(verdict, f"epoch {epoch + 1}", step)
         if logs is not None:
             logs["shortcut_reliance"] = self.verdict.reliance
