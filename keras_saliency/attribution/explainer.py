@@ -108,6 +108,7 @@ class Explainer:
             self.context = resolve(call, self._images, probes.labels, target, layer, self._extras)
             _check_names(probes, self.context.head)
             first = [extra[:1] for extra in self._extras]
+            batch_size = self.context.call.at_most(batch_size)
             self._passes = PassRunner(self.context, batch_size)
             self._plan = plan_passes(self._passes, self._methods, self._images[:1], first)
             self.around_layer = self._share_around()

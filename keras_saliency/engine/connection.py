@@ -36,7 +36,8 @@ def lies_between(call: ModelCall, target_layer: TargetLayer, *arrays: np.ndarray
                 call(points["images"], *extras)
             return sum(map(_total, seen.outputs)), None
 
-        points = {"layer": ops.zeros(target_layer.shape, target_layer.dtype)}
+        shape = (target_layer.shape[0] * call.rows(images), *target_layer.shape[1:])
+        points = {"layer": ops.zeros(shape, target_layer.dtype)}
         _, _, after = backend.gradients(output_of, points)
         _, _, before = backend.gradients(layer_of, {"images": images})
         connected.append(after["layer"] is not None and before["images"] is not None)

@@ -25,7 +25,7 @@ from keras_saliency.engine.target_layer import (
 )
 from keras_saliency.engine.targets import ResolvedTarget, Target, resolve_target
 from keras_saliency.engine.tokens import measured_grid, tokens_read
-from keras_saliency.engine.tracing import Trace, record
+from keras_saliency.engine.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def resolve(
         ValueError: A layer or target that does not fit the model.
     """
     first = tuple(values[:1] for values in (images, *extras))
-    trace = record(call.model, call, *first)
+    call, trace = call.traced(*first)
     flow = call.dataflow(trace)
     if flow is not None:
         trace = replace(trace, calls=tuple(filter(flow.is_between, trace.calls)))
@@ -148,4 +148,4 @@ def _first_outputs(call: ModelCall, *inputs: np.ndarray) -> np.ndarray:
         tensors = [ops.convert_to_tensor(values[:size]) for values in inputs]
         return ops.convert_to_numpy(outputs_of(*tensors))
 
-    return BatchRunner(first, 4, call.model)(inputs[0]).astype("float64")
+    return BatchRunner(first, call.at_most(4), call.model)(inputs[0]).astype("float64")

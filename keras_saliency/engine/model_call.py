@@ -10,7 +10,7 @@ from keras_saliency.data.inputs import ALONE, ModelInputs
 from keras_saliency.engine.dataflow import Dataflow, dataflow_of
 from keras_saliency.engine.keras_private import inputs_by_name, nodes_kept
 from keras_saliency.engine.model_inputs import entering, floats_kept, takes_channels_first
-from keras_saliency.engine.tracing import Trace, computed_once
+from keras_saliency.engine.tracing import Trace, computed_once, record
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,62 @@ class ModelCall:
         model: The model.
         inputs: In which form it gets its inputs; `inputs.bare` is whether without channels.
         output: The name or index of the output that is taken; None where there is only one.
+        batch: The only number of images that the model takes; None where it takes any.
     """
 
     model: keras.Model
     inputs: ModelInputs = ALONE
     output: str | int | None = None
+    batch: int | None = None
 
     def __call__(self, images: Any, *extras: Any) -> Any:
         """Call the model and return the chosen output, `(batch, ...)`."""
+        first, *others = map(self.filled, (images, *extras))
         with floats_kept(self.model), computed_once(self.model):
-            outputs = self.model(self._together(images, extras), training=False)
+            outputs = self.model(self._together(first, tuple(others)), training=False)
         names = _names_of(self.model, outputs)
-        return keras.tree.flatten(outputs)[self._output_index(names)]
+        return self.kept(keras.tree.flatten(outputs)[self._output_index(names)], images.shape[0])
+
+    def at_most(self, batch_size: int) -> int:
+        """Return how many images may go through the model at once."""
+        return batch_size if self.batch is None else min(batch_size, self.batch)
+
+    def rows(self, images: Any) -> int:
+        """Return how many images the layers get where these are given."""
+        return images.shape[0] if self.batch is None else self.batch
+
+    def filled(self, values: Any) -> Any:
+        """Fill a batch up with its last row, to as many rows as the model takes."""
+        if self.batch in (None, values.shape[0]):
+            return values
+        rows = np.minimum(np.arange(self.batch), values.shape[0] - 1)
+        return keras.ops.take(values, rows, axis=0)
+
+    def kept(self, values: Any, count: int) -> Any:
+        """Return the first rows of what the model computed, without those it was filled up with."""
+        is_whole = self.batch is None or values.shape[0] == count
+        return values if is_whole else values[:count]
+
+    def traced(self, *arrays: np.ndarray) -> "tuple[ModelCall, Trace]":
+        """Trace a pass of one image; a model that takes none alone gets as many as it declares.
+
+        Args:
+            *arrays: The image, `(1, height, width, channels)`, and the other inputs with it.
+
+        Returns:
+            The call, whose `batch` is set where it must be, and the trace.
+        """
+        declared = next((tensor.shape[0] for tensor in _inputs_of(self.model).values()), None)
+        try:
+            trace = record(self.model, self, *arrays)
+            if declared is None or trace.output_shape[0] == 1:
+                return self, trace
+        except Exception:
+            if declared is None:
+                raise
+        call = replace(self, batch=declared)
+        filled = [np.repeat(values, declared, axis=0) for values in arrays]
+        return call, record(self.model, call, *filled, batch=declared)
 
     def build(self, images: Any, *extras: Any) -> None:
         """Build the model as its first batch would, without computing anything."""

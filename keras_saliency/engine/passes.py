@@ -88,7 +88,7 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             points[at_images] = images
         if layer is not None and "layer_gradients" in quantities:
             # What is added to the layer's output has the gradient of the layer's output.
-            shape = (layer.shape[0] * images.shape[0], *layer.shape[1:])
+            shape = (layer.shape[0] * context.call.rows(images), *layer.shape[1:])
             points["layer_gradients"] = ops.zeros(shape, layer.dtype)
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -96,7 +96,7 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
                 if AROUND in points:
                     output = ops.stop_gradient(output)
                 if layer is not None and gates is not None:
-                    output = layer.layout.gated(output, gates)
+                    output = layer.layout.gated(output, context.call.filled(gates))
                 if layer is not None and "layer_gradients" in points:
                     added = points["layer_gradients"]
                     output = output + layer.layout.from_map(added, frame, output.shape)
@@ -109,17 +109,19 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             )
             with hooked(layer, context.logits, changed) as seen, collected as attention:
                 outputs = context.call(points.get(at_images, images), *extras)
-            logits = seen.logits[context.logits.number] if context.logits else None
+            count, kept = images.shape[0], context.call.kept
+            logits = kept(seen.logits[context.logits.number], count) if context.logits else None
             resolved = context.target.resolved(context.head, outputs, logits, detail)
             scores, classes = context.target.score(context.head, outputs, logits, resolved)
             predicted = context.head.predicted(outputs, logits)
             results = {"scores": scores, "classes": classes, "predicted": predicted}
             results |= {"outputs": outputs, "detail": resolved}
             if layer is not None:
-                results["activations"] = ops.cast(layer.layout.to_map(seen.outputs), "float32")
+                maps = kept(layer.layout.to_map(seen.outputs), count * layer.shape[0])
+                results["activations"] = ops.cast(maps, "float32")
             if with_attention:
-                shared = self_attention(attention, images.shape[0], context.call.model.name)
-                results["attentions"] = shared
+                rows, name = context.call.rows(images), context.call.model.name
+                results["attentions"] = kept(self_attention(attention, rows, name), count)
             return scores * scales, results
 
         if not points:
@@ -128,6 +130,9 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
         if AROUND in points and grads[AROUND] is None:
             grads[AROUND] = ops.zeros_like(images)
         connected = {name: _connected(name, grads[name], context) for name in points}
+        if layer is not None and "layer_gradients" in connected:
+            count = images.shape[0] * layer.shape[0]
+            connected["layer_gradients"] = context.call.kept(connected["layer_gradients"], count)
         return results | {name: _unscaled(grad, scales) for name, grad in connected.items()}
 
     return compute
@@ -141,7 +146,8 @@ def attention_shape(context: ModelContext, images: Any, *extras: Any) -> tuple[i
     def forward(images: Any, *extras: Any) -> None:
         with met_attention(call.model, context.trace) as attention:
             call(images, *extras)
-        shapes.append(tuple(self_attention(attention, images.shape[0], call.model.name).shape))
+        _, *rest = self_attention(attention, call.rows(images), call.model.name).shape
+        shapes.append((images.shape[0], *rest))
 
     backend.traced(forward, call.model, *map(ops.convert_to_numpy, (images, *extras)))
     return shapes[-1]

@@ -22,7 +22,8 @@ class Forward:
         self._head = context.head
         self._preprocessing = Preprocessing(context.call.model, context.call.inputs)
         self._outputs = backend.compiled(context.call, context.call.model)
-        self._run = BatchRunner(self._in_batches, _BATCH_SIZE, context.call.model)
+        size = context.call.at_most(_BATCH_SIZE)
+        self._run = BatchRunner(self._in_batches, size, context.call.model)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Compute the probability of each class.

@@ -43,7 +43,7 @@ def measured_grid(
     # Noise has no black border, behind which a unit may be dead.
     noise = np.random.default_rng(0).uniform(low, high if high > low else low + 1, images.shape)
     parts = []
-    for rows, _ in batches(count, min(count, _AT_A_TIME)):
+    for rows, _ in batches(count, call.at_most(min(count, _AT_A_TIME))):
         chosen = np.eye(count, dtype="float32")[rows]
         repeated = [np.repeat(v, len(chosen), axis=0) for v in (noise.astype("float32"), *extras)]
         gradients = fields(*map(ops.convert_to_tensor, (chosen, *repeated)))

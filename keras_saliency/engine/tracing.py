@@ -115,12 +115,15 @@ class Trace:
         return call.output == call.input or self.producer(call.output) is not call
 
 
-def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Trace:
-    """Trace `forward(*tensors) -> output`, which calls `model`, and record every layer call."""
+def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any, batch: int = 1) -> Trace:
+    """Trace `forward(*tensors) -> output`, which calls `model`, and record every layer call.
+
+    The shapes are those of one image, also where it must be given as often as `batch` says.
+    """
     traces: list[Trace] = []
 
     def recorded(*inputs: Any) -> None:
-        recorder = _Recorder()
+        recorder = _Recorder(batch)
         with ExitStack() as patches:
             for layer in operations_of(model):
                 patches.enter_context(patched_call(layer, partial(recorder.on_call, layer)))
@@ -130,9 +133,9 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any) -> Tra
         traces.append(
             Trace(
                 tuple(call for call in recorder.calls if call.layer is not model),
-                tuple(arrays[0].shape),
+                recorder.shape(arrays[0]),
                 recorder.number(output),
-                tuple(output.shape),
+                recorder.shape(output),
             )
         )
 
@@ -151,7 +154,8 @@ def operations_of(model: keras.Model) -> list[Any]:
 class _Recorder:
     """Records the layer calls of one forward pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
         self.calls: list[LayerCall] = []
         self._within: list[tuple[keras.layers.Layer, int]] = []
         self._counts: dict[int, int] = {}
@@ -198,18 +202,23 @@ class _Recorder:
                 tuple(run for _, run in self._within),
                 taken,
                 made,
-                tuple(output.shape) if single else (),
+                self.shape(output) if single else (),
                 keras.backend.standardize_dtype(output.dtype) if single else "",
                 probabilities(layer) if single and made in self._activated else None,
             )
         )
+
+    def shape(self, output: Any) -> tuple[int, ...]:
+        """Return the shape of an output, as of one image."""
+        first, *rest = output.shape or (1,)
+        return (first // self._batch, *rest) if self._batch > 1 and first else tuple(output.shape)
 
     def _number_taken(self, value: Any) -> int | None:
         """Number what a layer takes; in mixed precision it may be a cast of what was given."""
         if keras.ops.is_tensor(value) and id(value) not in self._tensors and self.calls:
             last = self.calls[-1]
             dtype = keras.backend.standardize_dtype(value.dtype)
-            if last.output is not None and last.dtype != dtype and last.shape == tuple(value.shape):
+            if last.output is not None and last.dtype != dtype and last.shape == self.shape(value):
                 self._tensors[id(value)] = (last.output, value)
         return self.number(value)
 

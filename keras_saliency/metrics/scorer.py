@@ -78,6 +78,7 @@ def scorer(
         call = fitting(model, fed.model_inputs, fed.images, asked.output)
         extras = list(fed.extras.values())
         context = resolve(call, fed.images, labels, asked, None, extras)
+    batch_size = context.call.at_most(batch_size)
     passes, detail = PassRunner(context, batch_size), context.target.detail
 
     def in_batches(size: int, copies: Array) -> Array:

@@ -60,6 +60,7 @@ class Classifier:
         labelled = resolve_target(Target("label"), context.head, np.zeros(1, "int64"), 1)
         self._context = replace(context, target=labelled)
         self._preprocessing = Preprocessing(context.call.model, context.call.inputs)
+        batch_size = context.call.at_most(batch_size)
         self._passes = PassRunner(self._context, batch_size)
         self._run = BatchRunner(self._saliency, batch_size, context.call.model)
         self.probabilities = Forward(self._context).probabilities
