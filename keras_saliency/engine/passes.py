@@ -18,6 +18,7 @@ from keras_saliency.engine.target_layer import hooked
 LAYER_QUANTITIES = frozenset({"activations", "layer_gradients"})
 AROUND = "gradients_around_layer"  # those at the images while the target layer's output is held
 FACTS = ("scores", "classes", "predicted", "outputs", "detail")  # of every pass
+_GRADIENT_FREE = "'occlusion', 'rise', 'score_cam', 'ablation_cam' or 'eigen_cam'"
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,13 @@ def _connected(quantity: str, gradient: Any, context: ModelContext) -> Any:
         return ops.cast(gradient, "float32")
     if quantity == "layer_gradients" and context.target_layer is not None:
         raise ValueError(
-            f"The score does not depend on layer {context.target_layer.name!r}, so it has no "
-            "gradient there. Name a layer on the way to the explained output with layer=."
+            f"The score does not depend on layer {context.target_layer.name!r}, or the model stops "
+            "the gradient behind it, so that there is no gradient. Name a layer on the way to the "
+            "explained output with layer=, or take a method without gradients, "
+            f"{_GRADIENT_FREE}."
         )
     raise ValueError(
         "The score has no gradient at the images: the model turns them into integers, or stops "
-        "the gradient. Methods that ask for the layer alone ('grad_cam') still work."
+        f"the gradient. Take a method without gradients, {_GRADIENT_FREE}, or one with gradients "
+        "at a layer behind that place, such as 'grad_cam'."
     )

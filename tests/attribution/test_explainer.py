@@ -625,9 +625,6 @@ def test_several_outputs_or_inputs(classifier, photos):
         explain(several, photos(1))
 
 
-@pytest.mark.needs(
-    backend="tensorflow or torch", why="of jax, stop_gradient gives zeros and says nothing"
-)
 def test_images_without_a_gradient(photos):
     layers = [kl.Lambda(keras.ops.stop_gradient), kl.Conv2D(2, 3, name="conv")]
     model = keras.Sequential([keras.Input(SIZE), *layers, kl.Flatten(), kl.Dense(2)])
