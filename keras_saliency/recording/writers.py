@@ -85,6 +85,14 @@ class PictureFolder(BaseWriter):
         self._wanted = self.folder = local_folder(folder)
         self._is_open = False
 
+    def begin(self) -> None:
+        """Make the folder, as is done before training: one that can't be made is an error then.
+
+        Raises:
+            OSError: If the folder cannot be made.
+        """
+        self._open_folder()
+
     def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
         """Write images as PNG files.
 
@@ -196,6 +204,8 @@ def open_writer(
     Raises:
         OSError: If the run's folder or its event file cannot be made.
     """
+    if isinstance(log_dir, PictureFolder):
+        log_dir.begin()
     if not isinstance(log_dir, Path):
         return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir), None
     folder = new_run(log_dir, run, resume_at is not None, later)

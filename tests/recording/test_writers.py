@@ -171,3 +171,18 @@ def test_what_lacks_a_method_is_no_writer(missing):
     writer = type("Half", (), methods)()
     with pytest.raises(TypeError, match=r"images, scalars and close.*of type Half"):
         ks.SaliencyCallback(np.zeros((1, *SIZE)), writer)
+
+
+@pytest.mark.parametrize("path", ["a_file/pictures", "a_file/in/pictures", "/proc/pictures"])
+def test_a_folder_that_can_t_be_made_is_an_error_before_training(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").write_text("")
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 8, 3)), layers.Flatten(), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    callback = ks.SaliencyCallback(np.ones((2, 6, 8, 3)), ks.PictureFolder(path), ["saliency"])
+    with pytest.raises(OSError, match="a folder that can be written"):
+        model.fit(np.ones((2, 6, 8, 3)), np.ones((2, 2)), verbose=0, callbacks=[callback])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
