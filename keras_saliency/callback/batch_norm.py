@@ -25,6 +25,13 @@ class BatchNormStatus:
         return "batch norm not settled" if weight > 0.1 else ""
 
 
+def keeps_averages(model: keras.Model) -> bool:
+    """Return whether a model's optimizer averages the weights (`use_ema=True`)."""
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
+    return any(getattr(one, "use_ema", False) for one in getattr(inner, "optimizers", [inner]))
+
+
 def _fresh_momentum(model: keras.Model) -> float:
     """Return the slowest momentum of batch norms that have seen nothing yet, or 0."""
     momenta = [0.0]

@@ -52,6 +52,12 @@ class OtherCallbacks:
         kind = keras.callbacks.EarlyStopping
         return [c for c in self._callbacks if isinstance(c, kind) and c.restore_best_weights]
 
+    def swaps_averages(self) -> bool:
+        """Whether the averages of the weights are in the model when the callback's epoch ends."""
+        kind = keras.callbacks.SwapEMAWeights
+        swappers = [c for c in self._callbacks if isinstance(c, kind) and c.swap_on_epoch]
+        return any(map(self.comes_before, swappers))
+
     def after(self) -> list[keras.callbacks.Callback]:
         """Return those whose hooks run after those of the callback."""
         return self._callbacks[self._callbacks.index(self._callback) + 1 :]

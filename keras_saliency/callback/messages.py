@@ -33,6 +33,14 @@ HEAD_ASSUMED = (
     "not, target=ks.Target(head={}) states it"
 )
 OUT_OF_MEMORY = "out of memory with batch_size={}; from now on it evaluates {} images at a time"
+AVERAGED = (
+    "SwapEMAWeights comes before this callback: after each epoch the averages of the weights are "
+    "explained"
+)
+NOT_AVERAGED = (
+    "the optimizer averages the weights (use_ema=True), and the weights as they train are "
+    "explained; for the averages put SwapEMAWeights(swap_on_epoch=True) before this callback"
+)
 METHOD_FAILED = "{!r} could not be computed ({})"
 VERDICT_FAILED = "there is no verdict of epoch {} ({})"
 IS_MISSING = "{} is missing ({})"

@@ -12,7 +12,7 @@ import numpy as np
 from keras_saliency.attribution.explainer import Evaluation, Explainer
 from keras_saliency.callback import messages
 from keras_saliency.callback.batch_count import BatchCount, batches_trained
-from keras_saliency.callback.batch_norm import BatchNormStatus
+from keras_saliency.callback.batch_norm import BatchNormStatus, keeps_averages
 from keras_saliency.callback.callback_list import OtherCallbacks
 from keras_saliency.callback.overhead import Overhead
 from keras_saliency.callback.scale_check import ScaleCheck
@@ -233,6 +233,9 @@ class TrainingSession:
         if explainer.of != self._settings.target.of:
             say(messages.EXPLAINED.format(explainer.of))
         say(messages.assumed(explainer.head))
+        if keeps_averages(self._model):
+            swapped = self._others.swaps_averages() and not self._settings.schedule.counts_batches
+            say(messages.AVERAGED if swapped else messages.NOT_AVERAGED)
         say(messages.expensive_methods(explainer.perturbed, len(self.probes)))
         if isinstance(self._settings.log_dir, Path):
             evaluations = self._settings.schedule.evaluations(self._callback.params or {})
