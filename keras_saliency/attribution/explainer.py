@@ -21,6 +21,7 @@ from keras_saliency.engine.backend import check_backend
 from keras_saliency.engine.batching import BatchRunner, Rows, batches, can_halve
 from keras_saliency.engine.context import resolve
 from keras_saliency.engine.model_call import fitting
+from keras_saliency.engine.model_choice import explained_model
 from keras_saliency.engine.output_head import Head, Of
 from keras_saliency.engine.pass_runner import PassRunner, Plan
 from keras_saliency.engine.passes import AROUND, Batch
@@ -314,11 +315,7 @@ def explain(
         >>> explanation.maps.shape, explanation.targets.tolist()
         ((1, 8, 12), [1])
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "model must be a keras.Model; a file is read by keras.models.load_model(path). "
-            f"Received: model of type {type(model).__name__}"
-        )
+    explained_model(model)
     probes = Probes.of(images, model)
     resolved = Target.of_any(target, of)
     if probes.labels is None and isinstance(resolved.what, str) and resolved.what == "label":

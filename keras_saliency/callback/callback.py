@@ -14,6 +14,7 @@ from keras_saliency.common.validation import check_count, check_share, check_swi
 from keras_saliency.data.directory import check_folder
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.notebook import figure_html, png
+from keras_saliency.engine.model_choice import ModelChoice, check_model_choice
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoice, check_choice
 from keras_saliency.engine.targets import Target, What
@@ -64,6 +65,10 @@ class SaliencyCallback(keras.callbacks.Callback):
             block training; None for no limit. It is measured from the second epoch on. Where it is
             exceeded, methods with passes of their own, all evaluations, or verdicts are run less
             often; this is printed, and listed on the page `about`.
+        model: Model that is explained, where it is not the one that trains but one that this holds:
+            the name of an attribute, as `"discriminator"` of a GAN, or a function of the model that
+            trains, such as `lambda m: keras.Sequential([m.encoder, m.probe])`, called when training
+            begins.
 
     Raises:
         ValueError: If an argument is invalid. What depends on the model is checked when training
@@ -92,6 +97,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         batch_size: int = 32,
         strict: bool = False,
         max_overhead: float | None = None,
+        model: ModelChoice = None,
     ) -> None:
         super().__init__()
         if not isinstance(log_dir, Writer) or isinstance(log_dir, type):
@@ -100,6 +106,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         check_tags(named)
         images = check_folder(probes) if isinstance(probes, (str, Path)) else Probes.of(probes)
         check_choice(layer)
+        check_model_choice(model)
         check_switch(strict, "strict")
         check_share(max_overhead, "max_overhead")
         self.settings = Settings(
@@ -113,6 +120,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             batch_size=check_count(batch_size, "batch_size"),
             strict=strict,
             max_overhead=max_overhead,
+            model=model,
         )
         self.session: TrainingSession | None = None
         self._verdict: Verdict | None = None

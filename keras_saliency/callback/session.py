@@ -21,6 +21,7 @@ from keras_saliency.data.normalization import rgb
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.cards import mask_sheet
 from keras_saliency.engine.backend import is_alone, is_chief
+from keras_saliency.engine.model_choice import ModelChoice, explained_model
 from keras_saliency.engine.predictions import read_predictions
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoice
@@ -58,6 +59,7 @@ class Settings:
     batch_size: int
     strict: bool
     max_overhead: float | None
+    model: ModelChoice
 
     @property
     def run(self) -> tuple[Path | Writer, str]:
@@ -78,6 +80,7 @@ class TrainingSession:
         is_first: Whether it is the callback's first training run, where it gives advice.
 
     Attributes:
+        model: The model that is explained: the one that trains, or one that it holds.
         probes: The probes, as the model gets them.
         explainer: What computes the maps.
         recorder: What writes them, once the first epoch has begun.
@@ -87,6 +90,7 @@ class TrainingSession:
 
     Raises:
         ValueError: Settings that do not fit the model.
+        TypeError: A model that is none of Keras 3.
     """
 
     recorder: Recorder
@@ -100,6 +104,7 @@ class TrainingSession:
         self, callback: keras.callbacks.Callback, settings: Settings, *, is_first: bool
     ) -> None:
         self._callback, self._settings, self._is_first = callback, settings, is_first
+        self.model = explained_model(self._model, settings.model)
         self.is_recording = False
         self.newest: Snapshot | None = None
         self.verdict: Verdict | None = None
@@ -112,7 +117,7 @@ class TrainingSession:
         self._others.check(counts_batches=counts_batches)
         self._restorers = [] if counts_batches else self._others.restorers()
         probes = settings.probes
-        given = probes if isinstance(probes, Probes) else Probes.of(probes, self._model)
+        given = probes if isinstance(probes, Probes) else Probes.of(probes, self.model)
         self.explainer = self._make_explainer(given)
         self.probes = self.explainer.probes
         self._classifier: Classifier | None = None
@@ -222,7 +227,7 @@ class TrainingSession:
             self._reporter.say(messages.NO_LABELS)
             target = replace(target, what="predicted")
         arguments = chosen.methods, target, chosen.layer, chosen.batch_size
-        return explainer_of(self._model, probes, *arguments)
+        return explainer_of(self.model, probes, *arguments)
 
     def _announce(self) -> None:
         """Say what is explained, what is expensive, and how to see all of it."""
@@ -243,7 +248,7 @@ class TrainingSession:
 
     def _begin(self, epoch: int) -> None:
         """Evaluate for the first time, when a method that fails is still an error, and write."""
-        model, chosen = self._model, self._settings
+        model, chosen = self.model, self._settings
         first = self._evaluate()
         for name, error in first.errors.items():
             error.add_note(messages.NOT_TRAINED.format(name))
@@ -266,7 +271,7 @@ class TrainingSession:
         self.is_recording = True
         verdict_every = chosen.shortcuts.every if chosen.shortcuts else None
         self._overhead = Overhead(chosen.max_overhead, chosen.schedule, verdict_every)
-        self._batch_norm, self._batches = BatchNormStatus(model), BatchCount(model)
+        self._batch_norm, self._batches = BatchNormStatus(model), BatchCount(self._model)
         self._evaluator = self._make_evaluator(epoch)
         if not writer.is_continued:
             before = self._batches.count if chosen.schedule.counts_batches else epoch - 1
@@ -365,7 +370,7 @@ class TrainingSession:
         self.newest = Snapshot(
             step=step,
             when=when,
-            note=self._batch_norm.note(self._model),
+            note=self._batch_norm.note(self.model),
             maps=evaluation.maps,
             errors={name: str(error) for name, error in evaluation.errors.items()},
             scores=evaluation.scores,
