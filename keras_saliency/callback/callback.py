@@ -14,7 +14,7 @@ from keras_saliency.common.validation import check_count, check_share, check_swi
 from keras_saliency.data.directory import check_folder
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.notebook import figure_html, png
-from keras_saliency.engine.model_choice import ModelChoice, check_model_choice
+from keras_saliency.engine.model_choice import ModelChoice, check_model_choice, explained_model
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoice, check_choice
 from keras_saliency.engine.targets import Target, What
@@ -148,6 +148,12 @@ class SaliencyCallback(keras.callbacks.Callback):
             The `Verdict` of the training run under way, or of the last one; None before the first.
         """
         return self._verdict if self.session is None else self.session.verdict
+
+    def set_model(self, model: keras.Model) -> None:
+        """Take the model that trains, and refuse one of Keras 2, whose list calls this first."""
+        if "tf_keras" in type(model).__module__:
+            explained_model(model)  # which refuses it
+        super().set_model(model)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Check everything that can be wrong, before anything is trained."""
