@@ -125,7 +125,9 @@ class TrainingSession:
             self._classifier = Classifier(self.explainer.context, settings.batch_size)
             self._classifier.check(settings.shortcuts, given)
         chosen = settings.shortcuts, self._classifier
-        self._scale, self._scale_checks = ScaleCheck(self.explainer, given, *chosen), _SCALE_CHECKS
+        self._scale = ScaleCheck(self.explainer, given, *chosen)
+        # The logs tell of the model that trains.
+        self._scale_checks = _SCALE_CHECKS if self.model is self._model else 0
         self._announce()
 
     def begin_epoch(self, epoch: int) -> None:
@@ -204,7 +206,7 @@ class TrainingSession:
     def _check_scale(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """Warn once if images are scaled unlike those that the model is trained on."""
         # What batch norm does at inference tells nothing yet.
-        if not self._scale_checks or self._batch_norm.note(self._model):
+        if not self._scale_checks or self._batch_norm.note(self.model):
             return
         self._scale_checks -= 1
         is_new = self.newest is not None and self.newest.step == epoch
