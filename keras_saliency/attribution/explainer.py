@@ -113,6 +113,8 @@ class Explainer:
             self._passes = PassRunner(self.context, batch_size)
             self._plan = plan_passes(self._passes, self._methods, self._images[:1], first)
             self.around_layer = self._share_around()
+            if self._plan.on_grid:
+                _ = self.context.placement  # found out once, before the first evaluation
         self.head: Head = self.context.head
         self.of: Of = self.context.target.of
         self.perturbed: dict[str, int] = self._plan.perturbed
@@ -208,13 +210,21 @@ class Explainer:
                 if name not in maps:
                     output = self._methods[name](model, batch.images)
                     maps[name] = _as_maps(output, name, batch.images)
-                result.put(result.maps, name, maps[name], real)
+                result.put(result.maps, name, self._over_image(name, maps[name]), real)
             except Exception as error:
                 if can_halve(error, size):
                     raise
                 result.errors[name] = error
             if name in result.seconds:
                 result.seconds[name] += time.perf_counter() - began
+
+    def _over_image(self, name: str, maps: np.ndarray) -> np.ndarray:
+        """Lay maps of the target layer's grid over the whole image, of which it may span a part."""
+        layer = self.context.target_layer
+        if name not in self._plan.on_grid or layer is None:
+            return maps
+        is_own = maps.shape[1:] == layer.shape[1:-1] or not self._plan.reads_layer
+        return self.context.placement.over_image(maps) if is_own else maps
 
     def _start(self, rows: Rows, size: int) -> Batch:
         """Run the pass over some of the images."""

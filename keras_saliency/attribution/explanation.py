@@ -27,8 +27,9 @@ class Explanation:
 
     Attributes:
         maps: `(batch, h, w)` float32, raw, in the unit of the method, and signed where the method
-            is. Saliency has the size of the images, a CAM that of its layer's grid. Maps of signals
-            are `(batch, time)`, of videos `(batch, frames, h, w)`.
+            is. Saliency has the size of the images, a CAM that of its layer's grid, which is
+            continued over the whole image where the model crops it inside. Maps of signals are
+            `(batch, time)`, of videos `(batch, frames, h, w)`.
         scores: `(batch,)` float32, the quantity explained, in the unit that `of` names.
         targets: `(batch,)` int, the class explained in each image; -1 where the target is no class.
         outputs: `(batch, ...)`, the model's own output; of several, the one that is explained.

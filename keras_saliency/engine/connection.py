@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.model_call import ModelCall
+from keras_saliency.engine.state_guard import preserve_state
 from keras_saliency.engine.target_layer import TargetLayer, hooked
 
 
@@ -69,6 +70,47 @@ def leads_around(call: ModelCall, target_layer: TargetLayer, *arrays: np.ndarray
 
     backend.traced(differentiate, call.model, *arrays)
     return connected[-1]
+
+
+def seen_extents(
+    call: ModelCall, target_layer: TargetLayer, *arrays: np.ndarray
+) -> tuple[tuple[float, float], ...] | None:
+    """Measure which part of an image a layer sees: where its output has a gradient.
+
+    Args:
+        call: How the model is called.
+        target_layer: The layer and its calls.
+        *arrays: One image, `(1, height, width, channels)`, and the other inputs with it.
+
+    Returns:
+        Where that part starts and ends along each axis, in pixels; None without any gradient.
+    """
+    random = np.random.default_rng(0)
+
+    def differentiate(images: Any, *extras: Any) -> Any:
+        def output_of(points: dict[str, Any]) -> tuple[Any, None]:
+            with hooked(target_layer, None, lambda output, frame: output) as seen:
+                call(points["images"], *extras)
+            # Weights of both signs, so that gradients do not cancel; above 1, for float16.
+            weights = [random.choice([-512.0, 512.0], tuple(o.shape)) for o in seen.outputs]
+            pairs = zip(seen.outputs, weights, strict=True)
+            return sum(_total(o * ops.convert_to_tensor(w, o.dtype)) for o, w in pairs), None
+
+        _, _, gradients = backend.gradients(output_of, {"images": images})
+        return ops.zeros_like(images) if gradients["images"] is None else gradients["images"]
+
+    image = arrays[0]
+    noise = random.uniform(image.min(), image.max() + 1e-3, image.shape).astype(image.dtype)
+    with preserve_state(call.model):
+        measure = backend.compiled(differentiate, call.model)
+        found = [
+            ops.convert_to_numpy(measure(*map(ops.convert_to_tensor, (given, *arrays[1:]))))
+            for given in (image, noise)
+        ]
+    seen = np.any([gradient[0] != 0 for gradient in found], axis=(0, -1))
+    if not seen.any():
+        return None
+    return tuple((float(at.min()), float(at.max()) + 1.0) for at in np.nonzero(seen))
 
 
 def _total(values: Any) -> Any:

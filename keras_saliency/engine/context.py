@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ from keras import ops
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.batching import BatchRunner
-from keras_saliency.engine.connection import leads_around, lies_between
+from keras_saliency.engine.connection import leads_around, lies_between, seen_extents
 from keras_saliency.engine.dataflow import Dataflow
 from keras_saliency.engine.keras_private import flatten_layers
 from keras_saliency.engine.model_call import ModelCall
+from keras_saliency.engine.model_inputs import takes_channels_first
 from keras_saliency.engine.output_head import Head, read_head
+from keras_saliency.engine.placement import Placement, extents_of, refined
 from keras_saliency.engine.target_layer import (
     LayerChoice,
     LogitLayer,
@@ -62,6 +64,22 @@ class ModelContext:
     def uses_float16(self) -> bool:
         """Whether a layer of the model computes in float16."""
         return any(layer.compute_dtype == "float16" for layer in flatten_layers(self.call.model))
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where the grid of the target layer lies in the image.
+
+        Layers of Keras's tell; where other code may have cropped the image, that is measured.
+        """
+        size, layer = self.trace.input_shape[1:-1], self.target_layer
+        if layer is None:
+            return Placement.whole(size)
+        call, first = layer.calls_in(self.trace)[0], takes_channels_first(self.call.model)
+        placed, uncertain = extents_of(self.trace, self.dataflow, call, first)
+        if uncertain:
+            seen = seen_extents(self.call, layer, *self.example)
+            placed = placed if seen is None else refined(placed, seen, layer.shape[1:-1], size)
+        return Placement(size, placed)
 
     def with_layer(self, layer: LayerChoice) -> "ModelContext":
         """Return the same with another target layer, or raise where none fits."""

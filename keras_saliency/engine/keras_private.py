@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src.ops.core import Slice
+from keras.src.ops.image import CropImages, PadImages
 from keras.src.ops.nn import DotProductAttention, Gelu, Relu, Relu6, Sigmoid, Silu, Softmax
 from keras.src.ops.numpy import (
     Add,
+    Flip,
     GetItem,
     Maximum,
     Moveaxis,
     Multiply,
+    Pad,
     Reshape,
     Squeeze,
     Swapaxes,
@@ -22,9 +26,10 @@ from keras.src.ops.numpy import (
 )
 
 # Operations between layers, which have no public classes (3.13, 3.15): those that make a map of
-# maps, cell by cell, and those that only move axes.
+# maps, cell by cell, those that only move axes, and those that only move, cut or pad along axes.
 ELEMENTWISE = (Add, Multiply, Maximum, Relu, Relu6, Gelu, Silu)
 REORDERING = (Transpose, Moveaxis, Swapaxes)
+MOVING = (GetItem, Slice, Flip, Pad, CropImages, PadImages)
 ATTENTION, RESHAPE, SIGMOID, SOFTMAX = DotProductAttention, Reshape, Sigmoid, Softmax
 SQUEEZING = (GetItem, Squeeze, Reshape)  # those that may take an axis of one away
 

@@ -24,12 +24,14 @@ class Plan:
             leave it: functions `(passes, batch) -> maps`.
         inside_quantities: What these need.
         perturbed: How many perturbed images of each image each method evaluates besides, by name.
+        on_grid: Names of the methods whose maps are on the grid of the layer, or of its tokens.
     """
 
     quantities: frozenset[str]
     inside: tuple[tuple[str, Callable[..., Any]], ...] = ()
     inside_quantities: frozenset[str] = frozenset()
     perturbed: dict[str, int] = field(default_factory=dict, compare=False)
+    on_grid: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def all_quantities(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from keras import ops
 from keras_saliency.engine import backend
 from keras_saliency.engine.attention import met_attention, self_attention
 from keras_saliency.engine.context import ModelContext
-from keras_saliency.engine.target_layer import hooked
+from keras_saliency.engine.target_layer import TargetLayer, hooked
 
 LAYER_QUANTITIES = frozenset({"activations", "layer_gradients"})
 AROUND = "gradients_around_layer"  # those at the images while the target layer's output is held
@@ -84,7 +84,6 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
         points: dict[str, Any] = {}
         needs_layer = gates is not None or quantities & {*LAYER_QUANTITIES, AROUND}
         layer = context.target_layer if needs_layer else None
-        with_attention = "attentions" in quantities
         if at_images in quantities:
             points[at_images] = images
         if layer is not None and "layer_gradients" in quantities:
@@ -93,22 +92,14 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             points["layer_gradients"] = ops.zeros(shape, layer.dtype)
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            def changed(output: Any, frame: int) -> Any:
-                if AROUND in points:
-                    output = ops.stop_gradient(output)
-                if layer is not None and gates is not None:
-                    output = layer.layout.gated(output, context.call.filled(gates))
-                if layer is not None and "layer_gradients" in points:
-                    added = points["layer_gradients"]
-                    output = output + layer.layout.from_map(added, frame, output.shape)
-                return output
-
-            collected: Any = (
-                met_attention(context.call.model, context.trace)
-                if with_attention
-                else nullcontext([])
-            )
-            with hooked(layer, context.logits, changed) as seen, collected as attention:
+            collected: Any = nullcontext([])
+            if "attentions" in quantities:
+                collected = met_attention(context.call.model, context.trace)
+            filled = None if gates is None else context.call.filled(gates)
+            with (
+                hooked(layer, context.logits, _changing(layer, points, filled)) as seen,
+                collected as attention,
+            ):
                 outputs = context.call(points.get(at_images, images), *extras)
             count, kept = images.shape[0], context.call.kept
             logits = kept(seen.logits[context.logits.number], count) if context.logits else None
@@ -120,7 +111,7 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             if layer is not None:
                 maps = kept(layer.layout.to_map(seen.outputs), count * layer.shape[0])
                 results["activations"] = ops.cast(maps, "float32")
-            if with_attention:
+            if "attentions" in quantities:
                 rows, name = context.call.rows(images), context.call.model.name
                 results["attentions"] = kept(self_attention(attention, rows, name), count)
             return scores * scales, results
@@ -137,6 +128,24 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
         return results | {name: _unscaled(grad, scales) for name, grad in connected.items()}
 
     return compute
+
+
+def _changing(
+    layer: TargetLayer | None, points: dict[str, Any], gates: Any
+) -> Callable[[Any, int], Any]:
+    """Return what changes the output of a layer: gates, and what its gradients are taken at."""
+
+    def changed(output: Any, frame: int) -> Any:
+        if AROUND in points:
+            output = ops.stop_gradient(output)
+        if layer is not None and gates is not None:
+            output = layer.layout.gated(output, gates)
+        if layer is not None and "layer_gradients" in points:
+            added = points["layer_gradients"]
+            output = output + layer.layout.from_map(added, frame, output.shape)
+        return output
+
+    return changed
 
 
 def attention_shape(context: ModelContext, images: Any, *extras: Any) -> tuple[int, ...]:

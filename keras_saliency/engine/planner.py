@@ -11,7 +11,7 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.batching import Rows
 from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.pass_runner import PassRunner, Plan
-from keras_saliency.engine.passes import Batch, attention_shape
+from keras_saliency.engine.passes import LAYER_QUANTITIES, Batch, attention_shape
 from keras_saliency.engine.scored_model import Method, ScoredModel
 
 
@@ -35,7 +35,7 @@ def plan_passes(
         The plan.
     """
     needed: dict[bool, set[str]] = {False: set(), True: set()}
-    inside, perturbed = [], dict.fromkeys(methods, 0)
+    inside, perturbed, on_grid = [], dict.fromkeys(methods, 0), set()
     for name, method in methods.items():
         dry = _DryRun(passes, set())
         tensors = tuple(map(ops.convert_to_tensor, (images, np.zeros(len(images)), *extras)))
@@ -46,9 +46,17 @@ def plan_passes(
             perturbed[name], dry.leaves_batch = others.args[0], True
         fits = not dry.leaves_batch and _fits_inside(method, dry, batch)
         needed[fits] |= dry.requested
+        if dry.requested & {*LAYER_QUANTITIES, "attentions"}:
+            on_grid.add(name)
         if fits:
             inside.append((name, functools.partial(_as_method, method)))
-    return Plan(frozenset(needed[False]), tuple(inside), frozenset(needed[True]), perturbed)
+    return Plan(
+        frozenset(needed[False]),
+        tuple(inside),
+        frozenset(needed[True]),
+        perturbed,
+        frozenset(on_grid),
+    )
 
 
 def is_built_in(method: Method) -> bool:

@@ -12,6 +12,7 @@ from keras_saliency.engine.feature_layout import attended_grid
 from keras_saliency.engine.gap_head import pooled_kernel
 from keras_saliency.engine.pass_runner import PassRunner
 from keras_saliency.engine.passes import LAYER_QUANTITIES, Batch
+from keras_saliency.engine.placement import Placement
 from keras_saliency.engine.target_layer import LayerChoice, check_choice
 from keras_saliency.engine.targets import against_similar
 
@@ -24,10 +25,12 @@ class ScoredModel:
     A method is called as `method(model, images)` with one of these and the batch, a tensor
     `(batch, height, width, channels)` float32 as the model takes it (`(batch, time, channels)` of
     signals, `(batch, frames, height, width, channels)` of videos), and returns maps `(batch, h, w)`
-    of any grid. The maps are raw: signed, and in the method's own unit, mostly that of the score
-    (`gradient_x_input`, CAMs) or of the score per unit of input (`saliency`). The score of an image
-    is a logit of any size, a probability from 0 to 1, its natural logarithm from minus infinity to
-    0, or a regression's value in the unit of the output, as `of` tells.
+    of any grid that spans the image; maps of the target layer's grid are laid over it afterwards,
+    where the model crops or pads images inside. The maps are raw: signed, and in the method's own
+    unit, mostly that of the score (`gradient_x_input`, CAMs) or of the score per unit of input
+    (`saliency`). The score of an image is a logit of any size, a probability from 0 to 1, its
+    natural logarithm from minus infinity to 0, or a regression's value in the unit of the output,
+    as `of` tells.
 
     What is computed for the batch is computed once, and shared by all methods. Most methods take
     other images too, `batch_size` of which go through the model at a time. They are scored for the
@@ -277,6 +280,11 @@ def _computed(
     if images is batch.images:
         return passes.of_batch(quantity, batch)
     return passes.of_others(quantity, batch, images, rows)
+
+
+def placement_of(model: ScoredModel) -> Placement:
+    """Return where the grid of a model's target layer lies in the image."""
+    return model._passes.context.placement
 
 
 def _in_context(

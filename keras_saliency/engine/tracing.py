@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, Literal
 
@@ -44,6 +44,8 @@ class LayerCall:
         shape: Shape of its output; `()` where that is no single tensor.
         dtype: Its dtype.
         activation: `"softmax"` or `"sigmoid"` where that is what the layer does last.
+        taken: Shape of the tensor that it gets; `()` where that is no single tensor.
+        options: What else it is called with, but for tensors: positional and by name.
     """
 
     layer: keras.layers.Layer
@@ -56,6 +58,8 @@ class LayerCall:
     shape: tuple[int, ...]
     dtype: str
     activation: Probabilities | None
+    taken: tuple[int, ...]
+    options: tuple[tuple[Any, ...], dict[str, Any]] = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -178,7 +182,7 @@ class _Recorder:
             output = original(*args, **kwargs)
         finally:
             self._within.pop()
-        self._record(layer, number, taken, output)
+        self._record(layer, number, args, kwargs, taken, output)
         return output
 
     def on_activation(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -188,7 +192,13 @@ class _Recorder:
         return output
 
     def _record(
-        self, layer: keras.layers.Layer, number: int, taken: int | None, output: Any
+        self,
+        layer: keras.layers.Layer,
+        number: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        taken: int | None,
+        output: Any,
     ) -> None:
         made = self.number(output)
         single = made is not None
@@ -205,6 +215,8 @@ class _Recorder:
                 self.shape(output) if single else (),
                 keras.backend.standardize_dtype(output.dtype) if single else "",
                 probabilities(layer) if single and made in self._activated else None,
+                () if taken is None else tuple(args[0].shape),
+                _without_tensors(args[1:], kwargs),
             )
         )
 
@@ -221,6 +233,15 @@ class _Recorder:
             if last.output is not None and last.dtype != dtype and last.shape == self.shape(value):
                 self._tensors[id(value)] = (last.output, value)
         return self.number(value)
+
+
+def _without_tensors(*options: Any) -> Any:
+    """Return what a call is given, with None in place of tensors, which are not to be kept."""
+
+    def kept(value: Any) -> Any:
+        return None if keras.ops.is_tensor(value) else value
+
+    return keras.tree.map_structure(kept, options, none_is_leaf=True)
 
 
 @contextmanager

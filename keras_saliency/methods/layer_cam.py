@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.common.resampling import resize_linear
-from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel, placement_of
 from keras_saliency.engine.target_layer import LayerChoice
 from keras_saliency.methods._cam import sum_channels
 
@@ -52,13 +52,18 @@ def layer_cam(
         raise TypeError(f"layers must be a tuple or list of layers. Received: layers={layers!r}")
     if not layers:
         raise ValueError("layers must name at least one layer. Received: layers=()")
-    maps = [_single_layer(model.at(layer), images) for layer in layers]
-    return maps[0] if len(maps) == 1 else _fused(list(map(ops.convert_to_numpy, maps)))
+    maps = [_over_image(model.at(layer), images) for layer in layers]
+    return maps[0] if len(maps) == 1 else _fused(maps)
 
 
 def _single_layer(model: ScoredModel, images: Any) -> Any:
     activations, gradients = model.activations(images), model.layer_gradients(images)
     return sum_channels(ops.relu(gradients) * activations)
+
+
+def _over_image(model: ScoredModel, images: Any) -> np.ndarray:
+    maps = ops.convert_to_numpy(_single_layer(model, images))
+    return placement_of(model).over_image(maps)
 
 
 def _fused(maps: list[np.ndarray]) -> Any:

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_saliency.common.resampling import resize_linear
 from keras_saliency.common.validation import check_count
-from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.engine.scored_model import ScoredModel, placement_of
 from keras_saliency.methods._cam import grid_axes, weighted_sum
 from keras_saliency.methods._perturbations import perturbed_scores
 
@@ -44,11 +43,12 @@ def score_cam(model: ScoredModel, images: Any, *, top_k: int | None = None) -> A
         check_count(top_k, "top_k")
     shown = ops.convert_to_numpy(images)
     activations = ops.convert_to_numpy(model.activations(images)).astype("float64")
+    placement = placement_of(model)
     spread = activations.std(axis=grid_axes(activations))
     chosen = np.argsort(-spread, axis=-1, kind="stable")[:, :top_k]
 
     def masked(row: int, sample: int) -> np.ndarray:
-        mask = resize_linear(activations[row, ..., chosen[row, sample]], shown.shape[1:-1])
+        mask = placement.enlarged(activations[row, ..., chosen[row, sample]])
         span = mask.max() - mask.min()
         return shown[row] * ((mask - mask.min()) / (span if span > 0 else 1.0))[..., None]
 
