@@ -13,9 +13,15 @@ from keras_saliency.shortcuts.example_pool import MADE_MASKS
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.images import Swap
 from keras_saliency.shortcuts.nuisances import find_salient_patches, narrowest_first
-from keras_saliency.shortcuts.statistics import Alarm, Gap, donor_gap
+from keras_saliency.shortcuts.statistics import (
+    Alarm,
+    Gap,
+    Interval,
+    donor_gap,
+    is_confirmed,
+)
 from keras_saliency.shortcuts.verdict import CounterfactualSheet, Verdict
-from keras_saliency.shortcuts.video_swaps import stills
+from keras_saliency.shortcuts.video_swaps import ExampleSet, stills
 
 _DRAWS = 2  # donors of the receiver's class, and as many of others; more cost more and add little
 _EVALUATED = 128  # counterfactuals in one call of the model
@@ -38,6 +44,9 @@ class _Trial(NamedTuple):
     def gap(self, receivers: Array | slice = slice(None)) -> Gap:
         same, other = self.probabilities[receivers].swapaxes(0, 1)
         return donor_gap(same, other, self.donors[receivers])
+
+
+_Trials = dict[str, _Trial]
 
 
 class Evaluator:
@@ -108,11 +117,16 @@ class Evaluator:
         donors = shortcuts.donors
         probabilities = self._of_labels(shortcuts.to_input(donors.pixels), donors.labels)
         confident = _confident(probabilities, donors.labels)
-        self._locate_patches(confident)
+        self._locate_patches(shortcuts.receivers, np.arange(len(shortcuts.receivers)))
+        self._locate_patches(donors, confident)
         trials = {name: self._measure(n.twins, confident, rng) for name, n in self._tested.items()}
         if not all(np.isfinite(trial.probabilities).all() for trial in trials.values()):
             return Verdict("can't say: the model's outputs are not finite")
-        return self._judge(trials, when or f"epoch {step + 1}", float(probabilities.mean()))
+        again = self._with_random_donors(trials, rng)
+        intervals = {k: _interval(trials[k], trial) for k, trial in again.items()}
+        refuted = {k: again[k] for k in again if not is_confirmed(trials[k].gap(), again[k].gap())}
+        told = when or f"epoch {step + 1}"
+        return self._judge(trials | refuted, intervals, told, float(probabilities.mean()))
 
     def _of_labels(self, inputs: Array, labels: Array) -> Array:
         """The probability of each input's label, float64 `(n,)`."""
@@ -129,16 +143,23 @@ class Evaluator:
             )
         return outputs[np.arange(len(labels)), labels]
 
-    def _locate_patches(self, confident: Array) -> None:
-        """Locate the salient patches of receivers and of the donors that may be drawn."""
+    def _locate_patches(self, images: ExampleSet, index: Array) -> None:
+        """Locate the salient patches of some receivers, or of donors that may be drawn."""
         if self._saliency_maps is None or not self._patched & set(self._tested):
             return
-        receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        for images, index in ((receivers, np.arange(len(receivers))), (donors, confident)):
-            inputs = self._shortcuts.to_input(images.pixels[index])
-            maps = self._saliency_maps(inputs, images.labels[index])
-            images.spots = np.zeros((len(images), 2), int)
-            images.spots[index] = find_salient_patches(maps, images.pixels.shape[1:3])
+        inputs = self._shortcuts.to_input(images.pixels[index])
+        maps = self._saliency_maps(inputs, images.labels[index])
+        images.spots = np.zeros((len(images), 2), int)
+        images.spots[index] = find_salient_patches(maps, images.pixels.shape[1:3])
+
+    def _with_random_donors(self, trials: dict[str, _Trial], rng: np.random.Generator) -> _Trials:
+        """Measure what may raise an alarm again, with donors that the model did not choose."""
+        donors = self._shortcuts.donors
+        doubtful = [k for k in self._alarming if trials[k].gap()[0] > self._alarm.end]
+        if self._patched & set(doubtful):
+            self._locate_patches(donors, np.arange(len(donors)))
+        everyone = np.arange(len(donors))
+        return {k: self._measure(self._tested[k].twins, everyone, rng) for k in doubtful}
 
     def _measure(self, swap: Swap, confident: Array, rng: np.random.Generator) -> _Trial:
         """Draw pairs, and evaluate the model on their counterfactuals."""
@@ -157,7 +178,9 @@ class Evaluator:
             probabilities.append(self._of_labels(np.concatenate(inputs), receivers.labels[i[part]]))
         return _Trial(drawn, np.concatenate(probabilities).reshape(drawn.shape))
 
-    def _judge(self, trials: dict[str, _Trial], when: str, probability: float) -> Verdict:
+    def _judge(
+        self, trials: _Trials, intervals: dict[str, Interval], when: str, probability: float
+    ) -> Verdict:
         """Update the alarm with the gaps, and give the verdict."""
         shortcuts, alarm = self._shortcuts, self._alarm
         gaps = {name: trial.gap() for name, trial in trials.items()}
@@ -168,7 +191,7 @@ class Evaluator:
         cause = next(n for n in narrowest_first(self._alarming) if gaps[n][0] >= least)
         labels = shortcuts.receivers.labels
         per_class = {int(k): trials[cause].gap(labels == k)[0] for k in np.unique(labels)}
-        words = wording.describe_cause(cause, largest, gaps, self._tested)
+        words = wording.describe_cause(cause, largest, gaps, intervals, self._tested)
         parts = [
             wording.describe(alarm, words, reliance, probability, shortcuts.chance, self._alarming),
             wording.describe_classes(per_class, self._class_names) if alarm.is_on else None,
@@ -186,6 +209,7 @@ class Evaluator:
             masks_from=shortcuts.masks_from,
             sheets=self._sheets(trials),
             threshold=alarm.threshold,
+            intervals=intervals,
         )
 
     def _sheets(self, trials: dict[str, _Trial]) -> dict[str, CounterfactualSheet]:
@@ -206,6 +230,12 @@ class Evaluator:
             images = rgb(np.stack(columns, axis=1))
             sheets[name] = CounterfactualSheet(images, probabilities, labels)
         return sheets
+
+
+def _interval(trial: _Trial, other: _Trial) -> Interval:
+    """From the smaller to the larger gap of two ways to measure the same."""
+    low, high = sorted((trial.gap()[0], other.gap()[0]))
+    return low, high
 
 
 def _confident(probabilities: Array, labels: Array) -> Array:

@@ -9,8 +9,11 @@ from keras_saliency.common.types import Array
 
 CLEARED = 0.5  # of the threshold, below which an alarm ends
 _CHANCE = 1 - NormalDist().cdf(2)  # of exceeding 2 standard errors by chance
+# A gap is confirmed where that with random donors is so many standard errors, and this share of it.
+_CONFIRMED_ERRORS, _CONFIRMED_SHARE = 2.9, 0.2
 
 Gap = tuple[float, float]  # and its standard error
+Interval = tuple[float, float]
 
 
 class Alarm:
@@ -50,6 +53,26 @@ class Alarm:
             self.since = None
         elif self.since is None:
             self.since = when
+
+
+def is_confirmed(confident: Gap, random: Gap) -> bool:
+    """Tell whether the gap with random donors bears out that with confident ones.
+
+    The donors that a young network is surest of differ between classes for that reason alone.
+
+    Args:
+        confident: The gap with the donors that the model is surest of, and its standard error.
+        random: The same with donors drawn from all.
+
+    Returns:
+        Whether there is a gap without the model's own choice of donors.
+
+    Example:
+        >>> is_confirmed((0.4, 0.02), (0.2, 0.03)), is_confirmed((0.4, 0.02), (0.03, 0.03))
+        (True, False)
+    """
+    gap, error = random
+    return gap > _CONFIRMED_ERRORS * error and gap > _CONFIRMED_SHARE * confident[0]
 
 
 def donor_gap(same: Array, other: Array, donors: Array) -> Gap:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from keras_saliency.common.types import Array
 from keras_saliency.shortcuts.nuisances import Nuisance
-from keras_saliency.shortcuts.statistics import Alarm, Gap
+from keras_saliency.shortcuts.statistics import Alarm, Gap, Interval
 
 _NEARLY_ALL = 0.85  # of the largest gap: a cause that explains so much is named alone
 _LEARNT = 0.1  # of the way from chance to certainty, below which no reliance can show yet
@@ -42,7 +42,10 @@ class Verdict:
             probabilities from -1 to 1; `nan` where there is no verdict.
         gaps: `{nuisance: (gap, standard error)}`, both as differences of probabilities: the gap
             from -1 to 1, the error from 0. The order is that of
-            `Shortcuts.nuisances`; empty where there is no verdict.
+            `Shortcuts.nuisances`; empty where there is no verdict. Donors are those that the model
+            is surest of. Where a gap passes half of `threshold` it is measured again with donors
+            drawn at random; that gap counts instead, where it is less than a fifth of the first or
+            than 2.9 standard errors.
         alarm: Whether the model relies on a nuisance. The alarm is raised when the gap is above
             `threshold`, and above twice its standard error (more where several nuisances are
             tested), at two evaluations in succession. It ends when all gaps are below half of
@@ -59,6 +62,9 @@ class Verdict:
             images, the same receivers at every evaluation.
         threshold: The gap above which an alarm may be raised, a difference of probabilities
             between 0 and 1; `nan` where there is no verdict.
+        intervals: `{nuisance: (low, high)}`, where the reliance on a nuisance lies, of those whose
+            gap passes half of `threshold`: from the gap with donors drawn at random to that with
+            the donors that the model is surest of, whichever is smaller first.
 
     Example:
         >>> verdict = Verdict("no evidence of cast", 0.02, {"cast": (0.02, 0.01)}, threshold=0.2)
@@ -77,6 +83,7 @@ class Verdict:
     masks_from: str | None = None
     sheets: dict[str, CounterfactualSheet] = field(default_factory=dict)
     threshold: float = float("nan")
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 def describe(
@@ -115,15 +122,25 @@ def describe(
 
 
 def describe_cause(
-    cause: str, largest: str, gaps: Mapping[str, Gap], nuisances: Mapping[str, Nuisance]
+    cause: str,
+    largest: str,
+    gaps: Mapping[str, Gap],
+    intervals: Mapping[str, Interval],
+    nuisances: Mapping[str, Nuisance],
 ) -> str:
     """Name the cause and its gap, and the broader nuisance whose gap is clearly larger, if any."""
-    words, (gap, error) = nuisances[cause].words, gaps[cause]
-    most, its_error = gaps[largest]
+    words, gap = nuisances[cause].words, gaps[cause][0]
+    most = gaps[largest][0]
     if gap >= min(_NEARLY_ALL * most, most):
-        return f"{words} (gap {gap:.2f} ± {error:.2f})"
-    broader = nuisances[largest].words
-    return f"{broader} (gap {most:.2f} ± {its_error:.2f}), above all {words} ({gap:.2f})"
+        return f"{words} ({_amount(gaps[cause], intervals.get(cause))})"
+    amount = _amount(gaps[largest], intervals.get(largest))
+    return f"{nuisances[largest].words} ({amount}), above all {words} ({gap:.2f})"
+
+
+def _amount(gap: Gap, interval: Interval | None) -> str:
+    """A gap with its error, as an interval where other donors give another one."""
+    low, high = (f"{end:.2f}" for end in interval or (gap[0], gap[0]))
+    return f"gap {low if low == high else f'{low} to {high}'} ± {gap[1]:.2f}"
 
 
 def describe_untested(reasons: Mapping[str, str]) -> str:

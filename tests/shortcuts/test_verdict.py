@@ -5,7 +5,7 @@ import pytest
 
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
-from keras_saliency.shortcuts.statistics import Alarm, donor_gap
+from keras_saliency.shortcuts.statistics import Alarm, donor_gap, is_confirmed
 from keras_saliency.shortcuts.verdict import Verdict
 
 SIZE = (24, 40)
@@ -234,6 +234,50 @@ def test_only_the_confident_half_of_the_donors_of_each_class_is_drawn():
         (images, labels, masks), lambda x: two_classes(x[:, 5, 20, 1] / 250), ["background"]
     )
     assert gaps_of(verdict)["background"] == pytest.approx(1, abs=0.1)
+
+
+def test_what_only_the_choice_of_donors_brings_about_is_no_reliance():
+    """Grounds of both classes are the same; the donors that the model is surest of are not."""
+    data = flat_pictures([(60, 51, 60), (60, 51, 60)], per_class=400)
+    bright = np.arange(len(data[1])) // 2 % 2 == 1
+    data[0][bright] = (60, 204, 60)
+    data[0][:, *BOX] = 90
+    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background"])
+    low, high = verdict.intervals["background"]
+    assert high == pytest.approx(0.6)
+    assert abs(low) < 0.1  # No more than the luck of the draw.
+    assert verdict.gaps["background"][0] == verdict.reliance == low
+    assert not verdict.alarm
+    assert verdict.text.startswith("can't say yet: the model hardly tells the classes apart")
+
+
+def test_an_interval_goes_from_random_donors_to_confident_ones():
+    # Of each class half the grounds say nothing: any donor has the class's ground in 1 of 2 cases.
+    data = flat_pictures([(60, 0, 60), (60, 250, 60)], per_class=400)
+    data[0][np.arange(len(data[1])) // 2 % 2 == 0] = (60, 125, 60)
+    data[0][:, *BOX] = 90
+    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 250), ["background", "scale"])
+    low, high = verdict.intervals["background"]
+    assert (low, high) == pytest.approx((0.5, 1), abs=0.1)
+    assert set(verdict.intervals) == {"background"}
+    gap, error = verdict.gaps["background"]
+    assert gap == high
+    assert verdict.text == (
+        f"relies on the background (gap {low:.2f} to {high:.2f} ± {error:.2f}) since epoch 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("confident", "random", "expected"),
+    [
+        ((0.5, 0.01), (0.11, 0.03), True),
+        ((0.5, 0.01), (0.11, 0.04), False),  # 2.75 standard errors
+        ((0.5, 0.01), (0.09, 0.01), False),  # less than a fifth
+        ((0.5, 0.01), (-0.5, 0.01), False),
+    ],
+)
+def test_random_donors_must_bear_out_a_gap(confident, random, expected):
+    assert is_confirmed(confident, random) == expected
 
 
 def test_one_sigmoid_output_is_two_classes():

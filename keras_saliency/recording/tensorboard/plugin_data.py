@@ -117,6 +117,7 @@ class PluginData:
             },
             "masks_from": verdict.masks_from,
             "threshold": _number(verdict.threshold),
+            "intervals": {name: _numbers(ends) for name, ends in verdict.intervals.items()},
             "sheets": list(sheets),
         }
         self._writer.blobs(VERDICT, [_json(data), *map(encode_jpeg, sheets.values())], step)

@@ -273,6 +273,7 @@ def test_a_verdict_with_its_twins(tmp_path):
         per_class={0: 0.3, 1: float("nan")},
         masks_from="given",
         threshold=0.25,
+        intervals={"background": (0.1, 0.4)},
     )
     board = Board(tmp_path, probes())
     board.tab.add_verdict(verdict, {"background": sheet}, "epoch 3", 2)
@@ -292,6 +293,7 @@ def test_a_verdict_with_its_twins(tmp_path):
         "per_class": {"cat": 0.3, "dog": None},
         "masks_from": "given",
         "threshold": 0.25,
+        "intervals": {"background": [0.1, 0.4]},
         "sheets": ["background"],
     }
     reds = decoded(picture, "JPEG").astype(int)
