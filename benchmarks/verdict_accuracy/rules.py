@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from measured import Measured, read
 
-from keras_saliency.shortcuts.evaluator import CAUSE_SHARE
 from keras_saliency.shortcuts.experiment import DEFAULT
 from keras_saliency.shortcuts.nuisances import NUISANCES
 from keras_saliency.shortcuts.statistics import CLEARED, Alarm
@@ -20,7 +19,10 @@ from keras_saliency.shortcuts.statistics import CLEARED, Alarm
 
 @dataclass(frozen=True)
 class Rule:
-    """When there is an alarm, and what it names; by default as the verdict does today.
+    """When there is an alarm, and what it names, by the gaps with confident donors alone.
+
+    The verdict asks more where one of these is in doubt (random donors, and what is left of the
+    largest with another kept), which is not in the results.
 
     Attributes:
         threshold: The gap from which on.
@@ -29,7 +31,7 @@ class Rule:
     """
 
     threshold: float = 0.2
-    most: float = CAUSE_SHARE
+    most: float = 0.6
     counts: dict[str, float] = field(default_factory=dict)
 
     def shares(self) -> dict[str, float]:

@@ -12,12 +12,13 @@ from keras_saliency.shortcuts import verdict as wording
 from keras_saliency.shortcuts.example_pool import MADE_MASKS
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.images import Swap
-from keras_saliency.shortcuts.nuisances import find_salient_patches, narrowest_first
+from keras_saliency.shortcuts.nuisances import find_salient_patches, keeping, narrowest_first
 from keras_saliency.shortcuts.statistics import (
     Alarm,
     Gap,
     Interval,
     donor_gap,
+    interval_of,
     is_confirmed,
 )
 from keras_saliency.shortcuts.verdict import CounterfactualSheet, Verdict
@@ -27,7 +28,7 @@ _DRAWS = 2  # donors of the receiver's class, and as many of others; more cost m
 _EVALUATED = 128  # counterfactuals in one call of the model
 _COMPOSED = 16  # counterfactuals composed at once: allocating more takes longer than computing
 _SHOWN = 4  # receivers whose counterfactuals are shown
-CAUSE_SHARE = 0.6  # of the largest gap, from which a nuisance counts as the cause
+_EXPLAINED = 0.5  # of the largest gap: a cause has as much, and takes as much away where it is kept
 
 
 class _Trial(NamedTuple):
@@ -123,7 +124,7 @@ class Evaluator:
         if not all(np.isfinite(trial.probabilities).all() for trial in trials.values()):
             return Verdict("can't say: the model's outputs are not finite")
         again = self._with_random_donors(trials, rng)
-        intervals = {k: _interval(trials[k], trial) for k, trial in again.items()}
+        intervals = {k: interval_of(trials[k].gap(), again[k].gap()) for k in again}
         refuted = {k: again[k] for k in again if not is_confirmed(trials[k].gap(), again[k].gap())}
         told = when or f"epoch {step + 1}"
         return self._judge(trials | refuted, intervals, told, float(probabilities.mean()))
@@ -161,12 +162,16 @@ class Evaluator:
         everyone = np.arange(len(donors))
         return {k: self._measure(self._tested[k].twins, everyone, rng) for k in doubtful}
 
-    def _measure(self, swap: Swap, confident: Array, rng: np.random.Generator) -> _Trial:
+    def _measure(self, swap: Swap, allowed: Array, rng: np.random.Generator) -> _Trial:
         """Draw pairs, and evaluate the model on their counterfactuals."""
+        receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
+        sides = self._shortcuts.compared(receivers.labels, donors.labels[allowed])
+        return self._try(swap, allowed[_draw(sides, rng)])
+
+    def _try(self, swap: Swap, drawn: Array) -> _Trial:
+        """Evaluate the model on the counterfactuals of some pairs."""
         to_input = self._shortcuts.to_input
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        sides = self._shortcuts.compared(receivers.labels, donors.labels[confident])
-        drawn = confident[_draw(sides, rng)]
         i, j = np.repeat(np.arange(len(receivers)), 2 * _DRAWS), drawn.reshape(-1)
         evaluated, composed = (at_a_time(n, receivers.pixels) for n in (_EVALUATED, _COMPOSED))
         probabilities = []
@@ -178,6 +183,25 @@ class Evaluator:
             probabilities.append(self._of_labels(np.concatenate(inputs), receivers.labels[i[part]]))
         return _Trial(drawn, np.concatenate(probabilities).reshape(drawn.shape))
 
+    def _explain(self, largest: str, trials: _Trials) -> tuple[str, Gap]:
+        """Find the narrowest nuisance without which the one of the largest gap moves little.
+
+        Returns:
+            The nuisance, and the gap of the one with the largest gap where it is kept.
+        """
+        broad, trial = self._tested[largest], trials[largest]
+        most = trial.gap()[0]
+        order = narrowest_first(self._alarming)
+        for name in order[: order.index(largest)] if most > self._alarm.end else ():
+            narrow = self._tested[name]
+            # Place and size stay as they are where something else is swapped.
+            if "masks" in narrow.needs or trials[name].gap()[0] < _EXPLAINED * most:
+                continue
+            left = self._try(keeping(narrow.twins, broad.twins), trial.donors).gap()
+            if left[0] <= (1 - _EXPLAINED) * most:
+                return name, left
+        return largest, trial.gap()
+
     def _judge(
         self, trials: _Trials, intervals: dict[str, Interval], when: str, probability: float
     ) -> Verdict:
@@ -187,11 +211,10 @@ class Evaluator:
         alarm.update([gaps[name] for name in self._alarming], when)
         largest = max(self._alarming, key=lambda name: gaps[name][0])
         reliance = gaps[largest][0]
-        least = min(CAUSE_SHARE * reliance, reliance)  # The gaps may be below zero.
-        cause = next(n for n in narrowest_first(self._alarming) if gaps[n][0] >= least)
+        cause, left = self._explain(largest, trials)
         labels = shortcuts.receivers.labels
         per_class = {int(k): trials[cause].gap(labels == k)[0] for k in np.unique(labels)}
-        words = wording.describe_cause(cause, largest, gaps, intervals, self._tested)
+        words = wording.describe_cause(cause, largest, gaps, left, intervals, self._tested)
         parts = [
             wording.describe(alarm, words, reliance, probability, shortcuts.chance, self._alarming),
             wording.describe_classes(per_class, self._class_names) if alarm.is_on else None,
@@ -230,12 +253,6 @@ class Evaluator:
             images = rgb(np.stack(columns, axis=1))
             sheets[name] = CounterfactualSheet(images, probabilities, labels)
         return sheets
-
-
-def _interval(trial: _Trial, other: _Trial) -> Interval:
-    """From the smaller to the larger gap of two ways to measure the same."""
-    low, high = sorted((trial.gap()[0], other.gap()[0]))
-    return low, high
 
 
 def _confident(probabilities: Array, labels: Array) -> Array:

@@ -56,6 +56,25 @@ class ImageSet:
         """
         return swap(self, donors, i, j)
 
+    def changed(self, images: Array, index: Array) -> "ImageSet":
+        """Replace the pixels of some of these images, so that something else can be swapped.
+
+        Args:
+            images: Their counterfactual images `(pairs, height, width, channels)`, from 0 to 255.
+            index: The index of each, int `(pairs,)`.
+
+        Returns:
+            An `ImageSet` of the images, with the labels, masks, seeds and spots of these.
+        """
+
+        def chosen(values: Array | None) -> Array | None:
+            return None if values is None else values[index]
+
+        pixels = np.rint(images).astype(np.uint8)
+        copy = ImageSet(pixels, self.labels[index], chosen(self.masks), chosen(self.tight))
+        copy.seeds, copy.spots = self.seeds[index], chosen(self.spots)
+        return copy
+
     @cached_property
     def hidden(self) -> Array:
         """Where the object is, with a margin: bool `(n, height, width)`."""

@@ -171,6 +171,31 @@ def narrowest_first(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: order.index(name) if name in order else -1)
 
 
+def keeping(narrow: Swap, broad: Swap) -> Swap:
+    """Return a broad swap that leaves the receiver's own narrow property in place.
+
+    Args:
+        narrow: The swap of the property that is kept.
+        broad: The swap that would carry it along.
+
+    Returns:
+        A function like both.
+
+    Example:
+        >>> pixels = np.stack([np.full((32, 32, 3), shade, np.uint8) for shade in (50, 200)])
+        >>> images = ImageSet(pixels, np.array([0, 1]), np.zeros((2, 32, 32), np.float32))
+        >>> swap = keeping(swap_frame, swap_background)
+        >>> swap(images, images, np.array([0]), np.array([1]))[0, [0, 9], 9, 0].tolist()
+        [50.0, 200.0]
+    """
+
+    def swap(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+        images = broad(receivers, donors, i, j)
+        return narrow(receivers.changed(images, i), receivers, np.arange(len(i)), i)
+
+    return swap
+
+
 def find_salient_patches(maps: Array, size: tuple[int, int]) -> Array:
     """Find the patch of the mark's size that holds most of each map's magnitude.
 

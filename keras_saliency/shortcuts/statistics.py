@@ -75,6 +75,24 @@ def is_confirmed(confident: Gap, random: Gap) -> bool:
     return gap > _CONFIRMED_ERRORS * error and gap > _CONFIRMED_SHARE * confident[0]
 
 
+def interval_of(*gaps: Gap) -> Interval:
+    """Bound the reliance by several gaps of the same nuisance, and twice their standard errors.
+
+    Args:
+        *gaps: Gaps with their standard errors.
+
+    Returns:
+        The lower and the upper end, from -1 to 1.
+
+    Example:
+        >>> interval_of((0.5, 0.125), (0.25, 0.0625))
+        (0.125, 0.75)
+    """
+    low = min(gap - 2 * error for gap, error in gaps)
+    high = max(gap + 2 * error for gap, error in gaps)
+    return max(low, -1.0), min(high, 1.0)
+
+
 def donor_gap(same: Array, other: Array, donors: Array) -> Gap:
     """Compute the probability that receivers lose with donors of another class.
 

@@ -50,8 +50,9 @@ class Verdict:
             `threshold`, and above twice its standard error (more where several nuisances are
             tested), at two evaluations in succession. It ends when all gaps are below half of
             `threshold`.
-        cause: The narrowest nuisance whose gap is at least 0.6 of `reliance`; `None` without an
-            alarm.
+        cause: The narrowest nuisance that has at least half of the largest gap, `reliance`, and
+            explains half of it: so much is gone where it is kept in the counterfactual images of
+            the nuisance with the largest gap. `None` without an alarm.
         since: The evaluation at which the gap was first above the threshold, such as `"epoch 2"`;
             `None` without an alarm.
         per_class: `{label: gap}` of the cause, or of the nuisance that would be the cause: its
@@ -63,8 +64,8 @@ class Verdict:
         threshold: The gap above which an alarm may be raised, a difference of probabilities
             between 0 and 1; `nan` where there is no verdict.
         intervals: `{nuisance: (low, high)}`, where the reliance on a nuisance lies, of those whose
-            gap passes half of `threshold`: from the gap with donors drawn at random to that with
-            the donors that the model is surest of, whichever is smaller first.
+            gap passes half of `threshold`, from -1 to 1: the gaps with donors drawn at random and
+            with those that the model is surest of, and twice their standard errors.
 
     Example:
         >>> verdict = Verdict("no evidence of cast", 0.02, {"cast": (0.02, 0.01)}, threshold=0.2)
@@ -125,22 +126,27 @@ def describe_cause(
     cause: str,
     largest: str,
     gaps: Mapping[str, Gap],
+    left: Gap,
     intervals: Mapping[str, Interval],
     nuisances: Mapping[str, Nuisance],
 ) -> str:
-    """Name the cause and its gap, and the broader nuisance whose gap is clearly larger, if any."""
-    words, gap = nuisances[cause].words, gaps[cause][0]
-    most = gaps[largest][0]
-    if gap >= min(_NEARLY_ALL * most, most):
+    """Name the cause and its gap, and what is left of the broader nuisance where it is kept."""
+    words, (gap, _) = nuisances[cause].words, gaps[cause]
+    if cause == largest:
         return f"{words} ({_amount(gaps[cause], intervals.get(cause))})"
+    broader, (most, _) = nuisances[largest].words, gaps[largest]
+    if gap >= _NEARLY_ALL * most:
+        amount = _amount(gaps[cause], intervals.get(cause))
+        return f"{words} ({amount}; {broader} without it {left[0]:.2f})"
     amount = _amount(gaps[largest], intervals.get(largest))
-    return f"{nuisances[largest].words} ({amount}), above all {words} ({gap:.2f})"
+    return f"{broader} ({amount}), above all {words} ({gap:.2f}; {left[0]:.2f} without it)"
 
 
 def _amount(gap: Gap, interval: Interval | None) -> str:
-    """A gap with its error, as an interval where other donors give another one."""
+    """A gap with its error, and the interval where this says more."""
+    amount = f"gap {gap[0]:.2f} ± {gap[1]:.2f}"
     low, high = (f"{end:.2f}" for end in interval or (gap[0], gap[0]))
-    return f"gap {low if low == high else f'{low} to {high}'} ± {gap[1]:.2f}"
+    return amount if low == high else f"{amount}, between {low} and {high}"
 
 
 def describe_untested(reasons: Mapping[str, str]) -> str:

@@ -5,7 +5,8 @@ import pytest
 
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
-from keras_saliency.shortcuts.statistics import Alarm, donor_gap, is_confirmed
+from keras_saliency.shortcuts.nuisances import Nuisance
+from keras_saliency.shortcuts.statistics import Alarm, donor_gap, interval_of, is_confirmed
 from keras_saliency.shortcuts.verdict import Verdict
 
 SIZE = (24, 40)
@@ -149,18 +150,36 @@ def test_a_size_is_caught():
     assert verdict.cause == "scale"
 
 
-def test_the_cause_is_named_with_the_broader_thing_that_moves_more():
+def swap_rim(receivers, donors, i, j):
+    images = receivers.pixels[i].astype("float32")
+    images[:, 0] = donors.pixels[j][:, 0]
+    return images
+
+
+@pytest.mark.parametrize(
+    ("share", "cause", "words"),
+    [
+        (0.95, "rim", "the rim (gap 0.95 ± 0.00; the background without it 0.05)"),
+        (0.7, "rim", "the background (gap 1.00 ± 0.00), above all the rim (0.70; 0.30 without it)"),
+        (
+            0.55,
+            "rim",
+            "the background (gap 1.00 ± 0.00), above all the rim (0.55; 0.45 without it)",
+        ),
+        (0.45, "background", "the background (gap 1.00 ± 0.00)"),
+    ],
+)
+def test_the_cause_is_the_narrowest_without_which_little_is_left(share, cause, words):
     data = flat_pictures([(60, 60, 60), (120, 120, 120)])
 
-    def model(x):  # The frame tells 7 of 10 of what the whole ground tells.
-        frame, inside = x[:, 0, 20, 0] > 90, x[:, 6, 20, 0] > 90
-        return two_classes(0.5 + 0.35 * (2.0 * frame - 1) + 0.15 * (2.0 * inside - 1))
+    def model(x):  # The rim tells a share of what the whole ground tells.
+        rim, inside = x[:, 0, 20, 0] > 90, x[:, 6, 20, 0] > 90
+        return two_classes(share * rim + (1 - share) * inside)
 
-    verdict = assess(data, model, ("frame", "background"))
-    assert verdict.cause == "frame"
-    assert verdict.text == (
-        "relies on the background (gap 1.00 ± 0.00), above all the frame (0.70) since epoch 1"
-    )
+    rim = Nuisance("rim", "the rim", swap_rim)
+    verdict = assess(data, model, (rim, "background", "texture"))
+    assert verdict.cause == cause
+    assert verdict.text == f"relies on {words} since epoch 1"
 
 
 def test_a_mark_is_caught_where_the_maps_point_at_it():
@@ -244,9 +263,11 @@ def test_what_only_the_choice_of_donors_brings_about_is_no_reliance():
     data[0][:, *BOX] = 90
     verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background"])
     low, high = verdict.intervals["background"]
-    assert high == pytest.approx(0.6)
-    assert abs(low) < 0.1  # No more than the luck of the draw.
-    assert verdict.gaps["background"][0] == verdict.reliance == low
+    gap, error = verdict.gaps["background"]
+    assert high == pytest.approx(0.6)  # That of the surest donors, all of which are alike.
+    assert low == gap - 2 * error
+    assert abs(gap) < 2 * error  # No more than the luck of the draw.
+    assert verdict.reliance == gap
     assert not verdict.alarm
     assert verdict.text.startswith("can't say yet: the model hardly tells the classes apart")
 
@@ -258,13 +279,28 @@ def test_an_interval_goes_from_random_donors_to_confident_ones():
     data[0][:, *BOX] = 90
     verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 250), ["background", "scale"])
     low, high = verdict.intervals["background"]
-    assert (low, high) == pytest.approx((0.5, 1), abs=0.1)
-    assert set(verdict.intervals) == {"background"}
     gap, error = verdict.gaps["background"]
-    assert gap == high
+    assert set(verdict.intervals) == {"background"}
+    assert gap > 0.9
+    assert high == min(gap + 2 * error, 1)
+    assert low < 0.5 < low + 0.2
     assert verdict.text == (
-        f"relies on the background (gap {low:.2f} to {high:.2f} ± {error:.2f}) since epoch 1"
+        f"relies on the background (gap {gap:.2f} ± {error:.2f}, between {low:.2f} and "
+        f"{high:.2f}) since epoch 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ([(0.6, 0.1), (0.3, 0.05)], (0.2, 0.8)),
+        ([(0.3, 0.05), (0.6, 0.1)], (0.2, 0.8)),
+        ([(0.95, 0.1)], (0.75, 1)),
+        ([(-0.95, 0.1)], (-1, -0.75)),
+    ],
+)
+def test_an_interval_holds_all_gaps_and_two_errors(gaps, expected):
+    assert interval_of(*gaps) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
