@@ -10,6 +10,7 @@ import numpy as np
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import is_integer
+from keras_saliency.data.masks import with_centre
 from keras_saliency.data.segmentation import is_segmenter
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,
@@ -380,4 +381,7 @@ def _example_set(pool: Pool, classes: Array) -> ExampleSet:
     kept = pool.take(np.isin(labels, classes))
     if kept.pixels.ndim == 5:
         return VideoSet(kept.pixels, kept.labels, kept.masks)
-    return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight)
+    covering = None
+    if kept.masks is not None and kept.masks_from == "border colours":
+        covering = with_centre(kept.masks)
+    return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight, covering)

@@ -24,6 +24,8 @@ class ImageSet:
         masks: float32 `(n, height, width)` in [0, 1], 1 on the object; or `None`.
         tight: Like `masks`, with as little background as possible, from which the object's position
             and size are measured; by default the masks.
+        covering: Like `masks`, but certain to cover the object, whatever else they cover; by
+            default the masks.
 
     Attributes:
         seeds: int64 `(n,)`, the seeds of the phases of the images' textures.
@@ -32,10 +34,16 @@ class ImageSet:
     """
 
     def __init__(
-        self, pixels: Array, labels: Array, masks: Array | None, tight: Array | None = None
+        self,
+        pixels: Array,
+        labels: Array,
+        masks: Array | None,
+        tight: Array | None = None,
+        covering: Array | None = None,
     ) -> None:
         self.pixels, self.labels, self.masks = pixels, labels, masks
         self.tight = masks if tight is None else tight
+        self._covering = covering
         self.seeds = np.arange(len(pixels))
         self.spots: Array | None = None
 
@@ -86,6 +94,16 @@ class ImageSet:
     def backgrounds(self) -> Array:
         """The pixels with the object in-painted away (Telea 2004)."""
         return np.stack(list(map(inpainted, self.pixels, self.hidden)))
+
+    @cached_property
+    def safe_backgrounds(self) -> Array:
+        """Like `backgrounds`, without what masks made by a program may have missed of the object.
+
+        It would be pasted along with the background of a donor, and carry the donor's class.
+        """
+        if self._covering is None:
+            return self.backgrounds
+        return np.stack(list(map(inpainted, self.pixels, dilate(self._covering) > _VISIBLE)))
 
     @cached_property
     def casts(self) -> Array:

@@ -162,7 +162,7 @@ def swap_object(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Ar
 @_nuisance("background", "the background", "masks")
 def swap_background(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
     """Put the receiver's object on the donor's background."""
-    return _blend(receivers.pixels[i], donors.backgrounds[j], required(receivers.masks)[i])
+    return _blend(receivers.pixels[i], donors.safe_backgrounds[j], required(receivers.masks)[i])
 
 
 def narrowest_first(names: Iterable[str]) -> list[str]:

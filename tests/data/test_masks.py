@@ -89,6 +89,16 @@ def test_dilation_is_two_pixels_of_64():
     assert masks.dilate(mask).sum() == 0.5 * 25
 
 
+def test_a_mask_with_the_centre_covers_both():
+    given = np.zeros((2, 40, 60), np.float32)
+    given[0, :4, :6] = 0.5
+    both = masks.with_centre(given)
+    np.testing.assert_array_equal(both[0, :4, :6], 0.5)
+    assert both[1].mean() == pytest.approx(np.pi * 0.45**2, abs=0.01)
+    assert both[1, 20].tolist() == [0] * 3 + [1] * 54 + [0] * 3
+    assert both[1, :, 30].tolist() == [0] * 2 + [1] * 36 + [0] * 2
+
+
 @pytest.mark.parametrize("make", [masks.make_masks, masks.find_objects])
 def test_pictures_must_be_uint8_rgb(make):
     with pytest.raises(TypeError, match="float64"):

@@ -505,6 +505,17 @@ def test_made_masks_are_said():
     assert verdict.text.endswith("since epoch 1; masks made by a program")
 
 
+def test_what_made_masks_miss_of_an_object_is_no_background():
+    """A part of the object has nearly the ground's colour, and the model sees it alone."""
+    images, labels, _ = flat_pictures([(120, 120, 120)] * 2)
+    images[:, 7:17, 10:24] = (220, 60, 60)
+    images[:, 9:15, 27:30] = (110 + 20 * labels)[:, None, None, None]
+    shortcuts = Shortcuts((images, labels), nuisances=["background"])
+    assert shortcuts.donors.masks[:, 9:15, 27:30].max() == 0
+    verdict = Evaluator(shortcuts, lambda x: two_classes((x[:, 12, 28, 0] > 120) * 1.0)).evaluate(0)
+    assert verdict.gaps["background"] == (0, 0)
+
+
 def test_without_enough_donors_or_anything_to_test_there_is_no_verdict():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
