@@ -36,7 +36,7 @@ def _listed(title: str, measured: Measured, wrong: np.ndarray) -> Iterator[str]:
     yield f"  {'run':<46} epoch   R  prob.  known  gaps"
     for run, epoch in zip(*np.nonzero(wrong), strict=True):
         one = {name: column[run, epoch] for name, column in measured.columns.items()}
-        gaps = {name: one[f"gap_{name}"] for name in TODAY.shares()}
+        gaps = {k: one[f"gap_{k}"] for k in TODAY.shares() if f"gap_{k}" in one}
         shown = " ".join(
             f"{name} {gaps[name]:.2f}" for name in sorted(gaps, key=lambda n: -gaps[n])
         )

@@ -77,7 +77,7 @@ def replayed(measured: Measured, rule: Rule) -> Measured:
         The same with another `reliance`, `alarm`, `since`, `cause` and `abstains`. A verdict that
         found enough to say something is not made to abstain.
     """
-    gaps, errors = _counted(measured, rule)
+    names, gaps, errors = _counted(measured, rule)
     known = np.isfinite(gaps).all(axis=-1)
     reliance = np.where(known, gaps.max(axis=-1), 0.0)
     alarm = np.zeros(reliance.shape)
@@ -90,22 +90,22 @@ def replayed(measured: Measured, rule: Rule) -> Measured:
             kept.update(pairs, f"epoch {epoch + 1}")
             if kept.is_on:
                 alarm[run, epoch], since[run, epoch] = 1, kept.since
-                cause[run, epoch] = _cause(gaps[run, epoch], rule)
+                cause[run, epoch] = names[_narrowest(gaps[run, epoch], rule)]
     columns = {"reliance": reliance, "alarm": alarm, "since": since, "cause": cause}
     columns["abstains"] = measured.abstains & (reliance < CLEARED * rule.threshold)
     return replace(measured, columns=measured.columns | columns)
 
 
-def _counted(measured: Measured, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """What counts of the gaps and of their errors, `(n, EPOCHS, nuisances)`."""
-    shares = rule.shares().items()
+def _counted(measured: Measured, rule: Rule) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """What was measured and counts, its gaps and its errors, `(n, EPOCHS, nuisances)`."""
+    shares = {k: v for k, v in rule.shares().items() if f"gap_{k}" in measured.columns}
     gaps, errors = (
-        np.stack([share * measured[f"{what}_{name}"] for name, share in shares], axis=-1)
+        np.stack([share * measured[f"{what}_{name}"] for name, share in shares.items()], axis=-1)
         for what in ("gap", "error")
     )
-    return gaps, errors
+    return list(shares), gaps, errors
 
 
-def _cause(gaps: np.ndarray, rule: Rule) -> str:
-    """The narrowest nuisance that explains most of the largest gap."""
-    return list(rule.shares())[int((gaps >= rule.most * gaps.max()).argmax())]
+def _narrowest(gaps: np.ndarray, rule: Rule) -> int:
+    """The index of the narrowest nuisance that explains most of the largest gap."""
+    return int((gaps >= rule.most * gaps.max()).argmax())

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from grid import Run, runs
+from measured import read
 from pool import Pool, load_pool
 from results import Results
 from rules import judged
@@ -87,8 +88,8 @@ def do(wanted: list[Run], results: Results, workers: int) -> None:
 
 
 def fell_behind(path: Path) -> bool:
-    """Compare results with those that are kept."""
-    (fresh, _), (kept, _) = judged(path), judged(RESULTS / path.name)
+    """Compare results with those that are kept, which are judged by the gaps alone."""
+    (fresh, _), (kept, _) = read(path), judged(RESULTS / path.name)
     found = list(worse(fresh, kept))
     print(f"worse than what is kept: {', '.join(found)}" if found else "as good as what is kept")
     return bool(found)

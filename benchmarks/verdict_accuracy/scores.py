@@ -28,13 +28,13 @@ THRESHOLD = 0.2  # of the alarm
 # What an alarm may name. Grounds differ in colour. A swapped background carries along a watermark,
 # which is a small spot in a corner, and a blur, which is a matter of texture.
 RIGHT_WORDS = {
-    "background": ("background", "cast"),
+    "background": ("background", "cast", "exposure"),
     "watermark": ("background", "mark", "frame"),
     "border": ("frame",),
     "tint": ("cast",),
     "texture": ("texture",),
     "mark": ("mark",),
-    "blur": ("background", "texture"),
+    "blur": ("background", "texture", "resolution"),
     "position": ("position",),
     "size": ("scale",),
 }

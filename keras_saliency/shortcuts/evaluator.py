@@ -184,11 +184,7 @@ class Evaluator:
         return _Trial(drawn, np.concatenate(probabilities).reshape(drawn.shape))
 
     def _explain(self, largest: str, trials: _Trials) -> tuple[str, Gap]:
-        """Find the narrowest nuisance without which the one of the largest gap moves little.
-
-        Returns:
-            The nuisance, and the gap of the one with the largest gap where it is kept.
-        """
+        """Find the cause of the largest gap, and what is left of that where the cause is kept."""
         broad, trial = self._tested[largest], trials[largest]
         most = trial.gap()[0]
         order = narrowest_first(self._alarming)

@@ -25,7 +25,10 @@ from keras_saliency.shortcuts.images import ImageSet
 from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance
 from keras_saliency.shortcuts.video_swaps import ExampleSet, VideoSet
 
-DEFAULT = ("background", "cast", "texture", "frame", "position", "scale", "mark")
+DEFAULT = (
+    *("background", "cast", "texture", "frame", "position", "scale", "mark"),
+    *("exposure", "light", "compression", "resolution"),
+)
 _CURATED = 0.5  # share of donors among the probes, above which they count as hand-picked
 
 
@@ -91,8 +94,8 @@ class Shortcuts:
                 rembg are kept, such as `"logs/masks.npz"`: an image that it holds is not segmented
                 again. Delete it after a change of the function or the model's weights.
             nuisances: What is swapped: `"background"`, `"cast"`, `"texture"`, `"frame"`,
-                `"position"`, `"scale"`, `"mark"`; `"object"` is measured without an alarm. Your
-                own is a `Nuisance`.
+                `"position"`, `"scale"`, `"mark"`, `"exposure"`, `"light"`, `"compression"`,
+                `"resolution"`; `"object"` is measured without an alarm. Your own is a `Nuisance`.
             every: Number of epochs from one evaluation to the next, from 1.
             threshold: The gap above which an alarm may be raised, a difference of probabilities
                 between 0 and 1.
@@ -345,10 +348,11 @@ def _testable(
     missing = {"spots": "no spots in videos"} if donors.pixels.ndim == 5 else {}
     if receivers.masks is None or donors.masks is None:
         missing["masks"] = "no masks"
+    if not donors.scaling.true_zero:
+        unknown = "it is not known which value is black: pass raw images, `preprocess=`"
+        missing["colour"] = missing["black"] = unknown
     if donors.pixels.shape[-1] != 3:
         missing["colour"] = f"{donors.pixels.shape[-1]} channels instead of three"
-    elif not donors.scaling.true_zero:
-        missing["colour"] = "it is not known which value is black: pass raw images, `preprocess=`"
     reasons = {
         name: missing[need]
         for name, nuisance in nuisances.items()

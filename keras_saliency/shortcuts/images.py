@@ -9,7 +9,11 @@ import numpy as np
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.types import Array
 from keras_saliency.data.masks import dilate
+from keras_saliency.shortcuts.image_quality import find_quality, find_scale
 
+_RIM = 1 / 16  # of the shorter side, the frame's depth; twice as much lets the object in
+_SLOW = 1 / 5  # of the shorter side, over which light changes slowly
+_STANDS_OUT = 25.0  # of 255: by so much a rim differs from its continuation where it stands out
 _VISIBLE = 0.05  # share of a pixel from which it shows the object
 
 Swap = Callable[["ImageSet", "ImageSet", Array, Array], Array]
@@ -106,12 +110,58 @@ class ImageSet:
         return np.stack(list(map(inpainted, self.pixels, dilate(self._covering) > _VISIBLE)))
 
     @cached_property
+    def rim(self) -> Array:
+        """The outermost pixels, bool `(height, width)`."""
+        height, width = self.pixels.shape[1:3]
+        depth = max(1, round(_RIM * min(height, width)))
+        rim = np.ones((height, width), bool)
+        rim[depth:-depth, depth:-depth] = False
+        return rim
+
+    @cached_property
+    def continued(self) -> Array:
+        """The pixels with the rim in-painted from inside (Telea 2004)."""
+        return np.stack([inpainted(image, self.rim) for image in self.pixels])
+
+    @cached_property
+    def standing_out(self) -> Array:
+        """float32 `(n, height, width)` in [0, 1]: what is no continuation in the rim."""
+        apart = np.abs(self.pixels.astype(np.float32) - self.continued).max(axis=-1)
+        return np.clip(apart / _STANDS_OUT - 0.5, 0, 1) * self.rim
+
+    @cached_property
     def casts(self) -> Array:
         """float64 `(n, channels)`: the mean log of each channel less their mean, off the object."""
         weights = (~self.hidden[..., None]).astype(np.float32)
         logs = np.log(np.maximum(self.pixels, 1).astype(np.float32))
         means = (weights * logs).sum((1, 2), dtype=np.float64) / np.maximum(weights.sum((1, 2)), 1)
         return means - means.mean(axis=1, keepdims=True)
+
+    @cached_property
+    def lights(self) -> Array:
+        """float32 `(n, height, width)`: the slow change of the mean log luminance, off the object.
+
+        A blur over a fifth of the image of what the masks leave, without its mean.
+        """
+        beside = (~self.hidden).astype(np.float32)
+        sigma = _SLOW * min(self.pixels.shape[1:3])
+        fields = np.empty(self.pixels.shape[:3], np.float32)
+        for index, (seen, logs) in enumerate(zip(beside, self._log_luminance, strict=True)):
+            weight = cv2.GaussianBlur(seen, (0, 0), sigma)
+            slow = cv2.GaussianBlur(seen * logs, (0, 0), sigma) / np.maximum(weight, 1e-3)
+            fields[index] = slow - slow.mean()
+        return fields
+
+    @cached_property
+    def exposures(self) -> Array:
+        """float64 `(n,)`: the mean log luminance, off the object."""
+        beside = (~self.hidden).astype(np.float32)
+        total = (beside * self._log_luminance).sum((1, 2), dtype=np.float64)
+        return total / np.maximum(beside.sum((1, 2)), 1)
+
+    @property
+    def _log_luminance(self) -> Array:
+        return np.log(np.maximum(self.pixels.mean(axis=-1, dtype=np.float32), 1))
 
     @cached_property
     def smooth(self) -> Array:
@@ -137,6 +187,16 @@ class ImageSet:
             strength = 1 / np.sqrt(max(share, 1e-3))
             scrambled[index] = np.fft.irfft2(spectrum, s=size, axes=(0, 1)) * strength
         return scrambled
+
+    @cached_property
+    def qualities(self) -> Array:
+        """int64 `(n,)`: the quality of the images' JPEG compression, 100 where there is none."""
+        return np.array([find_quality(image) for image in self.pixels], np.int64)
+
+    @cached_property
+    def scales(self) -> Array:
+        """float64 `(n,)`: the scale to which the images' details go, 1 where they are sharp."""
+        return np.array([find_scale(image) for image in self.pixels], np.float64)
 
     @cached_property
     def boxes(self) -> Array:

@@ -14,13 +14,13 @@ import numpy as np
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
+from keras_saliency.shortcuts.image_quality import FULL, NOT_COMPRESSED, compress, rescale
 from keras_saliency.shortcuts.images import ImageSet, Swap, by_channels, required
 
-Need = Literal["masks", "colour", "spots"]
+Need = Literal["masks", "colour", "black", "spots"]
 
 # Of the image: 5 x 5 of 64 x 64 px. At 4 % most honest features look like a mark.
 PATCH_AREA = 0.006
-_FRAME = 1 / 16  # Of the shorter side. Twice as much lets the donor's object in.
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Nuisance:
             property of the donors `j`; `i` and `j` are int `(pairs,)`. Both sides are an
             `ImageSet` with `pixels`, `labels`, `masks`, `backgrounds` and more.
         needs: What the images must have: `"masks"`, `"colour"` (three channels, and a known
-            black), `"spots"` (the salient patch of each image).
+            black), `"black"` (the latter alone), `"spots"` (the salient patch of each image).
         alarms: Whether its gap may raise an alarm; otherwise the gap is only measured.
 
     Raises:
@@ -112,12 +112,14 @@ def swap_salient_patch(receivers: ImageSet, donors: ImageSet, i: Array, j: Array
 
 @_nuisance("frame", "the frame")
 def swap_frame(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
-    """Put the donor's outermost pixels around the receiver."""
-    depth = max(1, round(_FRAME * min(receivers.pixels.shape[1:3])))
-    images = donors.pixels[j].astype(np.float32)
-    inner = (slice(None), slice(depth, -depth), slice(depth, -depth))
-    images[inner] = receivers.pixels[i][inner]
-    return images
+    """Put around the receiver what stands out in the donor's rim, in place of what does in its own.
+
+    What stands out is what the image does not continue to from inside. Pasting the whole rim would
+    draw a frame around every image, by the edge where it ends.
+    """
+    own, theirs = receivers.standing_out[i][..., None], donors.standing_out[j][..., None]
+    images = own * receivers.continued[i] + (1 - own) * receivers.pixels[i]
+    return theirs * donors.pixels[j] + (1 - theirs) * images
 
 
 @_nuisance("cast", "the colour cast", "colour")
@@ -127,10 +129,49 @@ def swap_cast(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Arra
     return np.clip(receivers.pixels[i] * gain, 0, 255)
 
 
+@_nuisance("exposure", "the exposure", "black")
+def swap_exposure(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+    """Make the receiver as bright as the donor, on average."""
+    gain = np.exp(donors.exposures[j] - receivers.exposures[i]).astype(np.float32)
+    return np.clip(receivers.pixels[i] * gain[:, None, None, None], 0, 255)
+
+
+@_nuisance("light", "the fall of light", "black")
+def swap_light(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+    """Light the receiver from where the donor is lit, as brightly as it was."""
+    gain = np.exp(donors.lights[j] - receivers.lights[i])[..., None]
+    return np.clip(receivers.pixels[i] * gain, 0, 255)
+
+
 @_nuisance("texture", "the fine texture")
 def swap_texture(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
     """Replace the receiver's fine texture by one with the donor's frequencies."""
     return np.clip(receivers.smooth[i] + donors.residuals[j].astype(np.float32), 0, 255)
+
+
+@_nuisance("compression", "the compression")
+def swap_compression(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+    """Compress the receiver as the donor is (JPEG).
+
+    Of a receiver that is compressed itself, the blocks are smoothed away before, and it has the
+    donor's fine texture instead, whatever the donor's compression is.
+    """
+    images = _restored(receivers, donors, i, j, receivers.qualities < NOT_COMPRESSED)
+    for pair in np.flatnonzero(donors.qualities[j] < NOT_COMPRESSED):
+        images[pair] = compress(images[pair], donors.qualities[j[pair]])
+    return images.astype(np.float32)
+
+
+@_nuisance("resolution", "the resolution")
+def swap_resolution(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+    """Take away the receiver's details down to the donor's scale.
+
+    A receiver that lacks details itself has the donor's fine texture before, whatever that is.
+    """
+    images = _restored(receivers, donors, i, j, receivers.scales < FULL)
+    for pair in np.flatnonzero(donors.scales[j] < FULL):
+        images[pair] = rescale(images[pair], donors.scales[j[pair]])
+    return images.astype(np.float32)
 
 
 @_nuisance("position", "the object's place", "masks")
@@ -252,6 +293,15 @@ def _moved_objects(images: ImageSet, i: Array, factors: Array, down: Array, asid
         objects[pair] = by_channels(cv2.warpAffine, pixels, move, size)
         masks[pair] = cv2.warpAffine(required(images.tight)[index], move, size)
     return _blend(objects, images.backgrounds[i], masks)
+
+
+def _restored(receivers: ImageSet, donors: ImageSet, i: Array, j: Array, spoilt: Array) -> Array:
+    """Receivers, uint8; those that are spoilt have the donors' fine texture instead of theirs."""
+    images, smoothed = receivers.pixels[i], spoilt[i]
+    if smoothed.any():
+        textured = swap_texture(receivers, donors, i[smoothed], j[smoothed])
+        images[smoothed] = np.rint(textured).astype(np.uint8)
+    return images
 
 
 def _blend(above: Array, below: Array, masks: Array) -> Array:

@@ -86,6 +86,16 @@ class _Frames(ImageSet):
         return self._mean_by_video(self._one_by_one("casts"))
 
     @cached_property
+    def exposures(self) -> Array:
+        """The mean over each video's frames."""
+        return self._mean_by_video(self._one_by_one("exposures"))
+
+    @cached_property
+    def lights(self) -> Array:
+        """The mean over each video's frames."""
+        return self._mean_by_video(self._one_by_one("lights"))
+
+    @cached_property
     def residuals(self) -> Array:
         """As of images; the phases are those of the video."""
         return self._one_by_one("residuals")

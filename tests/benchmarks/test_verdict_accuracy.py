@@ -553,7 +553,7 @@ def scenes_asked():
 
 
 @pytest.mark.parametrize(
-    ("place", "cause"), [(np.s_[:5, :], "frame"), (np.s_[30:35, 57:62], "mark")]
+    ("place", "cause"), [(np.s_[:5, :], "cast"), (np.s_[30:35, 57:62], "mark")]
 )
 @pytest.mark.parametrize("strengths", [(0, 0.27, 0.27, 1, 0.1, 0), (0.1, 1, 0, 0.4, 0.5, 0.3)])
 def test_todays_rule_says_what_the_verdict_says(tmp_path, scenes_asked, place, cause, strengths):
@@ -685,7 +685,7 @@ def test_tables_take_their_places_and_nothing_else_changes():
 
 def test_all_tables_can_be_made_of_few_trainings(few):
     made = tables.all_tables(few, few.where(np.zeros(4, bool)))
-    assert "| background | background or cast |" in made["words"]
+    assert "| background | background or cast or exposure |" in made["words"]
     row = next(line for line in made["false alarms"].splitlines() if "honest position" in line)
     assert row.split("|")[2:4] == [" 1 ", " 1 of 1 "]
     # An honest position is no error, so the other three are asked about, one of five classes.

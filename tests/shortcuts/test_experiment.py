@@ -166,7 +166,10 @@ def test_masks_are_made_unless_given_or_declined(drawn):
     none = Shortcuts((drawn.images, drawn.labels), masks=None)
     assert none.donors.masks is None
     assert none.not_tested == dict.fromkeys(("background", "position", "scale"), "no masks")
-    assert tuple(none.nuisances) == ("cast", "texture", "frame", "mark")
+    assert tuple(none.nuisances) == (
+        *("cast", "texture", "frame", "mark"),
+        *("exposure", "light", "compression", "resolution"),
+    )
 
 
 def test_boxes_become_masks():
@@ -207,7 +210,8 @@ def test_what_has_no_colours_or_no_black_is_not_tested_for_its_cast():
     assert grey.not_tested == {"cast": "1 channels instead of three"}
     standardised = (images / 255.0 - 0.3) / 0.11
     unknown = Shortcuts((standardised, labels, masks))
-    assert "black" in unknown.not_tested["cast"]
+    assert set(unknown.not_tested) == {"cast", "exposure", "light"}
+    assert all("which value is black" in reason for reason in unknown.not_tested.values())
     np.testing.assert_allclose(
         np.sort(unknown.to_input(unknown.donors.pixels).ravel())[[0, -1]],
         [standardised.min(), standardised.max()],

@@ -1,6 +1,9 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_saliency.shortcuts.images import ImageSet
 from keras_saliency.shortcuts.nuisances import NUISANCES, PATCH_AREA, find_salient_patches
@@ -168,13 +171,134 @@ def test_texture_is_as_strong_as_off_the_donors_object():
     assert ImageSet(checked, plain.labels, None).residuals.astype(float).std() > 10
 
 
-def test_frame_is_a_sixteenth_deep(pair):
-    made = twin("frame", *pair)
+def test_a_frame_is_a_sixteenth_deep_and_what_stands_out_there():
+    plain = boxed([(8, 18, 10, 24)], [(200, 30, 30)], [(30, 120, 60)])
+    framed = boxed([(8, 18, 10, 24)], [(200, 30, 30)], [(150, 160, 170)])
+    framed.pixels[0][framed.rim] = 0
     depth = round(40 / 16)
     inner = np.zeros(SIZE, bool)
     inner[depth:-depth, depth:-depth] = True
-    np.testing.assert_array_equal(made[inner], pair[0].pixels[0][inner])
-    np.testing.assert_array_equal(made[~inner], pair[1].pixels[0][~inner])
+    np.testing.assert_array_equal(framed.rim, ~inner)
+    made = twin("frame", plain, framed)
+    np.testing.assert_array_equal(made[inner], plain.pixels[0][inner])
+    np.testing.assert_array_equal(made[~inner], 0)
+    # Without a frame of the donor's, the receiver's ground goes on to the edge.
+    made = twin("frame", framed, plain)
+    np.testing.assert_array_equal(made[inner], framed.pixels[0][inner])
+    np.testing.assert_allclose(made[~inner] - [150, 160, 170], 0, atol=TELEA)
+    np.testing.assert_array_equal(twin("frame", plain, plain), plain.pixels[0])
+
+
+def test_a_rim_stands_out_from_a_half_to_one_and_a_half_times_25_levels():
+    shades = (100, 112, 125, 130, 138)
+    pictures = boxed([(8, 18, 10, 24)] * 5, [(9, 9, 9)] * 5, [(100, 100, 100)] * 5)
+    for k, shade in enumerate(shades):
+        pictures.pixels[k][pictures.rim] = shade
+    expected = np.clip((np.array(shades) - 100) / 25 - 0.5, 0, 1)
+    np.testing.assert_allclose(pictures.standing_out[:, 0, 0], expected, atol=TELEA / 25)
+    assert pictures.standing_out[:, 8:-8, 8:-8].max() == 0
+
+
+def test_exposure_is_the_ratio_of_the_grounds_brightness():
+    receivers = boxed([(8, 18, 10, 24)], [(40, 40, 40)], [(50, 60, 70)])
+    donors = boxed([(8, 18, 10, 24)], [(255, 255, 255)], [(200, 30, 40)])
+    made = twin("exposure", receivers, donors)
+    np.testing.assert_allclose(made, receivers.pixels[0] * (90 / 60), rtol=1e-5)
+    np.testing.assert_allclose(twin("exposure", receivers, receivers), receivers.pixels[0])
+    dark = boxed([(8, 18, 10, 24)], [(1, 1, 1)], [(2, 2, 2)])
+    assert twin("exposure", dark, donors)[10, 12] == pytest.approx([45, 45, 45])
+    assert twin("exposure", noisy(), boxed([(0, 9, 0, 9)], [(1, 1, 1)], [(250,) * 3])).max() == 255
+
+
+def test_light_falls_as_on_the_donors_ground_and_as_brightly_as_before():
+    """The field of a slope is the slope but for its ends, which a blur flattens."""
+    columns = np.exp(np.linspace(-0.5, 0.5, 56)).astype(np.float32)
+    sloping = np.rint(np.broadcast_to(100 * columns[None, :, None], (*SIZE, 3))).astype(np.uint8)
+    donors = ImageSet(sloping[None], np.array([0]), np.zeros((1, *SIZE), np.float32))
+    flat = boxed([(8, 18, 10, 24)], [(40, 80, 120)], [(100, 100, 100)])
+    np.testing.assert_allclose(flat.lights, 0, atol=1e-5)
+    gain = twin("light", flat, donors) / flat.pixels[0]
+    np.testing.assert_allclose(gain, gain[:1, :, :1] * np.ones((40, 1, 3)), rtol=1e-4)
+    steps = np.diff(np.log(gain[0, :, 0]))
+    np.testing.assert_allclose(steps[20:35], 1 / 55, rtol=0.15)
+    assert np.log(gain).mean() == pytest.approx(0, abs=1e-4)
+    np.testing.assert_allclose(twin("light", donors, donors), donors.pixels[0], rtol=1e-5)
+
+
+def test_light_is_not_that_of_the_object():
+    pictures = boxed([(8, 30, 10, 30)], [(255, 255, 255)], [(60, 60, 60)])
+    np.testing.assert_allclose(pictures.lights, 0, atol=1e-5)
+    assert np.ptp(ImageSet(pictures.pixels, pictures.labels, None).lights) > 0.1
+
+
+def photographic(count, seed=0, size=(64, 64)):
+    """Noise of many scales, the finer the fainter, as in photographs."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((count, *size, 3), 128.0)
+    for shorter in (4, 8, 16, 32, 64):
+        strength = 80 / np.sqrt(shorter)
+        rough = rng.normal(0, strength, (count, shorter, shorter, 3)).astype(np.float32)
+        pixels += [cv2.resize(one, size[::-1], interpolation=cv2.INTER_CUBIC) for one in rough]
+    return ImageSet(pixels.clip(0, 255).astype(np.uint8), np.arange(count), None)
+
+
+def spoilt(pictures, change):
+    return ImageSet(np.stack([change(one) for one in pictures.pixels]), pictures.labels, None)
+
+
+def as_jpeg(quality):
+    def change(image):
+        with io.BytesIO() as file:
+            Image.fromarray(image).save(file, "JPEG", quality=quality)
+            return np.array(Image.open(file))
+
+    return change
+
+
+@pytest.mark.parametrize("quality", [5, 12, 30, 60])
+def test_the_quality_of_compression_is_found_and_swapped(quality):
+    plain = photographic(6)
+    packed = spoilt(photographic(6, seed=1), as_jpeg(quality))
+    assert plain.qualities.tolist() == [100] * 6
+    assert packed.qualities.tolist() == [quality] * 6
+    made = twin("compression", plain, packed)
+    # Pillow and OpenCV write the same coefficients, and read them back to a level or two.
+    np.testing.assert_allclose(made, as_jpeg(quality)(plain.pixels[0]), atol=8)
+    np.testing.assert_array_equal(twin("compression", plain, plain, 0, 1), plain.pixels[0])
+    # What is packed is smoothed, and has the texture of the donor.
+    made = twin("compression", packed, plain)
+    np.testing.assert_allclose(made, twin("texture", packed, plain), atol=0.51)
+
+
+def test_grey_pictures_have_a_quality_and_other_channels_have_none():
+    grey = spoilt(photographic(3), lambda image: as_jpeg(12)(image[..., 1])[..., None])
+    assert grey.qualities.tolist() == [12] * 3
+    made = twin("compression", ImageSet(photographic(3).pixels[..., :1], np.arange(3), None), grey)
+    expected = as_jpeg(12)(photographic(3).pixels[0, ..., 0])
+    np.testing.assert_allclose(made[..., 0], expected, atol=8)
+    assert noisy(channels=2).qualities.tolist() == [100] * 3
+
+
+def shrunk(scale):
+    def change(image):
+        side = round(64 * scale)
+        small = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
+        return np.array(small.resize((64, 64), Image.Resampling.BILINEAR))
+
+    return change
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5])
+def test_the_scale_of_details_is_found_and_swapped(scale):
+    plain = photographic(6)
+    coarse = spoilt(photographic(6, seed=1), shrunk(scale))
+    assert plain.scales.tolist() == [1] * 6
+    assert coarse.scales.tolist() == [scale] * 6
+    made = twin("resolution", plain, coarse)
+    np.testing.assert_allclose(made, shrunk(scale)(plain.pixels[0]), atol=2)
+    np.testing.assert_array_equal(twin("resolution", plain, plain, 0, 1), plain.pixels[0])
+    made = twin("resolution", coarse, plain)
+    np.testing.assert_allclose(made, twin("texture", coarse, plain), atol=0.51)
 
 
 def test_mark_is_a_round_spot_from_the_donors_to_the_receivers():
@@ -223,7 +347,8 @@ def test_any_number_of_channels_is_treated_channel_by_channel(name, channels):
     assert made.dtype == np.float32
     assert made.min() >= 0
     assert made.max() <= 255 + 1e-3
-    if name in ("cast", "texture"):  # One gain for all channels, or one noise.
+    # One gain for all channels, or one noise, or what stands out in any of them.
+    if name in ("cast", "texture", "exposure", "light", "frame", "compression"):
         return
     for channel in range(channels):
         parts = []
@@ -247,7 +372,7 @@ def test_a_donor_like_the_receiver_leaves_the_object_where_it_is(name):
     )
 
 
-@pytest.mark.parametrize("name", ["mark", "frame", "cast"])
+@pytest.mark.parametrize("name", ["mark", "cast", "exposure", "light", "compression", "resolution"])
 def test_a_donor_that_is_the_receiver_changes_nothing(name):
     pictures = noisy()
     np.testing.assert_allclose(twin(name, pictures, pictures, 1, 1), pictures.pixels[1], atol=1e-3)
