@@ -214,6 +214,7 @@ class Evaluator:
         parts = [
             wording.describe(alarm, words, reliance, probability, shortcuts.chance, self._alarming),
             wording.describe_classes(per_class, self._class_names) if alarm.is_on else None,
+            wording.describe_meant(shortcuts.meant, gaps, self._tested),
             wording.describe_untested(self._not_tested) if self._not_tested else None,
             "masks made by a program" if shortcuts.masks_from in MADE_MASKS else None,
         ]

@@ -1,6 +1,7 @@
 """The experiment behind the verdict: receivers, donors, and the nuisances that are swapped."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from keras_saliency.shortcuts.example_pool import (
     read_pool,
 )
 from keras_saliency.shortcuts.images import ImageSet
-from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance
+from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance, keeping, narrowest_first
 from keras_saliency.shortcuts.video_swaps import ExampleSet, VideoSet
 
 DEFAULT = (
@@ -55,6 +56,7 @@ class Shortcuts:
         threshold: The gap above which an alarm may be raised, a difference of probabilities
             between 0 and 1.
         every: Number of epochs from one evaluation to the next.
+        meant: The nuisances that the task rightly uses.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Shortcuts:
         every: int = 1,
         threshold: float = 0.20,
         preprocess: Callable[[Any], Any] | None = None,
+        meant: Sequence[str] = (),
     ) -> None:
         """Choose donors and receivers, and check them.
 
@@ -101,6 +104,9 @@ class Shortcuts:
                 between 0 and 1.
             preprocess: Function from the images to the model's input, as in `Probes`, which bring
                 their own.
+            meant: The nuisances that the task rightly uses, such as `["position"]`: they are
+                measured and shown, and never raise an alarm; what is broader is swapped without
+                them, where they need no masks.
 
         Raises:
             TypeError: If donors or receivers are of no known kind, or the threshold is no number.
@@ -119,6 +125,7 @@ class Shortcuts:
         """
         chosen = _resolve(nuisances)
         _check_options(masks, every, threshold)
+        _check_meant(meant, chosen)
         pool = read_pool(donors, preprocess, masks, mask_cache=mask_cache)
         if receivers is None:
             watched, given = pool.split()
@@ -127,12 +134,13 @@ class Shortcuts:
             given = pool.take(~are_among(pool.images, watched.images))
             _check_fit(watched, given)
             watched = watched.take(~watched.lacks(watched.labels))
-        self.threshold, self.every = threshold, every
+        self.threshold, self.every, self.meant = threshold, every, tuple(meant)
         self.class_names, self.masks_from = pool.class_names, pool.masks_from
         self.label_count = pool.label_count
         self.classes, self._missing = _enough(pool, given, watched)
         self.obstacle = self._missing
-        self.nuisances, self.not_tested = _testable(chosen, watched, given)
+        testable, self.not_tested = _testable(chosen, watched, given)
+        self.nuisances = _with_meant(testable, meant)
         self.receivers = _example_set(watched, self.classes)
         self.donors = _example_set(given, self.classes)
         _try_out(self.nuisances, self.receivers, self.donors)
@@ -280,6 +288,28 @@ def _resolve(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
             f"{tuple(NUISANCES)}. Received: name={taken[0]!r}"
         )
     return resolved
+
+
+def _check_meant(meant: Sequence[str], nuisances: Iterable[str]) -> None:
+    """Refuse what is meant and not tested, or everything."""
+    if isinstance(meant, str) or not set(meant) < set(nuisances):
+        raise ValueError(
+            f"`meant` must be a list of some, not all, of the nuisances {tuple(nuisances)}. "
+            f"Received: meant={meant!r}"
+        )
+
+
+def _with_meant(nuisances: dict[str, Nuisance], meant: Sequence[str]) -> dict[str, Nuisance]:
+    """Let what is meant raise no alarm, and leave it as it is where broader things are swapped."""
+    order, result = narrowest_first(nuisances), {}
+    for name, nuisance in nuisances.items():
+        swap = nuisance.twins
+        for narrow in order[: order.index(name)] if name not in meant else ():
+            if narrow in meant and "masks" not in nuisances[narrow].needs:
+                swap = keeping(nuisances[narrow].twins, swap)
+        alarms = nuisance.alarms and name not in meant
+        result[name] = replace(nuisance, twins=swap, alarms=alarms)
+    return result
 
 
 def _check_options(masks: Any, every: int, threshold: float) -> None:

@@ -7,6 +7,7 @@ more function here; users pass theirs as a `Nuisance`.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -230,11 +231,14 @@ def keeping(narrow: Swap, broad: Swap) -> Swap:
         [50.0, 200.0]
     """
 
-    def swap(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
-        images = broad(receivers, donors, i, j)
-        return narrow(receivers.changed(images, i), receivers, np.arange(len(i)), i)
+    return partial(_swap_all_but, narrow, broad)
 
-    return swap
+
+def _swap_all_but(
+    narrow: Swap, broad: Swap, receivers: ImageSet, donors: ImageSet, i: Array, j: Array
+) -> Array:
+    images = broad(receivers, donors, i, j)
+    return narrow(receivers.changed(images, i), receivers, np.arange(len(i)), i)
 
 
 def find_salient_patches(maps: Array, size: tuple[int, int]) -> Array:

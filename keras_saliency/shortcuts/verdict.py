@@ -149,6 +149,14 @@ def _amount(gap: Gap, interval: Interval | None) -> str:
     return amount if low == high else f"{amount}, between {low} and {high}"
 
 
+def describe_meant(
+    meant: Iterable[str], gaps: Mapping[str, Gap], nuisances: Mapping[str, Nuisance]
+) -> str | None:
+    """List the gaps of what the task rightly uses."""
+    listed = [f"{nuisances[k].words} ({gaps[k][0]:.2f})" for k in meant if k in gaps]
+    return f"meant: {', '.join(listed)}" if listed else None
+
+
 def describe_untested(reasons: Mapping[str, str]) -> str:
     """List the nuisances that were not tested by the reason, `{nuisance: reason}`."""
     groups: dict[str, list[str]] = {}

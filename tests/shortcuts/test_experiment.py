@@ -3,7 +3,7 @@ import pytest
 
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.synthetic import scenes
-from keras_saliency.shortcuts.experiment import Shortcuts
+from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
 from keras_saliency.shortcuts.nuisances import Nuisance
 
 SIZE = (24, 32)
@@ -367,6 +367,9 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
         ),
         ((IMAGES, LABELS), {"every": 0}, ValueError, "every=0"),
         ((IMAGES, LABELS), {"threshold": 20}, ValueError, "threshold=20"),
+        ((IMAGES, LABELS), {"meant": ["place"]}, ValueError, r"meant=\['place'\]"),
+        ((IMAGES, LABELS), {"meant": "mark"}, ValueError, "meant='mark'"),
+        ((IMAGES, LABELS), {"meant": DEFAULT}, ValueError, "not all, of the nuisances"),
         ((IMAGES, LABELS), {"threshold": np.nan}, ValueError, "threshold=nan"),
         ((IMAGES, LABELS), {"threshold": "0.2"}, TypeError, "must be a number.*threshold='0.2'"),
         ((IMAGES, LABELS), {"threshold": True}, TypeError, "threshold=True"),

@@ -182,6 +182,34 @@ def test_the_cause_is_the_narrowest_without_which_little_is_left(share, cause, w
     assert verdict.text == f"relies on {words} since epoch 1"
 
 
+def test_what_is_meant_is_measured_and_never_alarms():
+    data = flat_pictures([(60, 60, 60), (120, 120, 120)])
+
+    def model(x):  # The rim tells 3 of 4 of what the whole ground tells.
+        rim, inside = x[:, 0, 20, 0] > 90, x[:, 6, 20, 0] > 90
+        return two_classes(0.75 * rim + 0.25 * inside)
+
+    rim = Nuisance("rim", "the rim", swap_rim)
+    verdict = assess(data, model, (rim, "background"), meant=["rim"])
+    assert gaps_of(verdict) == pytest.approx({"rim": 0.75, "background": 0.25})
+    assert (verdict.cause, verdict.reliance) == ("background", pytest.approx(0.25))
+    assert verdict.text == (
+        "relies on the background (gap 0.25 ± 0.00) since epoch 1; meant: the rim (0.75)"
+    )
+    only_rim = lambda x: two_classes(x[:, 0, 20, 0] > 90)  # noqa: E731
+    verdict = assess(data, only_rim, (rim, "background"), meant=["rim"])
+    assert not verdict.alarm
+    assert verdict.text == "no evidence of background; meant: the rim (1.00)"
+
+
+def test_a_place_that_is_meant_stays_where_the_background_is_swapped():
+    data = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    model = lambda x: two_classes(x[:, 5, 20, 1] / 255)  # noqa: E731
+    verdict = assess(data, model, ("position", "background"), meant=("position",))
+    assert gaps_of(verdict)["background"] == pytest.approx(0.6)
+    assert verdict.cause == "background"
+
+
 def test_a_mark_is_caught_where_the_maps_point_at_it():
     images, labels, masks = flat_pictures([(80, 80, 80)] * 2)
     rng = np.random.default_rng(0)
