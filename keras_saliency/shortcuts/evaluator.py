@@ -129,11 +129,16 @@ class Evaluator:
         told = when or f"epoch {step + 1}"
         return self._judge(trials | refuted, intervals, told, float(probabilities.mean()))
 
-    def _of_labels(self, inputs: Array, labels: Array) -> Array:
-        """The probability of each input's label, float64 `(n,)`."""
+    def _outputs(self, inputs: Array) -> Array:
+        """The probabilities of all classes, float64 `(n, classes)`; one sigmoid is two of them."""
         outputs = np.asarray(self._probabilities(inputs), np.float64).reshape(len(inputs), -1)
         if outputs.shape[1] == 1:
             outputs = np.concatenate([1 - outputs, outputs], axis=1)
+        return outputs
+
+    def _of_labels(self, inputs: Array, labels: Array) -> Array:
+        """The probability of each input's label, float64 `(n,)`."""
+        outputs = self._outputs(inputs)
         if self._shortcuts.label_count is not None:
             outputs = np.concatenate([outputs, 1 - outputs], axis=1)
         low, high = outputs.min(), outputs.max()
@@ -143,6 +148,15 @@ class Evaluator:
                 f"outputs of shape {outputs.shape} from {low:g} to {high:g}"
             )
         return outputs[np.arange(len(labels)), labels]
+
+    def _classes_of_grounds(self) -> dict[int, float]:
+        """The share of the scenes without an object that is taken for each class."""
+        if self._shortcuts.grounds is None:
+            return {}
+        outputs = self._outputs(self._shortcuts.grounds)
+        several = self._shortcuts.label_count is not None
+        chosen = outputs > 0.5 if several else outputs == outputs.max(axis=1, keepdims=True)
+        return {int(k): float(chosen[:, k].mean()) for k in np.flatnonzero(chosen.any(axis=0))}
 
     def _locate_patches(self, images: ExampleSet, index: Array) -> None:
         """Locate the salient patches of some receivers, or of donors that may be drawn."""
@@ -189,13 +203,11 @@ class Evaluator:
         most = trial.gap()[0]
         order = narrowest_first(self._alarming)
         for name in order[: order.index(largest)] if most > self._alarm.end else ():
-            narrow = self._tested[name]
-            # Place and size stay as they are where something else is swapped.
-            if "masks" in narrow.needs or trials[name].gap()[0] < _EXPLAINED * most:
-                continue
-            left = self._try(keeping(narrow.twins, broad.twins), trial.donors).gap()
-            if left[0] <= (1 - _EXPLAINED) * most:
-                return name, left
+            if trials[name].gap()[0] >= _EXPLAINED * most:
+                swap = keeping(self._tested[name].twins, broad.twins)
+                left = self._try(swap, trial.donors).gap()
+                if left[0] <= (1 - _EXPLAINED) * most:
+                    return name, left
         return largest, trial.gap()
 
     def _judge(
@@ -210,10 +222,12 @@ class Evaluator:
         cause, left = self._explain(largest, trials)
         labels = shortcuts.receivers.labels
         per_class = {int(k): trials[cause].gap(labels == k)[0] for k in np.unique(labels)}
+        grounds = self._classes_of_grounds()
         words = wording.describe_cause(cause, largest, gaps, left, intervals, self._tested)
         parts = [
             wording.describe(alarm, words, reliance, probability, shortcuts.chance, self._alarming),
             wording.describe_classes(per_class, self._class_names) if alarm.is_on else None,
+            wording.describe_grounds(grounds, self._class_names),
             wording.describe_meant(shortcuts.meant, gaps, self._tested),
             wording.describe_untested(self._not_tested) if self._not_tested else None,
             "masks made by a program" if shortcuts.masks_from in MADE_MASKS else None,
@@ -230,6 +244,7 @@ class Evaluator:
             sheets=self._sheets(trials),
             threshold=alarm.threshold,
             intervals=intervals,
+            grounds=grounds,
         )
 
     def _sheets(self, trials: dict[str, _Trial]) -> dict[str, CounterfactualSheet]:

@@ -12,6 +12,7 @@ from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import is_integer
 from keras_saliency.data.masks import with_centre
+from keras_saliency.data.probes import Probes
 from keras_saliency.data.segmentation import is_segmenter
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,
@@ -30,6 +31,7 @@ DEFAULT = (
     *("background", "cast", "texture", "frame", "position", "scale", "mark"),
     *("exposure", "light", "compression", "resolution"),
 )
+_MOST_GROUNDS = 256  # scenes without an object, of those that are given
 _CURATED = 0.5  # share of donors among the probes, above which they count as hand-picked
 
 
@@ -57,6 +59,7 @@ class Shortcuts:
             between 0 and 1.
         every: Number of epochs from one evaluation to the next.
         meant: The nuisances that the task rightly uses.
+        grounds: Scenes without any object as model inputs, or `None`.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Shortcuts:
         threshold: float = 0.20,
         preprocess: Callable[[Any], Any] | None = None,
         meant: Sequence[str] = (),
+        grounds: Any = None,
     ) -> None:
         """Choose donors and receivers, and check them.
 
@@ -107,6 +111,8 @@ class Shortcuts:
             meant: The nuisances that the task rightly uses, such as `["position"]`: they are
                 measured and shown, and never raise an alarm; what is broader is swapped without
                 them, where they need no masks.
+            grounds: Scenes without any object: images like those of `donors`, `Probes`, or a folder
+                of images. The verdict tells which classes the model takes them for.
 
         Raises:
             TypeError: If donors or receivers are of no known kind, or the threshold is no number.
@@ -145,6 +151,7 @@ class Shortcuts:
         self.donors = _example_set(given, self.classes)
         _try_out(self.nuisances, self.receivers, self.donors)
         self._scaling, self._donor_images = pool.scaling, given.images
+        self.grounds = _read_grounds(grounds, preprocess, pool)
         if self.obstacle is not None:
             warn_user(
                 f"There will be no verdict on shortcuts: {self.obstacle}. About {IMAGES_NEEDED} "
@@ -288,6 +295,27 @@ def _resolve(nuisances: Sequence[str | Nuisance]) -> dict[str, Nuisance]:
             f"{tuple(NUISANCES)}. Received: name={taken[0]!r}"
         )
     return resolved
+
+
+def _read_grounds(source: Any, preprocess: Callable[[Any], Any] | None, pool: Pool) -> Array | None:
+    """Read scenes without an object as model inputs, some of them where they are many."""
+    if source is None:
+        return None
+    shape = pool.images.shape[1:]
+    if isinstance(source, str | Path):
+        mode = "grayscale" if shape[-1] == 1 else "rgb"
+        scenes = Probes.from_directory(source, image_size=shape[-3:-1], color_mode=mode)
+        images = pool.scaling.to_input(scenes.images)
+    else:
+        images = (
+            source if isinstance(source, Probes) else Probes(source, preprocess=preprocess)
+        ).images
+    if images.shape[1:] != shape:
+        raise ValueError(
+            f"`grounds` must be images of the donors' shape, {shape}. "
+            f"Received: images of shape {images.shape[1:]}"
+        )
+    return images[np.unique(np.linspace(0, len(images) - 1, _MOST_GROUNDS).astype(int))]
 
 
 def _check_meant(meant: Sequence[str], nuisances: Iterable[str]) -> None:

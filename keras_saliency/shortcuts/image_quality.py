@@ -55,8 +55,9 @@ def find_quality(image: Array) -> int:
     """
     if image.shape[-1] not in (1, 3):
         return NOT_COMPRESSED
-    image = _middle(image)
-    changes = np.array([_change(image, quality) for quality in _QUALITIES])
+    middle = _middle(image)
+    grey = cv2.cvtColor(middle, cv2.COLOR_RGB2GRAY)[..., None] if middle.shape[-1] == 3 else middle
+    changes = np.array([cv2.absdiff(grey, compress(grey, q)).mean() for q in _QUALITIES])
     around = (changes[:-2] + changes[2:]) / 2 + _ROUNDING
     share = changes[1:-1] / around
     best = int(share.argmin())
@@ -115,9 +116,3 @@ def _middle(image: Array) -> Array:
     """The middle of an image, which is enough of it, from the corner of a block of 8 x 8 on."""
     top, left = (max(0, length - _ENOUGH) // 2 // 8 * 8 for length in image.shape[:2])
     return image[top : top + _ENOUGH, left : left + _ENOUGH]
-
-
-def _change(image: Array, quality: int) -> float:
-    """The mean change of the luminance by compression."""
-    after = compress(image, quality)
-    return float(np.abs(image.mean(-1, dtype=np.float32) - after.mean(-1, dtype=np.float32)).mean())

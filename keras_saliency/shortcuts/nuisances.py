@@ -78,7 +78,8 @@ class Nuisance:
             raise ValueError(f"`needs` must be a set out of {known}. Received: needs={self.needs}")
 
 
-# From the narrowest to the broadest: a swap of the background includes frame and cast.
+# From the narrowest to the broadest: a swap of the background includes frame and cast. Exposure and
+# light follow, since most of what they change is the background, whose brightness is its own.
 NUISANCES: dict[str, Nuisance] = {}
 
 
@@ -127,20 +128,6 @@ def swap_frame(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Arr
 def swap_cast(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
     """Scale the receiver's channels to the donor's balance of colours."""
     gain = np.exp(donors.casts[j] - receivers.casts[i])[:, None, None].astype(np.float32)
-    return np.clip(receivers.pixels[i] * gain, 0, 255)
-
-
-@_nuisance("exposure", "the exposure", "black")
-def swap_exposure(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
-    """Make the receiver as bright as the donor, on average."""
-    gain = np.exp(donors.exposures[j] - receivers.exposures[i]).astype(np.float32)
-    return np.clip(receivers.pixels[i] * gain[:, None, None, None], 0, 255)
-
-
-@_nuisance("light", "the fall of light", "black")
-def swap_light(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
-    """Light the receiver from where the donor is lit, as brightly as it was."""
-    gain = np.exp(donors.lights[j] - receivers.lights[i])[..., None]
     return np.clip(receivers.pixels[i] * gain, 0, 255)
 
 
@@ -207,6 +194,20 @@ def swap_background(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -
     return _blend(receivers.pixels[i], donors.safe_backgrounds[j], required(receivers.masks)[i])
 
 
+@_nuisance("exposure", "the exposure", "black")
+def swap_exposure(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+    """Make the receiver as bright as the donor, on average."""
+    gain = np.exp(donors.exposures[j] - receivers.exposures[i]).astype(np.float32)
+    return np.clip(receivers.pixels[i] * gain[:, None, None, None], 0, 255)
+
+
+@_nuisance("light", "the fall of light", "black")
+def swap_light(receivers: ImageSet, donors: ImageSet, i: Array, j: Array) -> Array:
+    """Light the receiver from where the donor is lit, as brightly as it was."""
+    gain = np.exp(donors.lights[j] - receivers.lights[i])[..., None]
+    return np.clip(receivers.pixels[i] * gain, 0, 255)
+
+
 def narrowest_first(names: Iterable[str]) -> list[str]:
     """Order nuisances; a user's own concern one property each, and come before all others."""
     order = list(NUISANCES)
@@ -230,7 +231,6 @@ def keeping(narrow: Swap, broad: Swap) -> Swap:
         >>> swap(images, images, np.array([0]), np.array([1]))[0, [0, 9], 9, 0].tolist()
         [50.0, 200.0]
     """
-
     return partial(_swap_all_but, narrow, broad)
 
 

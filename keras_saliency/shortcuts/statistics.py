@@ -11,6 +11,7 @@ CLEARED = 0.5  # of the threshold, below which an alarm ends
 _CHANCE = 1 - NormalDist().cdf(2)  # of exceeding 2 standard errors by chance
 # A gap is confirmed where that with random donors is so many standard errors, and this share of it.
 _CONFIRMED_ERRORS, _CONFIRMED_SHARE = 2.9, 0.2
+_BELOW, _ABOVE = 3, 2  # standard errors, from the gaps to the ends of the interval
 
 Gap = tuple[float, float]  # and its standard error
 Interval = tuple[float, float]
@@ -76,7 +77,10 @@ def is_confirmed(confident: Gap, random: Gap) -> bool:
 
 
 def interval_of(*gaps: Gap) -> Interval:
-    """Bound the reliance by several gaps of the same nuisance, and twice their standard errors.
+    """Bound the reliance by several gaps of the same nuisance, and their standard errors.
+
+    Gaps err upwards more often than downwards: three errors below, and two above, hold the true
+    reliance in nine of ten evaluations on photographs.
 
     Args:
         *gaps: Gaps with their standard errors.
@@ -86,10 +90,10 @@ def interval_of(*gaps: Gap) -> Interval:
 
     Example:
         >>> interval_of((0.5, 0.125), (0.25, 0.0625))
-        (0.125, 0.75)
+        (0.0625, 0.75)
     """
-    low = min(gap - 2 * error for gap, error in gaps)
-    high = max(gap + 2 * error for gap, error in gaps)
+    low = min(gap - _BELOW * error for gap, error in gaps)
+    high = max(gap + _ABOVE * error for gap, error in gaps)
     return max(low, -1.0), min(high, 1.0)
 
 

@@ -65,7 +65,9 @@ class Verdict:
             between 0 and 1; `nan` where there is no verdict.
         intervals: `{nuisance: (low, high)}`, where the reliance on a nuisance lies, of those whose
             gap passes half of `threshold`, from -1 to 1: the gaps with donors drawn at random and
-            with those that the model is surest of, and twice their standard errors.
+            with those that the model is surest of, and two to three standard errors.
+        grounds: `{label: share}` of the scenes without an object, `Shortcuts(grounds=)`, that the
+            model takes for a class.
 
     Example:
         >>> verdict = Verdict("no evidence of cast", 0.02, {"cast": (0.02, 0.01)}, threshold=0.2)
@@ -85,6 +87,7 @@ class Verdict:
     sheets: dict[str, CounterfactualSheet] = field(default_factory=dict)
     threshold: float = float("nan")
     intervals: dict[str, Interval] = field(default_factory=dict)
+    grounds: dict[int, float] = field(default_factory=dict)
 
 
 def describe(
@@ -147,6 +150,13 @@ def _amount(gap: Gap, interval: Interval | None) -> str:
     amount = f"gap {gap[0]:.2f} ± {gap[1]:.2f}"
     low, high = (f"{end:.2f}" for end in interval or (gap[0], gap[0]))
     return amount if low == high else f"{amount}, between {low} and {high}"
+
+
+def describe_grounds(grounds: Mapping[int, float], names: Sequence[str] | None) -> str | None:
+    """Name the classes that scenes without an object are mostly taken for."""
+    largest = sorted(grounds, key=lambda label: -grounds[label])[:2]
+    listed = [f"{names[k] if names else k} ({grounds[k]:.2f})" for k in largest]
+    return f"scenes without an object are taken for {', '.join(listed)}" if listed else None
 
 
 def describe_meant(

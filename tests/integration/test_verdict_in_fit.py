@@ -74,8 +74,8 @@ def test_a_model_of_the_ground_is_told(tmp_path):
     assert verdict.cause == "background"
     assert verdict.masks_from == "given"
     assert re.fullmatch(
-        r"relies on the background \(gap [01]\.\d\d ± 0\.\d\d(, between 0\.\d\d and [01]\.\d\d)?\)"
-        r" since epoch [12]",
+        r"relies on the background \(gap [01]\.\d\d ± 0\.\d\d(, between 0\.\d\d and [01]\.\d\d)?"
+        r"(; the exposure without it -?0\.\d\d)?\) since epoch [12]",
         verdict.text,
     )
     assert history["shortcut_background"][-1] == pytest.approx(verdict.gaps["background"][0])

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -170,6 +172,19 @@ def test_masks_are_made_unless_given_or_declined(drawn):
         *("cast", "texture", "frame", "mark"),
         *("exposure", "light", "compression", "resolution"),
     )
+
+
+def test_what_is_meant_can_be_pickled():
+    images, labels, masks = pictures()
+    shortcuts = Shortcuts((images, labels, masks), meant=["cast"])
+    copy = pickle.loads(pickle.dumps(shortcuts))
+    assert {name for name, n in copy.nuisances.items() if not n.alarms} == {"cast"}
+    i, j = np.array([0, 1]), np.array([5, 6])
+    made, again = (
+        one.receivers.counterfactuals(one.nuisances["background"].twins, one.donors, i, j)
+        for one in (shortcuts, copy)
+    )
+    np.testing.assert_array_equal(made, again)
 
 
 def test_boxes_become_masks():
@@ -367,6 +382,7 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
         ),
         ((IMAGES, LABELS), {"every": 0}, ValueError, "every=0"),
         ((IMAGES, LABELS), {"threshold": 20}, ValueError, "threshold=20"),
+        ((IMAGES, LABELS), {"grounds": IMAGES[:3, 1:]}, ValueError, "grounds.*donors' shape"),
         ((IMAGES, LABELS), {"meant": ["place"]}, ValueError, r"meant=\['place'\]"),
         ((IMAGES, LABELS), {"meant": "mark"}, ValueError, "meant='mark'"),
         ((IMAGES, LABELS), {"meant": DEFAULT}, ValueError, "not all, of the nuisances"),

@@ -118,6 +118,10 @@ class PluginData:
             "masks_from": verdict.masks_from,
             "threshold": _number(verdict.threshold),
             "intervals": {name: _numbers(ends) for name, ends in verdict.intervals.items()},
+            "grounds": {
+                str(names[label] if names else label): _number(share)
+                for label, share in verdict.grounds.items()
+            },
             "sheets": list(sheets),
         }
         self._writer.blobs(VERDICT, [_json(data), *map(encode_jpeg, sheets.values())], step)

@@ -274,6 +274,7 @@ def test_a_verdict_with_its_twins(tmp_path):
         masks_from="given",
         threshold=0.25,
         intervals={"background": (0.1, 0.4)},
+        grounds={1: 0.75},
     )
     board = Board(tmp_path, probes())
     board.tab.add_verdict(verdict, {"background": sheet}, "epoch 3", 2)
@@ -294,6 +295,7 @@ def test_a_verdict_with_its_twins(tmp_path):
         "masks_from": "given",
         "threshold": 0.25,
         "intervals": {"background": [0.1, 0.4]},
+        "grounds": {"dog": 0.75},
         "sheets": ["background"],
     }
     reds = decoded(picture, "JPEG").astype(int)
