@@ -126,8 +126,8 @@ class Evaluator:
         again = self._with_random_donors(trials, rng)
         intervals = {k: interval_of(trials[k].gap(), again[k].gap()) for k in again}
         refuted = {k: again[k] for k in again if not is_confirmed(trials[k].gap(), again[k].gap())}
-        told = when or f"epoch {step + 1}"
-        return self._judge(trials | refuted, intervals, told, float(probabilities.mean()))
+        moment = when or f"epoch {step + 1}"
+        return self._judge(trials | refuted, intervals, moment, float(probabilities.mean()))
 
     def _outputs(self, inputs: Array) -> Array:
         """The probabilities of all classes, float64 `(n, classes)`; one sigmoid is two of them."""
