@@ -31,6 +31,7 @@ DEFAULT = (
     *("background", "cast", "texture", "frame", "position", "scale", "mark"),
     *("exposure", "light", "compression", "resolution"),
 )
+_GIVEN_UP = "can't say, masks made by a program miss the objects; pass yours"
 _MOST_GROUNDS = 256  # scenes without an object, of those that are given
 _CURATED = 0.5  # share of donors among the probes, above which they count as hand-picked
 
@@ -145,7 +146,7 @@ class Shortcuts:
         self.label_count = pool.label_count
         self.classes, self._missing = _enough(pool, given, watched)
         self.obstacle = self._missing
-        testable, self.not_tested = _testable(chosen, watched, given)
+        testable, self.not_tested = _testable(chosen, watched, given, masks)
         self.nuisances = _with_meant(testable, meant)
         self.receivers = _example_set(watched, self.classes)
         self.donors = _example_set(given, self.classes)
@@ -400,12 +401,13 @@ def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | Non
 
 
 def _testable(
-    nuisances: dict[str, Nuisance], receivers: Pool, donors: Pool
+    nuisances: dict[str, Nuisance], receivers: Pool, donors: Pool, make: Made | None
 ) -> tuple[dict[str, Nuisance], dict[str, str]]:
     """The nuisances that can be tested, and why the others can't."""
     missing = {"spots": "no spots in videos"} if donors.pixels.ndim == 5 else {}
     if receivers.masks is None or donors.masks is None:
-        missing["masks"] = "no masks"
+        given_up = make == "auto" and donors.pixels.ndim == 4
+        missing["masks"] = _GIVEN_UP if given_up else "no masks"
     if not donors.scaling.true_zero:
         unknown = "it is not known which value is black: pass raw images, `preprocess=`"
         missing["colour"] = missing["black"] = unknown
