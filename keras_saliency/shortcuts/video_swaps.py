@@ -96,6 +96,16 @@ class _Frames(ImageSet):
         return self._mean_by_video(self._one_by_one("lights"))
 
     @cached_property
+    def qualities(self) -> Array:
+        """That of each video's first frame."""
+        return self._of_first_frames("qualities")
+
+    @cached_property
+    def scales(self) -> Array:
+        """That of each video's first frame."""
+        return self._of_first_frames("scales")
+
+    @cached_property
     def residuals(self) -> Array:
         """As of images; the phases are those of the video."""
         return self._one_by_one("residuals")
@@ -126,6 +136,11 @@ class _Frames(ImageSet):
             video.backgrounds = self.backgrounds[rows]
             parts.append(getattr(super(_Frames, video), name))
         return np.concatenate(parts)
+
+    def _of_first_frames(self, name: str) -> Array:
+        first = slice(None, None, self._count)
+        images = ImageSet(self.pixels[first], self.labels[first], None)
+        return getattr(images, name).repeat(self._count)
 
     def _by_video(self, values: Array) -> Array:
         return values.reshape(-1, self._count, *values.shape[1:])

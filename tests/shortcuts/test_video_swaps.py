@@ -13,6 +13,7 @@ from keras_saliency.data.synthetic.videos import moving_discs
 from keras_saliency.data.video.motion_masks import bridged
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.example_pool import DONORS_NEEDED
+from keras_saliency.shortcuts.image_quality import compress
 from keras_saliency.shortcuts.images import inpainted
 from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance
 from keras_saliency.shortcuts.video_swaps import VideoSet, scene_of, stills
@@ -103,6 +104,28 @@ def test_a_clip_has_one_cast_and_one_texture():
     grain = still.frames.residuals.reshape(others.pixels.shape)
     np.testing.assert_array_equal(grain[1], grain[1, :1].repeat(FRAMES, axis=0))
     assert (grain[0] != grain[1]).any()
+
+
+def test_a_clip_has_one_light_and_one_quality():
+    some, others = clips(seed=1), clips(seed=2)
+    for name in ("exposures", "lights", "qualities", "scales"):
+        values = getattr(some.frames, name).reshape(len(some), FRAMES, -1)
+        np.testing.assert_array_equal(values, values[:, :1].repeat(FRAMES, axis=1))
+    logs = np.log(np.maximum(some.pixels.mean(-1), 1))
+    beside = ~some.frames.hidden.reshape(logs.shape)
+    means = [
+        [log[seen].mean() for log, seen in zip(*one, strict=True)]
+        for one in zip(logs, beside, strict=True)
+    ]
+    expected = np.mean(means, axis=1)
+    np.testing.assert_allclose(some.frames.exposures[::FRAMES], expected, rtol=1e-5)
+    packed = others.pixels.copy()
+    packed[1] = [compress(frame, 12) for frame in packed[1]]
+    packed = VideoSet(packed, others.labels, others.masks)
+    assert packed.frames.qualities.reshape(-1, FRAMES)[:2, 0].tolist() == [100, 12]
+    np.testing.assert_array_equal(twin("compression", some, others), some.pixels[0])
+    made = twin("compression", some, packed)
+    np.testing.assert_array_equal(made, [compress(frame, 12) for frame in some.pixels[0]])
 
 
 def path(clip, colour=250):
