@@ -175,9 +175,9 @@ def as_masks(masks: Any, shape: tuple[int, ...]) -> Array:
     return np.clip(array.astype(np.float32) / np.float32(top), 0, 1)
 
 
-def dilate(masks: Array) -> Array:
-    """Widen masks by 2 px of 64: a missed limb counts more than a hole too wide."""
-    radius = max(1, round(min(masks.shape[1:]) / 32))
+def dilate(masks: Array, share: float = 1 / 32) -> Array:
+    """Widen masks by a share of the shorter side: a missed limb counts more than a wide hole."""
+    radius = max(1, round(share * min(masks.shape[1:])))
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return np.stack([cv2.dilate(mask, kernel) for mask in masks.astype(np.float32)])
 

@@ -11,13 +11,14 @@ import numpy as np
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import is_integer
-from keras_saliency.data.masks import with_centre
+from keras_saliency.data.masks import dilate, with_centre
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.segmentation import is_segmenter
 from keras_saliency.shortcuts.example_pool import (
     DONORS_NEEDED,
     FEWEST_RECEIVERS,
     IMAGES_NEEDED,
+    MADE_MASKS,
     Made,
     Pool,
     are_among,
@@ -33,6 +34,7 @@ DEFAULT = (
 )
 _GIVEN_UP = "can't say, masks made by a program miss the objects; pass yours"
 _MOST_GROUNDS = 256  # scenes without an object, of those that are given
+_MARGIN = 1 / 16  # of the shorter side, by which a given mask may miss the object
 _CURATED = 0.5  # share of donors among the probes, above which they count as hand-picked
 
 
@@ -445,7 +447,11 @@ def _example_set(pool: Pool, classes: Array) -> ExampleSet:
     kept = pool.take(np.isin(labels, classes))
     if kept.pixels.ndim == 5:
         return VideoSet(kept.pixels, kept.labels, kept.masks)
-    covering = None
-    if kept.masks is not None and kept.masks_from == "border colours":
-        covering = with_centre(kept.masks)
-    return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight, covering)
+    return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight, _covering(kept))
+
+
+def _covering(pool: Pool) -> Array | None:
+    """Masks that cover whole objects, where the pool's own may miss a part, as boxes do not."""
+    if pool.masks is None or not len(pool.masks) or pool.masks_from == "boxes":
+        return None
+    return with_centre(pool.masks) if pool.masks_from in MADE_MASKS else dilate(pool.masks, _MARGIN)

@@ -45,7 +45,7 @@ def gaps_of(verdict):
 def test_a_model_of_the_grounds_colour_is_caught_with_its_gap():
     # The second class has probability 0.2 on the ground of the first, and 0.8 on its own.
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
-    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+    verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 255))
     gaps = gaps_of(verdict)
     assert gaps.pop("background") == pytest.approx(0.6, abs=1e-6)
     assert verdict.gaps["background"][1] == pytest.approx(0, abs=1e-6)
@@ -59,7 +59,7 @@ def test_a_model_of_the_grounds_colour_is_caught_with_its_gap():
 
 def test_the_alarm_has_words():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
-    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background", "frame"])
+    verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 255), ["background", "frame"])
     assert verdict.text == "relies on the background (gap 0.60 ± 0.00) since epoch 1"
     assert (verdict.cause, verdict.since) == ("background", "epoch 1")
     assert verdict.per_class == pytest.approx({0: 0.6, 1: 0.6})
@@ -205,7 +205,7 @@ def test_what_is_meant_is_measured_and_never_alarms():
 
 def test_a_place_that_is_meant_stays_where_the_background_is_swapped():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
-    model = lambda x: two_classes(x[:, 5, 20, 1] / 255)  # noqa: E731
+    model = lambda x: two_classes(x[:, 4, 20, 1] / 255)  # noqa: E731
     verdict = assess(data, model, ("position", "background"), meant=("position",))
     assert gaps_of(verdict)["background"] == pytest.approx(0.6)
     assert verdict.cause == "background"
@@ -218,7 +218,7 @@ def test_scenes_without_an_object_are_taken_for_classes(in_a_folder, tmp_path):
     empty[3:, :, :, 1] = 204
     for number, image in enumerate(empty if in_a_folder else ()):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
-    model = lambda x: two_classes(x[:, 5, 20, 1] * 1.0)  # noqa: E731
+    model = lambda x: two_classes(x[:, 4, 20, 1] * 1.0)  # noqa: E731
     verdict = assess(
         data,
         model,
@@ -260,7 +260,7 @@ def test_gaps_below_zero_are_no_evidence():
     turns = iter([1] + [-1] * 1000)  # The donors are asked first, then the twins.
 
     def model(x):
-        return two_classes(0.5 + next(turns) * (x[:, 5, 20, 1] / 255 - 0.5))
+        return two_classes(0.5 + next(turns) * (x[:, 4, 20, 1] / 255 - 0.5))
 
     assessor = Evaluator(Shortcuts(data, nuisances=["background"]), model)
     verdict = assessor.evaluate(0)
@@ -300,7 +300,7 @@ def test_only_the_confident_half_of_the_donors_of_each_class_is_drawn():
     images[plain] = (60, 125, 60)
     images[:, *BOX] = 90
     verdict = assess(
-        (images, labels, masks), lambda x: two_classes(x[:, 5, 20, 1] / 250), ["background"]
+        (images, labels, masks), lambda x: two_classes(x[:, 4, 20, 1] / 250), ["background"]
     )
     assert gaps_of(verdict)["background"] == pytest.approx(1, abs=0.1)
 
@@ -311,7 +311,7 @@ def test_what_only_the_choice_of_donors_brings_about_is_no_reliance():
     bright = np.arange(len(data[1])) // 2 % 2 == 1
     data[0][bright] = (60, 204, 60)
     data[0][:, *BOX] = 90
-    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background"])
+    verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 255), ["background"])
     low, high = verdict.intervals["background"]
     gap, error = verdict.gaps["background"]
     assert high == pytest.approx(0.6)  # That of the surest donors, all of which are alike.
@@ -327,7 +327,7 @@ def test_an_interval_goes_from_random_donors_to_confident_ones():
     data = flat_pictures([(60, 0, 60), (60, 250, 60)], per_class=400)
     data[0][np.arange(len(data[1])) // 2 % 2 == 0] = (60, 125, 60)
     data[0][:, *BOX] = 90
-    verdict = assess(data, lambda x: two_classes(x[:, 5, 20, 1] / 250), ["background", "scale"])
+    verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 250), ["background", "scale"])
     low, high = verdict.intervals["background"]
     gap, error = verdict.gaps["background"]
     assert set(verdict.intervals) == {"background"}
@@ -369,7 +369,7 @@ def test_random_donors_must_bear_out_a_gap(confident, random, expected):
 def test_one_sigmoid_output_is_two_classes():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
     for shape in ((-1, 1), (-1,)):
-        verdict = assess(data, lambda x, s=shape: (x[:, 5, 20, 1] / 255).reshape(s))
+        verdict = assess(data, lambda x, s=shape: (x[:, 4, 20, 1] / 255).reshape(s))
         assert gaps_of(verdict)["background"] == pytest.approx(0.6, abs=1e-6)
 
 
@@ -386,7 +386,7 @@ def test_of_several_labels_the_one_that_follows_the_ground_is_found():
 
     def model(x):
         return np.stack(
-            [0.1 + 0.8 * (x[:, 5, 20, 0] > 100), 0.2 + 0.6 * (x[:, 12, 16, 0] > 100)], 1
+            [0.1 + 0.8 * (x[:, 4, 20, 0] > 100), 0.2 + 0.6 * (x[:, 12, 16, 0] > 100)], 1
         )
 
     verdict = assess((images, rows, masks), model, ["background", "frame"])
@@ -402,7 +402,7 @@ def test_more_classes_name_the_one_that_follows_most():
     data = flat_pictures([(0, 60, 60), (100, 60, 60), (200, 60, 60)])
 
     def model(x):  # Classes 1 and 2 follow the ground, 1 only by half.
-        red = np.rint(x[:, 5, 20, 0] / 100).astype(int)
+        red = np.rint(x[:, 4, 20, 0] / 100).astype(int)
         return np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]])[red]
 
     shortcuts = Shortcuts(data, nuisances=["background"])
@@ -450,7 +450,7 @@ def test_the_first_evaluation_above_and_weak_signs_have_words_of_their_own():
     strength = {"of": 1.0}
 
     def model(x):
-        return two_classes(0.5 + strength["of"] * (x[:, 5, 20, 1] / 255 - 0.5))
+        return two_classes(0.5 + strength["of"] * (x[:, 4, 20, 1] / 255 - 0.5))
 
     assessor = Evaluator(Shortcuts(data, nuisances=["background"]), model)
     first = assessor.evaluate(0, "batch 200")
@@ -509,7 +509,7 @@ def test_each_evaluation_draws_anew_but_the_same_every_time():
     shortcuts = Shortcuts((images, labels, masks), nuisances=["background"])
 
     def gap(step):
-        assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+        assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 4, 20, 1] / 255))
         return gaps_of(assessor.evaluate(step))["background"]
 
     assert gap(3) == gap(3)
@@ -519,7 +519,7 @@ def test_each_evaluation_draws_anew_but_the_same_every_time():
 def test_sheets_show_the_same_receivers_and_what_the_model_says_of_them():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
     shortcuts = Shortcuts(data, nuisances=["background", "object"])
-    assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 5, 20, 1] / 255))
+    assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 4, 20, 1] / 255))
     first, second = assessor.evaluate(0).sheets, assessor.evaluate(1).sheets
     assert set(first) == {"background", "object"}
     sheet = first["background"]
@@ -528,7 +528,7 @@ def test_sheets_show_the_same_receivers_and_what_the_model_says_of_them():
     np.testing.assert_array_equal(sheet.images[:, 0], second["background"].images[:, 0])
     assert sheet.labels.tolist() == [0, 0, 1, 1]
     np.testing.assert_allclose(sheet.probabilities, [[0.8, 0.8, 0.2]] * 4, atol=1e-6)
-    shown = two_classes(sheet.images[:, :, 5, 20, 1].reshape(-1) / 255)
+    shown = two_classes(sheet.images[:, :, 4, 20, 1].reshape(-1) / 255)
     own = shown[np.arange(12), np.repeat(sheet.labels, 3)].reshape(4, 3)
     np.testing.assert_allclose(sheet.probabilities, own, atol=1e-6)
 
@@ -539,7 +539,7 @@ def test_grey_pictures_and_preprocess_reach_the_model_as_in_training():
 
     def model(x):
         seen.append(x.shape[1:])
-        return two_classes(x[:, 5, 20, 0] + 0.5)
+        return two_classes(x[:, 4, 20, 0] + 0.5)
 
     verdict = assess((images[..., :1], labels, masks), model, preprocess=lambda x: x / 255 - 0.5)
     assert set(seen) == {(*SIZE, 1)}
@@ -550,7 +550,7 @@ def test_grey_pictures_and_preprocess_reach_the_model_as_in_training():
 
 def test_made_masks_are_said():
     images, labels, _ = flat_pictures([(60, 51, 60), (60, 204, 60)])
-    verdict = assess((images, labels), lambda x: two_classes(x[:, 5, 20, 1] / 255), ["background"])
+    verdict = assess((images, labels), lambda x: two_classes(x[:, 4, 20, 1] / 255), ["background"])
     assert verdict.masks_from == "border colours"
     assert verdict.text.endswith("since epoch 1; masks made by a program")
 
@@ -564,6 +564,17 @@ def test_what_made_masks_miss_of_an_object_is_no_background():
     assert shortcuts.donors.masks[:, 9:15, 27:30].max() == 0
     verdict = Evaluator(shortcuts, lambda x: two_classes((x[:, 12, 28, 0] > 120) * 1.0)).evaluate(0)
     assert verdict.gaps["background"] == (0, 0)
+
+
+@pytest.mark.parametrize(("column", "expected"), [(23, 0), (24, 0), (25, 0.8)])
+def test_a_given_mask_may_miss_a_little_of_the_object(column, expected):
+    """By a sixteenth of the shorter side, 2 px here, besides the margin of 1 px of any mask."""
+    images, labels, masks = flat_pictures([(120, 120, 120)] * 2)
+    images[:, 11:13, column] = (20 + 200 * labels)[:, None, None]  # The mask ends before 22.
+    model = lambda x: two_classes(0.1 + 0.8 * (x[:, 12, column, 0] > 121))  # noqa: E731
+    shortcuts = Shortcuts((images, labels, masks), nuisances=["background"])
+    verdict = Evaluator(shortcuts, model).evaluate(0)
+    assert verdict.gaps["background"][0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_enough_donors_or_anything_to_test_there_is_no_verdict():
