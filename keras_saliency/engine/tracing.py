@@ -8,6 +8,7 @@ from functools import partial, wraps
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from keras_saliency.engine import backend
 from keras_saliency.engine.keras_private import (
@@ -125,13 +126,14 @@ def record(model: keras.Model, forward: Callable[..., Any], *arrays: Any, batch:
     The shapes are those of one image, also where it must be given as often as `batch` says.
     """
     traces: list[Trace] = []
+    kinds = {id(layer): probabilities(layer) for layer in operations_of(model)}
 
     def recorded(*inputs: Any) -> None:
-        recorder = _Recorder(batch)
+        recorder = _Recorder(batch, kinds)
         with ExitStack() as patches:
             for layer in operations_of(model):
                 patches.enter_context(patched_call(layer, partial(recorder.on_call, layer)))
-                if probabilities(layer):
+                if kinds[id(layer)]:
                     patches.enter_context(patched_call(layer, recorder.on_activation, "activation"))
             output = forward(*inputs)
         traces.append(
@@ -156,10 +158,16 @@ def operations_of(model: keras.Model) -> list[Any]:
 
 
 class _Recorder:
-    """Records the layer calls of one forward pass."""
+    """Records the layer calls of one forward pass.
 
-    def __init__(self, batch: int) -> None:
+    Args:
+        batch: How often the one image is given.
+        kinds: Which probabilities each layer's activation makes, by the layer's id.
+    """
+
+    def __init__(self, batch: int, kinds: dict[int, Probabilities | None]) -> None:
         self._batch = batch
+        self._kinds = kinds
         self.calls: list[LayerCall] = []
         self._within: list[tuple[keras.layers.Layer, int]] = []
         self._counts: dict[int, int] = {}
@@ -214,7 +222,7 @@ class _Recorder:
                 made,
                 self.shape(output) if single else (),
                 keras.backend.standardize_dtype(output.dtype) if single else "",
-                probabilities(layer) if single and made in self._activated else None,
+                self._kinds[id(layer)] if single and made in self._activated else None,
                 () if taken is None else tuple(args[0].shape),
                 _without_tensors(args[1:], kwargs),
             )
@@ -302,5 +310,23 @@ def computes_as(layer: Any, *kinds: Any) -> bool:
 
 
 def probabilities(layer: keras.layers.Layer) -> Probabilities | None:
-    """Return which probabilities a layer's own activation makes, if any."""
-    return _PROBABILITIES.get(getattr(layer.__dict__.get("activation"), "__name__", ""))
+    """Return which probabilities a layer's own activation makes, if any.
+
+    To be called where tensors have values, and not while a pass is traced.
+    """
+    activation = layer.__dict__.get("activation")
+    kind = _PROBABILITIES.get(getattr(activation, "__name__", ""))
+    own = kind is not None and activation is getattr(keras.activations, kind)
+    return kind if kind and (own or _computes(activation, kind)) else None
+
+
+def _computes(activation: Callable[..., Any], kind: Probabilities) -> bool:
+    """Tell whether a function of that name computes it: one of the user's may do anything."""
+    values = np.array([[[0.3, -1.2, 2.0], [0.0, 4.0, -0.5]], [[1.0, 0.1, -3.0], [7.0, 0.2, 0.4]]])
+    raised = np.exp(values)
+    wanted = raised / (raised.sum(axis=-1, keepdims=True) if kind == "softmax" else 1 + raised)
+    try:
+        computed = activation(keras.ops.convert_to_tensor(values, "float32"))
+        return bool(np.allclose(keras.ops.convert_to_numpy(computed), wanted, atol=1e-5))
+    except Exception:  # whatever a function of the user's raises of such values
+        return False

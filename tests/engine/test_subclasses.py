@@ -71,6 +71,32 @@ def test_a_subclass_that_computes_something_else_is_not_read_as_its_parent(photo
         explain(network(Dense=Scaled), images, "cam", target=1)
 
 
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_function_of_the_name_of_an_activation_is_read_by_what_it_computes(
+    photos, kind, temperature
+):
+    def activation(logits):
+        return getattr(keras.activations, kind)(logits / temperature)
+
+    activation.__name__ = kind
+    inputs = keras.Input(SIZE)
+    x = kl.GlobalAveragePooling2D()(kl.Conv2D(4, 3)(inputs))
+    model = keras.Model(inputs, kl.Dense(3, activation=activation)(x))
+    model.compile(loss=("categorical" if kind == "softmax" else "binary") + "_crossentropy")
+    images = photos(2, SIZE)
+    outputs = keras.ops.convert_to_numpy(model(images))[:, 1]
+    found = explain(model, images, "saliency", target=1)
+    if temperature == 1:
+        assert found.of == "logits"
+        kernel, bias = model.layers[-1].get_weights()
+        logits = keras.ops.convert_to_numpy(keras.Model(inputs, x)(images)) @ kernel + bias
+        np.testing.assert_allclose(found.scores, logits[:, 1], atol=1e-5)
+    else:
+        assert found.of == "log_probability"
+        np.testing.assert_allclose(found.scores, np.log(outputs), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["MaxPooling2D", "Dropout", "ZeroPadding2D", "UpSampling2D"])
 def test_a_subclass_that_passes_its_map_on_is_not_picked(photos, kind):
     for layer in (getattr(kl, kind), renamed(getattr(kl, kind))):
