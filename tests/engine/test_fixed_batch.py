@@ -79,7 +79,7 @@ def test_every_method_explains_it(name):
 def test_attention_is_that_of_the_images_alone():
     def vision(batch):
         images = keras.Input(SIZE, batch_size=batch)
-        x = layers.Reshape((12, 27))(Fixed(batch)(images))
+        x = layers.Reshape((9, 36))(Fixed(batch)(images))  # its rows
         x = layers.MultiHeadAttention(2, 3)(x, x)
         return keras.Model(images, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
 

@@ -135,7 +135,7 @@ def test_several_labels_with_a_loss_of_ones_own(classifier, photos):
     model.compile(loss=focal)
     z = forward(model, images)
     head = head_of(model, images, SEVERAL)
-    said = read_predictions(head, z, SEVERAL.astype("float32"), None)
+    said = read_predictions(head, z, z.argmax(axis=1), SEVERAL.astype("float32"), None)
     np.testing.assert_allclose(said.confidence, sigmoid(z).max(axis=1), rtol=1e-5)
     wanted = [sigmoid(z)[i, row > 0].mean() for i, row in enumerate(SEVERAL)]
     np.testing.assert_allclose(said.probability, wanted, rtol=1e-5)
@@ -223,7 +223,8 @@ def test_an_autoencoder_gives_pixels_and_no_classes(photos, channels, flat, tmp_
     assert "values and no classes" in said[0]
     assert "head='softmax' or 'sigmoid'" in said[0]
     if not flat:
-        (text, *_) = read_predictions(head_of(model, images), outputs, None, None).texts
+        unknown = np.full(3, -1)
+        (text, *_) = read_predictions(head_of(model, images), outputs, unknown, None, None).texts
         means = outputs[0].reshape(-1, channels).mean(axis=0)
         assert text == "mean " + " ".join(f"{mean:.3g}" for mean in means)
 
@@ -335,7 +336,13 @@ def test_an_output_of_rank_1_is_that_of_one_unit(classifier, photos, how, activa
             assert (found.of, found.layer) == (wanted.of, wanted.layer)
             np.testing.assert_allclose(found.outputs, wanted.outputs[:, 0], rtol=1e-5)
     said, meant = (
-        read_predictions(head_of(net, images, labels), forward(net, images), np.array(labels), None)
+        read_predictions(
+            head_of(net, images, labels),
+            forward(net, images),
+            ks.explain(net, Probes(images, labels), red, target="predicted").targets,
+            np.array(labels),
+            None,
+        )
         for net in (bare, one)
     )
     assert said.texts == meant.texts
