@@ -98,6 +98,10 @@ class Layout:
             values = ops.pad(values, ((0, 0), (shape[1] - count, 0), (0, 0)))
         return ops.moveaxis(values, -1, 1) if self.channels_first else values
 
+    def extra_tokens(self, shape: tuple[int, ...]) -> int:
+        """Return how many tokens of the output of one call are before those of the grid."""
+        return 0 if self.tokens is None else shape[1] - math.prod(self.tokens)
+
     def gated(self, output: Any, gates: Any) -> Any:
         """Multiply the channels of one call's output by gates `(batch, channels)`."""
         ones = [1] * (len(output.shape) - 2)

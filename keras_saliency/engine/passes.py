@@ -98,6 +98,7 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             filled = None if gates is None else context.call.filled(gates)
             with (
                 hooked(layer, context.logits, _changing(layer, points, filled)) as seen,
+                _extra_tokens_held(context) if AROUND in points else nullcontext(),
                 collected as attention,
             ):
                 outputs = context.call(points.get(at_images, images), *extras)
@@ -146,6 +147,21 @@ def _changing(
         return output
 
     return changed
+
+
+def _extra_tokens_held(context: ModelContext) -> Any:
+    """Hold tokens outside the grid, such as the class's, in what the target layer takes.
+
+    A residual connection carries them past the layer, and no layer's map shows them.
+    """
+    layer = context.target_layer
+    extra = layer.layout.extra_tokens(layer.output_shape) if layer else 0
+    source = layer.source_in(context.trace) if layer and extra else None
+
+    def held(tokens: Any, frame: int) -> Any:
+        return ops.concatenate([ops.stop_gradient(tokens[:, :extra]), tokens[:, extra:]], axis=1)
+
+    return hooked(source, None, held) if source else nullcontext()
 
 
 def attention_shape(context: ModelContext, images: Any, *extras: Any) -> tuple[int, ...]:

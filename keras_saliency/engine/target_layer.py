@@ -74,6 +74,13 @@ class TargetLayer:
         """Return the calls themselves."""
         return [call for call in trace.calls_of(self.layer) if call.number in self.calls]
 
+    def source_in(self, trace: Trace) -> "TargetLayer | None":
+        """Return the layer whose output this one takes; None where it is of another shape."""
+        made = [trace.producer(call.input) for call in self.calls_in(trace)]
+        calls = [call for call in made if call and call.shape[:-1] == self.output_shape[:-1]]
+        is_single = len(calls) == len(made) and len({id(call.layer) for call in calls}) == 1
+        return _target_layer(calls, self.layout) if is_single else None
+
     def described_in(self, trace: Trace) -> str:
         """Name the layer, and its run where it has several."""
         several = over_frames(self.calls_in(trace)[-1]) is None and len(trace.calls_of(self.layer))

@@ -374,7 +374,6 @@ ROWS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.* does not pass through layer 'last/norm'")  # class tokens
 @pytest.mark.parametrize("name", ROWS)
 def test_maps_are_the_derivatives_outside_of_training_and_inside(name, tmp_path):
     keras.utils.set_random_seed(0)

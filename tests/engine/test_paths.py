@@ -266,6 +266,38 @@ def test_a_layer_through_which_all_passes_is_no_matter(photos):
     ks.explain(model, photos(1, SIZE), "saliency", layer="left")  # which reads no layer
 
 
+def with_a_class_token(name, reads_patches=False):
+    """A transformer of two blocks, whose head reads the class token, or the patches as well."""
+    inputs = keras.Input((8, 12, 1))
+    x = kl.Reshape((6, 5))(kl.Conv2D(5, 4, strides=4)(inputs))
+    x = ops.concatenate([ops.zeros_like(x[:, :1]), x], axis=1)
+    for block in ("low", name):
+        normed = kl.LayerNormalization(name=block)(x)
+        x = x + kl.MultiHeadAttention(2, 3)(normed, normed)
+    read = ops.mean(x, axis=1) if reads_patches else x[:, 0]
+    return keras.Model(inputs, kl.Dense(2)(read))
+
+
+def test_what_a_class_token_carries_past_a_layer_is_in_no_map(photos):
+    """Of it there is no word, for no layer shows it; warnings are errors here."""
+    model, images = with_a_class_token("norm"), photos(2, (8, 12, 1))
+    assert ks.explain(model, images, "grad_cam").layer == "norm"
+    for given, layer in ((model, "low"), (with_a_class_token("norm", True), "norm")):
+        with pytest.warns(UserWarning, match=rf"% of the score .* through layer '{layer}'"):
+            ks.explain(given, images, "grad_cam", layer=layer)
+
+
+def test_another_network_beside_a_class_token_is_reported(photos):
+    one, other = (with_a_class_token(name) for name in ("one", "other"))
+    inputs, images = keras.Input((8, 12, 1)), photos(2, (8, 12, 1))
+    model = keras.Model(inputs, kl.Average()([one(inputs), other(inputs)]))
+    parts = [ks.explain(net, images, "gradient_x_input", target=1).maps for net in (one, other)]
+    through, around = (np.abs(part).sum() for part in parts)
+    share = round(100 * around / (through + around))
+    with pytest.warns(UserWarning, match=rf"{share} % of the score .* through layer '.*/one'"):
+        ks.explain(model, images, "grad_cam", target=1, layer="one")
+
+
 def test_a_training_run_says_so_before_its_first_batch(photos, tmp_path, capsys):
     kernels = {"first": [1.0, 1.0, 1.0], "second": [3.0, 3.0, 3.0]}
     model, images = with_kernels(average_of_graphs(), kernels), photos(4, SIZE)

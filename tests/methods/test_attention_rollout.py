@@ -410,7 +410,7 @@ def test_the_grid_is_where_the_tokens_come_from(photos, case):
     # The read tokens are the patches, of which a token's own share is largest.
     strong_one = explain(model, images, rollout(residual=1.0)).maps
     np.testing.assert_allclose(strong_one, 1 / np.prod(grid), rtol=1e-5)
-    by_layer = explain(model, images, "grad_cam", target=1)
+    by_layer = explain(model, images, "grad_cam", target=1, layer="last")
     assert by_layer.maps.shape == (2, *grid)
 
 
