@@ -229,15 +229,18 @@ class Explainer:
     def _start(self, rows: Rows, size: int) -> Batch:
         """Run the pass over some of the images."""
         arrays = self._arrays(rows)
-        try:
-            return self._passes.start(self._plan, *arrays)
-        except Exception as error:
-            if not self._plan.inside or can_halve(error, size):
-                raise
-        # A method within the pass may be what fails, and must not take the others with it: all run
-        # after a pass without them.
+        # A method within the pass may be what fails, or what one needs, and must not take the
+        # others with it: all run after a pass without them, at last each with its own.
+        apart = [Plan(self._plan.all_quantities)] if self._plan.inside else []
+        for plan in (self._plan, *apart):
+            try:
+                with nullcontext() if plan is self._plan else preserve_state(self._model):
+                    return self._passes.start(plan, *arrays)
+            except Exception as error:
+                if not plan.all_quantities or can_halve(error, size):
+                    raise
         with preserve_state(self._model):
-            return self._passes.start(Plan(self._plan.all_quantities), *arrays)
+            return self._passes.start(Plan(frozenset()), *arrays)
 
     def _arrays(self, rows: Rows) -> tuple[Any, ...]:
         """Return what a pass takes of some images; where these are all, it stays on the device."""

@@ -42,6 +42,10 @@ NOT_AVERAGED = (
     "explained; for the averages put SwapEMAWeights(swap_on_epoch=True) before this callback"
 )
 METHOD_FAILED = "{!r} could not be computed ({})"
+METHOD_FAILED_AT_ONCE = (
+    "{0!r} could not be computed before training, and is left out from now on ({1}); "
+    "explain(model, images, {0!r}) shows where it fails"
+)
 VERDICT_FAILED = "there is no verdict of epoch {} ({})"
 IS_MISSING = "{} is missing ({})"
 TIME_TAKEN = (

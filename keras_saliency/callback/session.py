@@ -1,7 +1,7 @@
 """One training run, from `on_train_begin` to `on_train_end`, and all of its state."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_saliency.attribution.explainer import Evaluation, Explainer
+from keras_saliency.attribution.explainer import Evaluation, Explainer, name_methods
 from keras_saliency.callback import messages
 from keras_saliency.callback.batch_count import BatchCount, batches_trained
 from keras_saliency.callback.batch_norm import BatchNormStatus, keeps_averages
@@ -118,7 +118,8 @@ class TrainingSession:
         self._restorers = [] if counts_batches else self._others.restorers()
         probes = settings.probes
         given = probes if isinstance(probes, Probes) else Probes.of(probes, self.model)
-        self.explainer = self._make_explainer(given)
+        self._given = given
+        self.explainer = self._make_explainer()
         self.probes = self.explainer.probes
         self._classifier: Classifier | None = None
         if settings.shortcuts is not None:
@@ -222,13 +223,15 @@ class TrainingSession:
     def _model(self) -> keras.Model:
         return self._callback.model
 
-    def _make_explainer(self, probes: Probes) -> Explainer:
-        chosen, target = self._settings, self._settings.target
+    def _make_explainer(self, left_out: Container[str] = ()) -> Explainer:
+        chosen, target, probes = self._settings, self._settings.target, self._given
         by_label = isinstance(target.what, str) and target.what == "label"
         if by_label and probes.labels is None:
-            self._reporter.say(messages.NO_LABELS)
+            self._reporter.say(None if left_out else messages.NO_LABELS)
             target = replace(target, what="predicted")
-        arguments = chosen.methods, target, chosen.layer, chosen.batch_size
+        named = name_methods(chosen.methods)
+        methods = [method for name, method in named.items() if name not in left_out]
+        arguments = methods, target, chosen.layer, chosen.batch_size
         return explainer_of(self.model, probes, *arguments)
 
     def _announce(self) -> None:
@@ -253,8 +256,9 @@ class TrainingSession:
         model, chosen = self.model, self._settings
         first = self._evaluate()
         for name, error in first.errors.items():
-            error.add_note(messages.NOT_TRAINED.format(name))
-            raise error
+            self._fault_at_once(name, error, is_last=not first.maps)
+        if first.errors:
+            self.explainer = self._make_explainer(left_out=first.errors)
         every = str(chosen.schedule)
         self._listed = settings(model, self.explainer, chosen.target, every)
         all_settings = self._listed | further_settings(
@@ -438,6 +442,13 @@ class TrainingSession:
         _ = self._model  # to which JAX gives the weights back only when it is read
         with self._overhead.running() as seconds:
             yield seconds
+
+    def _fault_at_once(self, method: str, error: Exception, *, is_last: bool) -> None:
+        """Say which method fails before training; where no other is left, that is an error."""
+        if is_last or self._settings.strict:
+            error.add_note(messages.NOT_TRAINED.format(method))
+            raise error
+        self._reporter.warn_once(method, messages.METHOD_FAILED_AT_ONCE.format(method, error))
 
     def _fault(self, kind: str, text: str, error: Exception) -> None:
         if self._settings.strict:

@@ -87,7 +87,11 @@ class PassRunner:
         batch.requested.add(quantity)
         if quantity not in batch.results:
             missing = frozenset(batch.requested - batch.results.keys())
-            batch.results.update(self.run(Plan(missing), batch.images, *batch.inputs))
+            try:
+                batch.results.update(self.run(Plan(missing), batch.images, *batch.inputs))
+            except Exception:
+                batch.requested.discard(quantity)  # or it would fail with all that follows
+                raise
         return batch.results[quantity]
 
     def of_others(
