@@ -7,6 +7,7 @@
 # make test-min    with the lowest versions that pyproject.toml allows, in .venv-min
 # make test PYTHON=python3.13 VENV=.venv-3.13    on another version of Python
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
+# make test-trackers    the recipes of docs/trackers.md, each group in an environment of its own
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make test-notebooks    the example notebooks, cell by cell
 # make bench      what the callback costs a training run, against targets: a table, figures and a plot
@@ -21,6 +22,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+# What docs/trackers.md is about, by group: a group's packages share .venv-GROUP.
+TRACKERS := wandb mlflow readers
+TRACKERS_wandb := "wandb>=0.31"
+TRACKERS_mlflow := "mlflow-skinny>=2.20"
+TRACKERS_readers := "tbparse>=0.0.9" "trackio>=0.43"
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 CORE := $(patsubst %,tests/%.py,methods/test_gradient_methods engine/test_targets engine/test_target_layer \
@@ -29,7 +35,7 @@ CORE := $(patsubst %,tests/%.py,methods/test_gradient_methods engine/test_target
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
+.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-trackers test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -38,7 +44,7 @@ test: lint $(VENV)/installed-$(BACKEND)
 	$(PYTEST) -n 2 --dist loadfile
 
 test-all: $(VENV)/installed-$(BACKEND) $(VENV)/installed-hub
-	REQUIRE_PEERS=1 $(PYTEST) -m "not reference and not browser" -n 2 --dist loadfile
+	REQUIRE_PEERS=1 $(PYTEST) -m "not reference and not browser and not trackers" -n 2 --dist loadfile
 
 test-core: $(VENV)/installed-$(BACKEND)
 	$(PYTEST) $(CORE) -n 2 --dist loadfile
@@ -51,6 +57,10 @@ test-min: .venv-min/installed
 
 test-reference: $(VENV)/installed-reference
 	REQUIRE_PEERS=1 $(BIN)/python -m pytest tests/reference -m reference -n 2 --dist loadfile
+
+test-trackers: $(TRACKERS:%=.venv-%/installed)
+	for group in $(TRACKERS); do REQUIRE_PEERS=1 .venv-$$group/bin/python -m pytest \
+		tests/reference/test_trackers.py -m trackers -k $$group || exit 1; done
 
 test-browser: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/browser -m browser
@@ -83,7 +93,7 @@ package: $(VENV)/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-ci-full: lint test-min test-reference bench soak docs package
+ci-full: lint test-min test-reference test-trackers bench soak docs package
 	for backend in tensorflow jax torch; do $(MAKE) test-all BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/verdict_accuracy/background_heat.py
 
@@ -121,6 +131,11 @@ $(VENV)/installed-reference: pyproject.toml $(VENV)/installed-torch
 	$(BIN)/python -m pip install --progress-bar off --no-deps "grad-cam>=1.5.5"
 	@touch $@
 
+$(TRACKERS:%=.venv-%/installed): .venv-%/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --progress-bar off -e . pytest $(TRACKERS_$*)
+	@touch $@
+
 # What `make bench` compares with. xplique asks for older versions and for CUDA, tf-explain for nothing.
 $(PEERS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(PEERS)
@@ -139,4 +154,4 @@ $(VENV)/installed-hub: pyproject.toml $(VENV)/installed-dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist logs
+	rm -rf $(VENV) $(PEERS) $(TRACKERS:%=.venv-%) build dist logs

@@ -233,6 +233,18 @@ def rembg():
     return _peer("rembg")
 
 
+@pytest.fixture(scope="session")
+def tbparse():
+    return _peer("tbparse")
+
+
+@pytest.fixture(scope="session")
+def trackio(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACKIO_DIR", str(tmp_path_factory.mktemp("trackio")))
+        return _peer("trackio")
+
+
 def _peer(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old names in scipy, which are theirs to mend
@@ -240,7 +252,7 @@ def _peer(name):
             return importlib.import_module(name)
         except ImportError as error:
             say = pytest.fail if os.environ.get("REQUIRE_PEERS") == "1" else pytest.skip
-            say(f"no {name}, which `make test-reference` installs: {error}")
+            say(f"no {name}, which `make test-reference` or `make test-trackers` installs: {error}")
 
 
 def _stand_in_for_torchvision(patch):
