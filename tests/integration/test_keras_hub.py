@@ -248,6 +248,33 @@ def test_segmenters(index):
     np.testing.assert_allclose(found.outputs, wanted[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("preprocessed", [True, False])
+@pytest.mark.parametrize("index", range(2))
+def test_masks_of_a_segmenter(index, preprocessed):
+    """All but class 0 of what it predicts of images of its size; it gives logits."""
+    keras.utils.set_random_seed(0)
+    model = list(segmenters(hub().models))[index]
+    if not preprocessed:
+        backbone, classes = model.backbone, model.num_classes
+        model = type(model)(backbone=backbone, num_classes=classes, preprocessor=None)
+    given = images(3, (64, 64, 3)).astype("uint8") // (1 if preprocessed else 32)
+    fed = given.astype("float32").reshape(3, 32, 2, 32, 2, 3).mean(axis=(2, 4))
+    any_size = not preprocessed and index == 0
+    logits = model.predict(given.astype("float32") if any_size else fed, verbose=0)
+    wanted = ops.convert_to_numpy(1 - ops.softmax(logits)[..., 0])
+    wanted = ops.convert_to_numpy(ops.image.resize(wanted[..., None], (64, 64)))[..., 0]
+    assert np.ptp(wanted) > 1e-3
+    probes = ks.Probes(given, masks=model)
+    np.testing.assert_allclose(probes.masks, wanted, atol=1e-4)
+    labels = np.arange(24) % 2
+    train = np.concatenate([given] * 8)
+    shortcuts = ks.Shortcuts((train, labels), masks=model)
+    assert shortcuts.masks_from == f"model {model.name}"
+    masks = np.concatenate([shortcuts.donors.masks, shortcuts.receivers.masks])
+    assert len(masks) > 0
+    assert np.abs(masks[:, None] - wanted).max(axis=(2, 3)).min(axis=1).max() < 1e-4
+
+
 def test_a_depth_estimator():
     models = hub().models
     encoder = models.DINOV2Backbone(
