@@ -22,6 +22,7 @@ from keras_saliency.engine.keras_private import (
     SOFTMAX,
     flatten_layers,
 )
+from keras_saliency.engine.model_inputs import is_convolution
 from keras_saliency.engine.tracing import (
     LayerCall,
     Probabilities,
@@ -184,6 +185,7 @@ def choose(
     names, number = _names_and_number(choice)
     calls = _calls_named(trace, model, choice, names)
     if layout_of(trace, calls[-1], grid) is None:
+        _check_axes(trace, calls[-1])
         raise ValueError(
             f"layer={choice!r} gives no map: its output has shape {calls[-1].shape}, a grid of "
             f"rank {len(trace.input_shape)}, or the tokens of one, are needed; ks.Tokens(layer, "
@@ -242,12 +244,28 @@ def _last_feature_map(
         if is_usable(candidate):
             return candidate
         features.remove((call, layout))
+    for call in reversed(trace.calls[: _head(trace)]):
+        _check_axes(trace, call)
     raise ValueError(
         "No spatial layer was found: no layer before the head gives a map of more than "
         f"one cell. Received: model={model.name!r}, whose layers give "
         f"{', '.join(f'{c.name} {c.shape[1:]}' for c in trace.calls[-6:])}. Use methods "
         "that need no layer ('saliency', 'gradient_x_input'), or name one with layer=."
     )
+
+
+def _check_axes(trace: Trace, call: LayerCall) -> None:
+    """Refuse a convolution over other axes than the input has, as over an STFT of a signal."""
+    if is_convolution(call.layer) and len(call.shape) != len(trace.input_shape):
+        raise ValueError(
+            f"The feature maps of {call.name!r} {call.shape[1:]} have other axes than the input "
+            f"{trace.input_shape[1:]}, over which maps are laid. Use methods that need no layer "
+            "('saliency', 'gradient_x_input', 'integrated_gradients', 'occlusion', 'rise'); or, "
+            "for maps over the axes of the layer, such as time and frequency, explain the layers "
+            "behind the change of axes as a model of their own, and give it what they get as "
+            "images: explain(keras.Sequential(model.layers[k:]), spectrograms), and "
+            "SaliencyCallback(spectrograms, model=lambda m: keras.Sequential(m.layers[k:]))."
+        )
 
 
 def _before_the_last_attention(
