@@ -38,7 +38,7 @@ class StateWalker:
         >>> class Counts:
         ...     count = 0
         >>> counts, rng = Counts(), np.random.default_rng(0)
-        >>> undo = StateWalker().remember([{"helper": counts, "draw": lambda: rng.random()}])
+        >>> undo = StateWalker().remember([{"helper": counts, "generators": [rng]}])
         >>> counts.count, _ = 7, rng.random()
         >>> put_back(undo)
         >>> counts.count, rng.random() == np.random.default_rng(0).random()

@@ -99,7 +99,7 @@ def segmentation_masks(
         >>> import keras
         >>> layers = [keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1, activation="softmax")]
         >>> masks = segmentation_masks(keras.Sequential(layers), classes=[2])
-        >>> masks(np.zeros((1, 8, 8, 3), np.uint8)).round(1).max().item()
+        >>> round(float(masks(np.zeros((1, 8, 8, 3), np.uint8)).max()), 1)
         0.2
     """
     if classes is not None and not (

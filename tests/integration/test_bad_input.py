@@ -298,7 +298,7 @@ WRONG = {
     "masks for none": (
         shortcuts(masks="none"),
         ValueError,
-        ["'auto', 'motion' (of videos) or None", "masks='none'"],
+        ["'auto', 'motion' (of videos), 'rembg'", "masks='none'"],
     ),
     "boxes of five edges": (
         shortcuts((*MANY, np.zeros((200, 5)))),

@@ -150,7 +150,7 @@ def replace(path, how):
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes())
     if how == "a link":
-        copy = copy.rename(path.parent.parent / "kept")
+        copy = copy.rename(path.parent.parent / f"kept {path.name}")
         path.unlink()
         path.symlink_to(copy)
     elif how == "deleted first":
