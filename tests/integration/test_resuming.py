@@ -286,7 +286,7 @@ def test_a_copy_trains_like_a_new_callback(how, tmp_path):
     assert watched(meanwhile.copy, build=wide) == []
     first, second = Run(tmp_path / "saliency"), Run(tmp_path / "saliency_2")
     assert first.steps(PICTURE) == second.steps(PICTURE) == ALL
-    assert first.tags == second.tags
+    assert sorted(first.tags) == sorted(second.tags)  # numbers overtake pictures
 
 
 def test_a_copy_of_one_that_counts_batches_counts_its_own(tmp_path):
