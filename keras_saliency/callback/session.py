@@ -209,8 +209,10 @@ class TrainingSession:
         # What batch norm does at inference tells nothing yet.
         if not self._scale_checks or self._batch_norm.note(self.model):
             return
-        self._scale_checks -= 1
         is_new = self.newest is not None and self.newest.step == epoch
+        if not (is_new or self._settings.schedule.counts_batches):
+            return  # An epoch without an evaluation costs nothing.
+        self._scale_checks -= 1
         try:
             with self._measured():
                 notes = self._scale.notes(logs, self.newest if is_new else None)
