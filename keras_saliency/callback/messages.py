@@ -1,6 +1,7 @@
 """What the callback prints and warns of."""
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ EXPENSIVE = 20  # perturbed images of each probe, above which a method's cost is
 _KEPT = 10  # steps of a tag of images, by TensorBoard
 _SHOWN = 1000  # by the Saliency tab, and by keras-saliency tensorboard
 _BESIDES = 2  # the snapshot before training, and that of the weights that are kept
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')  # in JSON, as TensorBoard's data server can't read (0.7)
 
 OWN_RUN = "goes on in a run of its own, {}, since {} has other {}"
 NO_LABELS = "the probes have no labels, so the predicted class is explained"
@@ -186,4 +188,23 @@ def all_steps(evaluations: int, folder: Path) -> str | None:
     return (
         f"TensorBoard keeps {_KEPT} steps of each picture; keras-saliency tensorboard --logdir "
         f"{logs} shows {shown} tensorboard --logdir {logs} --samples_per_plugin {samples}"
+    )
+
+
+def unreadable_name(folder: Path) -> str | None:
+    """Explain how to see pictures in TensorBoard, where it can't read the name of their run.
+
+    Args:
+        folder: Where TensorBoard looks for runs, or a folder above it, which makes it a part of the
+            name.
+
+    Returns:
+        One line, or None where it reads the name.
+    """
+    if not _ESCAPED.search(folder.as_posix()):
+        return None
+    return (
+        "TensorBoard shows no pictures of a run whose name holds a quotation mark, a backslash or "
+        "a control character, as it does below a folder above this one: show it by tensorboard "
+        f"--logdir {shlex.quote(str(folder))}, or with --load_fast=false"
     )

@@ -252,6 +252,7 @@ class TrainingSession:
         if isinstance(self._settings.log_dir, Path):
             evaluations = self._settings.schedule.evaluations(self._callback.params or {})
             say(messages.all_steps(evaluations, self._settings.log_dir))
+            say(messages.unreadable_name(self._settings.log_dir))
 
     def _begin(self, epoch: int) -> None:
         """Evaluate for the first time, when a method that fails is still an error, and write."""

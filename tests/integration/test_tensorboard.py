@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
+from keras_saliency.callback.messages import unreadable_name
 from keras_saliency.cli.tensorboard import with_all_images
 from keras_saliency.recording.tensorboard.event_reader import newest
 from keras_saliency.recording.tensorboard.event_writer import EventWriter
@@ -107,7 +110,7 @@ def test_all_pictures_are_there(read, frequency, place):
 
 @contextlib.contextmanager
 def started(*flags):
-    """Start the command on a free port; yield a function that asks a route for its JSON."""
+    """Start the command on a free port; yield a function that asks a route for JSON or bytes."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -120,7 +123,8 @@ def started(*flags):
         with urllib.request.urlopen(
             f"{address}?{urllib.parse.urlencode(query)}", timeout=20
         ) as answer:
-            return json.load(answer)
+            is_json = answer.headers.get_content_type() == "application/json"
+            return json.load(answer) if is_json else answer.read()
 
     try:
         yield ask
@@ -233,3 +237,31 @@ def test_what_the_user_says_of_samples_counts(flags, samples):
         "a b",
         "--bind_all",
     ]
+
+
+def test_a_name_that_tensorboard_cannot_read_is_told_with_the_way_to_the_pictures(tmp_path, capsys):
+    folder = tmp_path / 'a"b\\c'
+    x = np.random.default_rng(0).random((4, 9, 14, 3), "float32")
+    layers = keras.layers
+    top = [layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((9, 14, 3)), layers.Conv2D(3, 3), *top])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    watch = ks.SaliencyCallback(x[:2], folder, ["saliency"])
+    model.fit(x, np.arange(4) % 2, verbose=2, callbacks=[watch])
+    found = re.findall(r"by tensorboard (.*), or with (.*)\n", capsys.readouterr().out)
+    ((way, flag),) = found
+    above = ["--logdir", tmp_path, "--load_fast=true"]
+    for flags, is_shown in ((above, False), (shlex.split(way), True), ([*above, flag], True)):
+        with started(*flags, "--path_prefix=/under") as ask:
+            (run,) = awaited(ask, "images/tags", until=len)
+            query = {"run": run, "tag": "overview", "sample": 0}
+            one, *_ = awaited(ask, "images/images", until=len, **query)
+            query = dict(urllib.parse.parse_qsl(one["query"]))
+            fails = contextlib.nullcontext() if is_shown else pytest.raises(urllib.error.HTTPError)
+            with fails:
+                assert ask("images/individualImage", **query).startswith(b"\xff\xd8")  # a JPEG
+
+
+def test_of_a_name_that_tensorboard_reads_nothing_is_said(tmp_path):
+    assert unreadable_name(tmp_path / "it's ünïcode, 100 % [fine]") is None
+    assert "--logdir" in unreadable_name(tmp_path / "a\tb")
