@@ -196,7 +196,7 @@ def with_centre(masks: Array) -> Array:
 
     Example:
         >>> with_centre(np.zeros((1, 5, 7), np.float32))[0, 0].tolist()
-        [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+        [0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
     """
     height, width = masks.shape[1:]
     y = (np.arange(height)[:, None] + 0.5) / height - 0.5

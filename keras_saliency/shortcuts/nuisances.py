@@ -225,11 +225,15 @@ def keeping(narrow: Swap, broad: Swap) -> Swap:
         A function like both.
 
     Example:
-        >>> pixels = np.stack([np.full((32, 32, 3), shade, np.uint8) for shade in (50, 200)])
+        >>> pixels = np.empty((2, 32, 32, 3), np.uint8)
+        >>> pixels[0], pixels[1] = (100, 50, 50), (50, 50, 100)
         >>> images = ImageSet(pixels, np.array([0, 1]), np.zeros((2, 32, 32), np.float32))
-        >>> swap = keeping(swap_frame, swap_background)
-        >>> swap(images, images, np.array([0]), np.array([1]))[0, [0, 9], 9, 0].tolist()
-        [50.0, 200.0]
+        >>> receiver, donor = np.array([0]), np.array([1])
+        >>> swap_background(images, images, receiver, donor)[0, 9, 9].tolist()
+        [50.0, 50.0, 100.0]
+        >>> swap = keeping(swap_cast, swap_background)
+        >>> swap(images, images, receiver, donor)[0, 9, 9].round().tolist()
+        [100.0, 50.0, 50.0]
     """
     return partial(_swap_all_but, narrow, broad)
 

@@ -219,7 +219,7 @@ def test_frames_in_the_batch_are_no_picture():
             frames = self.conv(ops.reshape(inputs, (-1, *VIDEO[1:])))
             return self.dense(ops.reshape(frames, (-1, VIDEO[0] * 5 * 7 * 3)))
 
-    with pytest.raises(ValueError, match="No spatial layer"):
+    with pytest.raises(ValueError, match="have other axes than the input"):
         ks.explain(Folded(), videos(2), "grad_cam", target=1)
 
 
