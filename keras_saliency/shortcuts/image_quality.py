@@ -48,8 +48,8 @@ def find_quality(image: Array) -> int:
         grey or RGB.
 
     Example:
-        >>> from keras_saliency.data.synthetic import scenes
-        >>> image = scenes(4).images[0]
+        >>> noise = np.random.default_rng(0).normal(128, 30, (64, 64, 3)).clip(0, 255)
+        >>> image = noise.astype(np.uint8)
         >>> find_quality(image), find_quality(compress(image, 12))
         (100, 12)
     """
@@ -95,8 +95,8 @@ def find_scale(image: Array) -> float:
         One of a few scales, or 1.
 
     Example:
-        >>> noise = np.random.default_rng(0).normal(128, 30, (64, 64, 3)).clip(0, 255)
-        >>> image = noise.astype(np.uint8)
+        >>> from keras_saliency.data.synthetic import scenes
+        >>> image = scenes(4).images[0]
         >>> find_scale(image), find_scale(rescale(image, 0.5))
         (1.0, 0.5)
     """
