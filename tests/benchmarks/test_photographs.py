@@ -115,6 +115,16 @@ def test_the_table_counts_what_the_goals_are_about(tmp_path):
     assert cells["mean distance of the background's gap from R"][::2] == ["0.05", "0.10"]
 
 
+def test_the_page_shows_the_figures_that_are_kept(tmp_path):
+    page = FOLDER.parents[1] / "docs" / "real_pictures.md"
+    copy = tmp_path / page.name
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    photographs.show(
+        photo_table.table(photo_table.read(FOLDER / "results" / "photographs.csv")), copy
+    )
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
 def _sample(count=40):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 64, 64, 3), np.uint8)
