@@ -8,6 +8,7 @@
 # make test PYTHON=python3.13 VENV=.venv-3.13    on another version of Python
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-trackers    the recipes of docs/trackers.md, each group in an environment of its own
+# make test-integration    whole programs: examples, the code of pages, TensorBoard's servers
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make test-notebooks    the example notebooks, cell by cell
 # make bench      what the callback costs a training run, against targets: a table, figures and a plot
@@ -35,7 +36,7 @@ CORE := $(patsubst %,tests/%.py,methods/test_gradient_methods engine/test_target
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-trackers test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
+.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-trackers test-integration test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -61,6 +62,9 @@ test-reference: $(VENV)/installed-reference
 test-trackers: $(TRACKERS:%=.venv-%/installed)
 	for group in $(TRACKERS); do REQUIRE_PEERS=1 .venv-$$group/bin/python -m pytest \
 		tests/reference/test_trackers.py -m trackers -k $$group || exit 1; done
+
+test-integration: $(VENV)/installed-dev
+	$(PYTEST) -m "integration and not slow" -n 2 --dist loadfile
 
 test-browser: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/browser -m browser
@@ -93,7 +97,7 @@ package: $(VENV)/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-ci-full: lint test-min test-reference test-trackers bench soak docs package
+ci-full: lint test-min test-integration test-reference test-trackers bench soak docs package
 	for backend in tensorflow jax torch; do $(MAKE) test-all BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/verdict_accuracy/background_heat.py
 

@@ -117,16 +117,15 @@ class TrainingSession:
         self._others.check(counts_batches=counts_batches)
         self._restorers = [] if counts_batches else self._others.restorers()
         probes = settings.probes
-        given = probes if isinstance(probes, Probes) else Probes.of(probes, self.model)
-        self._given = given
+        self._given = probes if isinstance(probes, Probes) else Probes.of(probes, self.model)
         self.explainer = self._make_explainer()
         self.probes = self.explainer.probes
         self._classifier: Classifier | None = None
         if settings.shortcuts is not None:
             self._classifier = Classifier(self.explainer.context, settings.batch_size)
-            self._classifier.check(settings.shortcuts, given)
+            self._classifier.check(settings.shortcuts, self._given)
         chosen = settings.shortcuts, self._classifier
-        self._scale = ScaleCheck(self.explainer, given, *chosen)
+        self._scale = ScaleCheck(self.explainer, self._given, *chosen)
         # The logs tell of the model that trains.
         self._scale_checks = _SCALE_CHECKS if self.model is self._model else 0
         self._announce()

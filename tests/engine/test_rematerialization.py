@@ -102,7 +102,12 @@ def methods_for(build, mode):
 
 # Keras 3.15 itself fails to call an operation between layers, or attention, in this mode.
 NOT_IN_KERAS = {(with_operations, "larger_than"), (transformer, "larger_than")}
-CASES = [(build, mode) for build in MODELS for mode in MODES if (build, mode) not in NOT_IN_KERAS]
+CASES = [
+    pytest.param(build, mode, marks=[] if mode == "full" else pytest.mark.integration)
+    for build in MODELS
+    for mode in MODES
+    if (build, mode) not in NOT_IN_KERAS
+]
 
 
 @pytest.mark.parametrize(("build", "mode"), CASES)

@@ -16,6 +16,8 @@ from keras_saliency.cli.main import main
 
 from helpers.backends import derivatives
 
+pytestmark = pytest.mark.integration
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

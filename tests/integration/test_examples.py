@@ -15,6 +15,8 @@ from tensorboard.util import tensor_util
 
 from keras_saliency.data.synthetic import CLASS_NAMES, scenes
 
+pytestmark = pytest.mark.integration
+
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 ORIENTATION = 0x0112
 

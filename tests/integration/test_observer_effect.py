@@ -90,6 +90,7 @@ def every_method():
     return [method(name) for name in ks.methods.available()]
 
 
+@pytest.mark.integration
 def test_the_training_is_the_same_under_every_method(tmp_path):
     same(alone(SMALL), watched(SMALL, every_method(), tmp_path))
 
@@ -180,6 +181,7 @@ def looked_at(traits, folder, arms, methods, eager=False):
     return after(model, history)
 
 
+@pytest.mark.integration
 def test_methods_that_fail_half_way_leave_no_trace(tmp_path):
     names = ks.methods.available()
     methods = [Interrupted(name) for name in names]
@@ -190,6 +192,7 @@ def test_methods_that_fail_half_way_leave_no_trace(tmp_path):
     assert [name for name in names if f"{name!r} could not be computed" not in said] == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["grad_cam", "rise"])
 def test_an_interrupted_look_leaves_no_trace(name, tmp_path):
     found = looked_at(SMALL, tmp_path, Arms(Interrupted, is_interrupted), [Interrupted(name)])
@@ -199,6 +202,7 @@ def test_an_interrupted_look_leaves_no_trace(name, tmp_path):
 EAGER = (*SMALL, "trips")
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(BACKEND == "jax", reason="there is no Python in a pass of JAX")
 @pytest.mark.parametrize("error", [RuntimeError("in a layer"), KeyboardInterrupt()])
 def test_a_layer_that_raises_in_the_midst_of_a_pass_leaves_no_trace(error, tmp_path):
@@ -210,6 +214,7 @@ def test_a_layer_that_raises_in_the_midst_of_a_pass_leaves_no_trace(error, tmp_p
     same(alone(EAGER, eager=True, ends=ends), found)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_what_is_raised_before_training_leaves_no_trace(error, tmp_path):
     def begun(callbacks):

@@ -25,6 +25,8 @@ from keras_saliency.cli.tensorboard import with_all_images
 from keras_saliency.recording.tensorboard.event_reader import newest
 from keras_saliency.recording.tensorboard.event_writer import EventWriter
 
+pytestmark = pytest.mark.integration
+
 STEPS = 12  # with the set before training more than the ten that TensorBoard keeps
 FREQUENCIES = (1, 7, "epoch")
 PLACES = ("before", "after")

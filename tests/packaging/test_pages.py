@@ -11,6 +11,8 @@ from matplotlib import pyplot
 
 import keras_saliency as ks
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 # These need data that have to be got first; tests/data/test_biased_datasets.py reads made ones.
