@@ -2,16 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_saliency.engine.keras_private import attended_axes, flatten_layers
+from keras_saliency.engine.keras_private import APPLY_SCORES, attended_axes, flatten_layers
 from keras_saliency.engine.tracing import Trace, patched_call
 
 ATTENTION_LAYERS = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention)
@@ -43,6 +43,17 @@ class AttentionScores:
         """How many axes there are before those of queries and keys."""
         return 1 if isinstance(self.layer, layers.Attention) else 2
 
+    def symbolic(self, rows: int) -> "AttentionScores":
+        """Return the same for one of so many images, with the shape and dtype of scores alone."""
+        count, *shape = self.values.shape
+        dtype = keras.backend.standardize_dtype(self.values.dtype)
+        return replace(self, values=keras.KerasTensor((count // rows, *shape), dtype))
+
+    def zeros(self, rows: int) -> Any:
+        """Return zeros of the shape that symbolic scores have for so many images."""
+        count, *shape = self.values.shape
+        return ops.zeros((count * rows, *shape), self.values.dtype)
+
     def matrix(self) -> Any:
         """Return `(batch, heads, queries, keys)`, the tokens in row-major order."""
         batch, *_ = shape = tuple(self.values.shape)
@@ -52,12 +63,16 @@ class AttentionScores:
 
 
 @contextmanager
-def met_attention(model: keras.Model, trace: Trace) -> Iterator[list[AttentionScores]]:
+def met_attention(
+    model: keras.Model, trace: Trace, added: Sequence[Any] | None = None
+) -> Iterator[list[AttentionScores]]:
     """Collect the attention scores of every call of an attention layer within the context.
 
     Args:
         model: The model, whose attention layers are Keras's or subclasses of these.
         trace: A forward pass of it; calls that are not in it are left out.
+        added: What is added to the scores of each call before they weigh the values, of the
+            scores' shapes; None adds nothing.
 
     Yields:
         Scores in the order of execution.
@@ -73,8 +88,13 @@ def met_attention(model: keras.Model, trace: Trace) -> Iterator[list[AttentionSc
         **kwargs: Any,
     ) -> Any:
         with_scores = kwargs.pop("return_attention_scores", False)
-        output, scores = original(*args, **kwargs, return_attention_scores=True)
-        if next(numbers) in traced:
+        is_traced = next(numbers) in traced
+        change: AbstractContextManager[None] = nullcontext()
+        if is_traced and added is not None:
+            change = _changed(layer, added[len(collected)])
+        with change:
+            output, scores = original(*args, **kwargs, return_attention_scores=True)
+        if is_traced:
             collected.append(AttentionScores(layer, scores, len(output.shape) - 2))
         return (output, scores) if with_scores else output
 
@@ -85,6 +105,48 @@ def met_attention(model: keras.Model, trace: Trace) -> Iterator[list[AttentionSc
                 hook = partial(on_call, layer, traced, itertools.count())
                 patches.enter_context(patched_call(layer, hook))
         yield collected
+
+
+def _changed(layer: keras.layers.Layer, added: Any) -> AbstractContextManager[None]:
+    """Add something to the scores of an attention layer, which then weigh its values."""
+    if isinstance(layer, layers.Attention):
+
+        def on_scores(
+            original: Callable[..., Any], scores: Any, value: Any, *args: Any, **kwargs: Any
+        ) -> Any:
+            output, weights = original(scores, value, *args, **kwargs)
+            return output + ops.matmul(added, value), weights + added
+
+        return patched_call(layer, on_scores, APPLY_SCORES)
+
+    def on_softmax(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs) + added
+
+    softmax = next(part for part in flatten_layers(layer) if isinstance(part, layers.Softmax))
+    return patched_call(softmax, on_softmax)
+
+
+def positive_products(
+    calls: Sequence[AttentionScores], values: Sequence[Any], gradients: Sequence[Any]
+) -> list[AttentionScores] | None:
+    """Multiply attention scores by their gradients, and keep what is positive.
+
+    Args:
+        calls: The calls of attention.
+        values: Their scores.
+        gradients: The gradient at these; None where there is none, which counts as zero.
+
+    Returns:
+        The products in float32, as scores of the same calls; None where no call has a gradient.
+    """
+    if all(gradient is None for gradient in gradients):
+        return None
+    products = []
+    for call, value, gradient in zip(calls, values, gradients, strict=True):
+        value = ops.cast(value, "float32")
+        slope = 0.0 if gradient is None else ops.cast(gradient, "float32")
+        products.append(replace(call, values=ops.relu(value * slope)))
+    return products
 
 
 def self_attention(collected: list[AttentionScores], batch: int, name: str) -> Any:
@@ -104,7 +166,7 @@ def self_attention(collected: list[AttentionScores], batch: int, name: str) -> A
     partial_ones = [scores.layer.name for scores in collected if scores.is_partial]
     if partial_ones:
         raise ValueError(
-            "Attention rollout needs attention of each token to all tokens of an image. Received: "
+            "Maps of attention need attention of each token to all tokens of an image. Received: "
             f"model={name!r}, whose layer {partial_ones[0]!r} attends along some of their axes "
             "alone, such as within rows (axial attention). Use 'grad_cam' with a layer, or "
             "'saliency'."
@@ -114,14 +176,14 @@ def self_attention(collected: list[AttentionScores], batch: int, name: str) -> A
     if not square:
         reason = "attention only runs between two sequences" if collected else "no such layer runs"
         raise ValueError(
-            "Attention rollout needs self-attention in keras.layers.MultiHeadAttention, "
+            "Maps of attention need self-attention in keras.layers.MultiHeadAttention, "
             f"GroupQueryAttention or Attention. Received: model={name!r}, in which {reason}."
             " Use 'grad_cam' or 'saliency', which need none."
         )
     shapes = {(scores.shape[0], scores.shape[-1]) for scores in square}
     if shapes != {(batch, square[0].shape[-1])}:
         raise ValueError(
-            "Attention rollout needs the same tokens of the whole image in all layers. Received: "
+            "Maps of attention need the same tokens of the whole image in all layers. Received: "
             f"model={name!r}, whose layers attend over {sorted(tokens for _, tokens in shapes)} "
             "tokens, or within windows. Use 'grad_cam' with a layer, or 'saliency'."
         )

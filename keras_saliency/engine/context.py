@@ -44,6 +44,7 @@ class ModelContext:
         target: What is explained.
         logits: The layer that turns logits into probabilities, or None.
         target_layer: The layer whose output CAM methods read, or None.
+        beside: Further layers that are read; what passes by all of them is missed by their maps.
         why_no_layer: The message of the error where there is no such layer.
         tokens_read: Measures which of so many tokens the head reads, `(count,)` bool; None where
             that can't be told.
@@ -59,6 +60,7 @@ class ModelContext:
     target_layer: TargetLayer | None
     why_no_layer: str
     tokens_read: Callable[[int], np.ndarray | None]
+    beside: tuple[TargetLayer, ...] = ()
 
     @property
     def uses_float16(self) -> bool:
@@ -88,14 +90,14 @@ class ModelContext:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the output depends on the images through the target layer alone."""
+        """Whether the output depends on the images through the target layers alone."""
         layer, flow = self.target_layer, self.dataflow
         if layer is None:
             return True
-        calls = layer.calls_in(self.trace)
+        calls = [call for one in (layer, *self.beside) for call in one.calls_in(self.trace)]
         if flow is not None and all(map(flow.knows, calls)):
             return flow.is_cut(calls)
-        return not leads_around(self.call, layer, *self.example)
+        return not self.beside and not leads_around(self.call, layer, *self.example)
 
     def _is_usable(self, candidate: TargetLayer) -> bool:
         """Tell whether a layer lies between the images and the output."""

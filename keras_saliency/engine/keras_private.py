@@ -13,6 +13,7 @@ from keras.src.ops.image import CropImages, PadImages
 from keras.src.ops.nn import DotProductAttention, Gelu, Relu, Relu6, Sigmoid, Silu, Softmax
 from keras.src.ops.numpy import (
     Add,
+    Concatenate,
     Flip,
     GetItem,
     Maximum,
@@ -31,10 +32,14 @@ ELEMENTWISE = (Add, Multiply, Maximum, Relu, Relu6, Gelu, Silu)
 REORDERING = (Transpose, Moveaxis, Swapaxes)
 MOVING = (GetItem, Slice, Flip, Pad, CropImages, PadImages)
 ATTENTION, RESHAPE, SIGMOID, SOFTMAX = DotProductAttention, Reshape, Sigmoid, Softmax
+CONCATENATE = Concatenate
 SQUEEZING = (GetItem, Squeeze, Reshape)  # those that may take an axis of one away
 
 # Name of the method of a graph that casts its inputs to the declared types; 3.13, 3.15.
 CONVERT_INPUTS = "_convert_inputs_to_tensors"
+
+# Name of the method by which `layers.Attention` weighs values with its scores; 3.13, 3.15.
+APPLY_SCORES = "_apply_scores"
 
 # Name of the attribute in which an operation keeps what `keras.RematScope` asked for; 3.13, 3.15.
 REMAT_MODE = "_remat_mode"

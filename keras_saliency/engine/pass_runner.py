@@ -11,7 +11,7 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.batching import Rows, batches
 from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.loss_scale import LossScale
-from keras_saliency.engine.passes import FACTS, LAYER_QUANTITIES, Batch, packed, pass_function
+from keras_saliency.engine.passes import FACTS, Batch, packed, pass_function
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Plan:
         inside_quantities: What these need.
         perturbed: How many perturbed images of each image each method evaluates besides, by name.
         on_grid: Names of the methods whose maps are on the grid of the layer, or of its tokens.
+        at_layer: Names of the methods that read the output of the layer.
     """
 
     quantities: frozenset[str]
@@ -32,16 +33,12 @@ class Plan:
     inside_quantities: frozenset[str] = frozenset()
     perturbed: dict[str, int] = field(default_factory=dict, compare=False)
     on_grid: frozenset[str] = field(default=frozenset(), compare=False)
+    at_layer: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def all_quantities(self) -> frozenset[str]:
         """What any method needs of the images themselves."""
         return self.quantities | self.inside_quantities
-
-    @property
-    def reads_layer(self) -> bool:
-        """Whether any method reads the output of a layer."""
-        return not self.all_quantities.isdisjoint(LAYER_QUANTITIES)
 
 
 class PassRunner:

@@ -1,8 +1,8 @@
 """One pass through a model: the forward pass, and the backward pass if it is needed."""
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,17 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.engine import backend
-from keras_saliency.engine.attention import met_attention, self_attention
+from keras_saliency.engine.attention import (
+    AttentionScores,
+    met_attention,
+    positive_products,
+    self_attention,
+)
 from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.target_layer import TargetLayer, hooked
 
 LAYER_QUANTITIES = frozenset({"activations", "layer_gradients"})
+ATTENTION_QUANTITIES = frozenset({"attentions", "attention_x_gradient"})
 AROUND = "gradients_around_layer"  # those at the images while the target layer's output is held
 FACTS = ("scores", "classes", "predicted", "outputs", "detail")  # of every pass
 _GRADIENT_FREE = "'occlusion', 'rise', 'score_cam', 'ablation_cam' or 'eigen_cam'"
@@ -78,6 +84,8 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
     """
     extra_inputs = max(len(context.call.inputs.names) - 1, 0)
     at_images = AROUND if AROUND in quantities else "input_gradients"
+    attending = attention_calls(context) if "attention_x_gradient" in quantities else []
+    at_attention = [f"attention {index}" for index in range(len(attending))]
 
     def compute(scales: Any, images: Any, detail: Any, *rest: Any) -> dict[str, Any]:
         extras, gates = rest[:extra_inputs], next(iter(rest[extra_inputs:]), None)
@@ -90,15 +98,18 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
             # What is added to the layer's output has the gradient of the layer's output.
             shape = (layer.shape[0] * context.call.rows(images), *layer.shape[1:])
             points["layer_gradients"] = ops.zeros(shape, layer.dtype)
+        rows = context.call.rows(images)
+        points |= zip(at_attention, (call.zeros(rows) for call in attending), strict=True)
 
         def scored(points: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             collected: Any = nullcontext([])
-            if "attentions" in quantities:
-                collected = met_attention(context.call.model, context.trace)
+            if not quantities.isdisjoint(ATTENTION_QUANTITIES):
+                added = [points[name] for name in at_attention] or None
+                collected = met_attention(context.call.model, context.trace, added)
             filled = None if gates is None else context.call.filled(gates)
             with (
                 hooked(layer, context.logits, _changing(layer, points, filled)) as seen,
-                _extra_tokens_held(context) if AROUND in points else nullcontext(),
+                _held(context) if AROUND in points else nullcontext(),
                 collected as attention,
             ):
                 outputs = context.call(points.get(at_images, images), *extras)
@@ -113,8 +124,9 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
                 maps = kept(layer.layout.to_map(seen.outputs), count * layer.shape[0])
                 results["activations"] = ops.cast(maps, "float32")
             if "attentions" in quantities:
-                rows, name = context.call.rows(images), context.call.model.name
-                results["attentions"] = kept(self_attention(attention, rows, name), count)
+                results["attentions"] = _stacked(context, attention, images)
+            if attending:
+                results["attention scores"] = [met.values for met in attention]
             return scores * scales, results
 
         if not points:
@@ -122,7 +134,11 @@ def pass_function(context: ModelContext, quantities: frozenset[str]) -> Callable
         _, results, grads = backend.gradients(scored, points)
         if AROUND in points and grads[AROUND] is None:
             grads[AROUND] = ops.zeros_like(images)
-        connected = {name: _connected(name, grads[name], context) for name in points}
+        if attending:
+            slopes, values = [grads.pop(n) for n in at_attention], results.pop("attention scores")
+            products = positive_products(attending, values, slopes)
+            grads["attention_x_gradient"] = products and _stacked(context, products, images)
+        connected = {name: _connected(name, grad, context) for name, grad in grads.items()}
         if layer is not None and "layer_gradients" in connected:
             count = images.shape[0] * layer.shape[0]
             connected["layer_gradients"] = context.call.kept(connected["layer_gradients"], count)
@@ -149,6 +165,17 @@ def _changing(
     return changed
 
 
+@contextmanager
+def _held(context: ModelContext) -> Iterator[None]:
+    """Hold what is read beside the target layer's output, so that gradients pass all of it by."""
+    with ExitStack() as hooks, _extra_tokens_held(context):
+        for layer in context.beside:
+            hooks.enter_context(
+                hooked(layer, None, lambda output, frame: ops.stop_gradient(output))
+            )
+        yield
+
+
 def _extra_tokens_held(context: ModelContext) -> Any:
     """Hold tokens outside the grid, such as the class's, in what the target layer takes.
 
@@ -164,19 +191,30 @@ def _extra_tokens_held(context: ModelContext) -> Any:
     return hooked(source, None, held) if source else nullcontext()
 
 
-def attention_shape(context: ModelContext, images: Any, *extras: Any) -> tuple[int, ...]:
-    """Find the shape of the model's stacked self-attention without computing it."""
+def _stacked(context: ModelContext, attention: list[AttentionScores], images: Any) -> Any:
+    """Stack the self-attention of images, `(batch, layers, tokens, tokens)`."""
     call = context.call
-    shapes: list[tuple[int, ...]] = []
+    stacked = self_attention(attention, call.rows(images), call.model.name)
+    return call.kept(stacked, images.shape[0])
+
+
+def attention_calls(context: ModelContext) -> list[AttentionScores]:
+    """Find the model's calls of attention for one image, with symbolic scores."""
+    call, found = context.call, []
 
     def forward(images: Any, *extras: Any) -> None:
         with met_attention(call.model, context.trace) as attention:
             call(images, *extras)
-        _, *rest = self_attention(attention, call.rows(images), call.model.name).shape
-        shapes.append((images.shape[0], *rest))
+        found.append([met.symbolic(call.rows(images)) for met in attention])
 
-    backend.traced(forward, call.model, *map(ops.convert_to_numpy, (images, *extras)))
-    return shapes[-1]
+    backend.traced(forward, call.model, *context.example)
+    return found[-1]
+
+
+def attention_shape(context: ModelContext, count: int) -> tuple[int, ...]:
+    """Find the shape of the stacked self-attention of so many images."""
+    _, *shape = self_attention(attention_calls(context), 1, context.call.model.name).shape
+    return (count, *shape)
 
 
 def _unscaled(gradient: Any, scales: Any) -> Any:
@@ -195,6 +233,12 @@ def _connected(quantity: str, gradient: Any, context: ModelContext) -> Any:
             "the gradient behind it, so that there is no gradient. Name a layer on the way to the "
             "explained output with layer=, or take a method without gradients, "
             f"{_GRADIENT_FREE}."
+        )
+    if quantity == "attention_x_gradient":
+        raise ValueError(
+            "The score has no gradient at the model's attention: no layer of attention is on the "
+            "way to the explained output, or the model stops the gradient behind it. Take "
+            "'attention_rollout', which needs none."
         )
     raise ValueError(
         "The score has no gradient at the images: the model turns them into integers, or stops "

@@ -11,7 +11,12 @@ from keras_saliency.engine import backend
 from keras_saliency.engine.batching import Rows
 from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.pass_runner import PassRunner, Plan
-from keras_saliency.engine.passes import LAYER_QUANTITIES, Batch, attention_shape
+from keras_saliency.engine.passes import (
+    ATTENTION_QUANTITIES,
+    LAYER_QUANTITIES,
+    Batch,
+    attention_shape,
+)
 from keras_saliency.engine.scored_model import Method, ScoredModel
 
 
@@ -35,7 +40,8 @@ def plan_passes(
         The plan.
     """
     needed: dict[bool, set[str]] = {False: set(), True: set()}
-    inside, perturbed, on_grid = [], dict.fromkeys(methods, 0), set()
+    inside, perturbed = [], dict.fromkeys(methods, 0)
+    on_grid, at_layer = set(), set()
     for name, method in methods.items():
         dry = _DryRun(passes, set())
         tensors = tuple(map(ops.convert_to_tensor, (images, np.zeros(len(images)), *extras)))
@@ -46,8 +52,10 @@ def plan_passes(
             perturbed[name], dry.leaves_batch = others.args[0], True
         fits = not dry.leaves_batch and _fits_inside(method, dry, batch)
         needed[fits] |= dry.requested
-        if dry.requested & {*LAYER_QUANTITIES, "attentions"}:
+        if dry.requested & (LAYER_QUANTITIES | ATTENTION_QUANTITIES):
             on_grid.add(name)
+        if dry.requested & LAYER_QUANTITIES:
+            at_layer.add(name)
         if fits:
             inside.append((name, functools.partial(_as_method, method)))
     return Plan(
@@ -56,6 +64,7 @@ def plan_passes(
         frozenset(needed[True]),
         perturbed,
         frozenset(on_grid),
+        frozenset(at_layer),
     )
 
 
@@ -110,9 +119,8 @@ class _DryRun(PassRunner):
         match quantity:
             case "input_gradients":
                 return ops.zeros(batch.images.shape)
-            case "attentions":
-                extras = batch.inputs[1:]
-                return ops.zeros(attention_shape(self.context, batch.images, *extras))
+            case "attentions" | "attention_x_gradient":
+                return ops.zeros(attention_shape(self.context, count))
             case "activations" | "layer_gradients" if layer is not None:
                 return ops.zeros(layer.shape)
         return ops.zeros((count,), "int32" if quantity == "classes" else "float32")

@@ -1,4 +1,4 @@
-"""Probabilities of images that are not explained, in forward passes only."""
+"""Answers for images that are not explained, in forward passes only."""
 
 import numpy as np
 from keras import ops
@@ -12,10 +12,10 @@ _BATCH_SIZE = 128  # images, or frames of videos
 
 
 class Forward:
-    """Computes probabilities with the model's current weights, and leaves the model as it was.
+    """Computes answers with the model's current weights, and leaves the model as it was.
 
     Args:
-        context: What was resolved for the model: one of classes, that takes images alone.
+        context: What was resolved for the model, that takes images alone.
     """
 
     def __init__(self, context: ModelContext) -> None:
@@ -25,17 +25,18 @@ class Forward:
         size = context.call.at_most(_BATCH_SIZE)
         self._run = BatchRunner(self._in_batches, size, context.call.model)
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Compute the probability of each class.
+    def answers(self, images: np.ndarray) -> np.ndarray:
+        """Compute the probability of each class, or a regression's values.
 
         Args:
             images: Model inputs, `(n, height, width, channels)`, or videos `(n, frames, ...)`.
 
         Returns:
-            `(n, classes)` in [0, 1].
+            Probabilities `(n, classes)` in [0, 1], or values `(n, units)`.
         """
         outputs = self._run(images, at_most=at_a_time(_BATCH_SIZE, images))
-        return np.asarray(self._head.probabilities(outputs))
+        probabilities = self._head.probabilities(outputs)
+        return outputs.reshape(len(outputs), -1) if probabilities is None else probabilities
 
     def _in_batches(self, size: int, images: np.ndarray) -> np.ndarray:
         def outputs(rows: Rows) -> np.ndarray:

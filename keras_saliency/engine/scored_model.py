@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_saliency.common.types import Array
 from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.feature_layout import attended_grid
 from keras_saliency.engine.gap_head import pooled_kernel
@@ -145,6 +146,24 @@ class ScoredModel:
             ValueError: The model has no self-attention over all tokens of an image.
         """
         return _computed(self._passes, self._batch, "attentions", images, rows)
+
+    def attention_x_gradient(self, images: Any, rows: Any = None) -> Any:
+        """Compute attention times the score's gradient there, where that is positive.
+
+            P_l = mean_h relu(A_lh * dS / dA_lh),    A_lh: attention of head h in layer l
+
+        Args:
+            images: The batch, or other images `(n, height, width, channels)`.
+            rows: `(n,)` which image of the batch each stands for.
+
+        Returns:
+            Products `(n, layers, tokens, tokens)` in the unit of the score, not negative.
+
+        Raises:
+            ValueError: The model has no self-attention over all tokens of an image, or the score
+                does not depend on it.
+        """
+        return _computed(self._passes, self._batch, "attention_x_gradient", images, rows)
 
     def token_grid(self, count: int) -> tuple[int, ...] | None:
         """Find the grid that tokens form.
@@ -285,6 +304,13 @@ def _computed(
 def placement_of(model: ScoredModel) -> Placement:
     """Return where the grid of a model's target layer lies in the image."""
     return model._passes.context.placement
+
+
+def over_image(model: ScoredModel, maps: Array) -> Array:
+    """Lay maps of the target layer's grid over the whole image, of which it may span a part."""
+    layer = model._passes.context.target_layer
+    is_own = layer is not None and maps.shape[1:] == layer.shape[1:-1]
+    return placement_of(model).over_image(maps) if is_own else maps
 
 
 def _in_context(

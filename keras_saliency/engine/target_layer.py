@@ -33,6 +33,7 @@ from keras_saliency.engine.tracing import (
 )
 
 LayerChoice: TypeAlias = str | tuple[str | int, ...] | keras.layers.Layer | Tokens | None
+LayerChoices: TypeAlias = LayerChoice | list[LayerChoice]
 
 # A layer of these kinds adds nothing of its own to its map, which is its input's, maybe coarser.
 _FAMILIES = ("Random", "SpatialDropout", "UpSampling", "ZeroPadding", "Cropping")
@@ -70,6 +71,11 @@ class TargetLayer:
     def shape(self) -> tuple[int, ...]:
         """Shape of the map, `(1, *grid, channels)`."""
         return self.layout.map_shape(self.output_shape)
+
+    @property
+    def grid(self) -> str:
+        """The grid of the map, as it is printed: `"7 x 7"`."""
+        return " x ".join(map(str, self.shape[1:-1]))
 
     def calls_in(self, trace: Trace) -> list[LayerCall]:
         """Return the calls themselves."""
@@ -201,6 +207,29 @@ def choose(
             f"and the explained output are {', '.join(map(str, runs))}. Runs count from 0."
         )
     return runs[number]
+
+
+def check_choices(choices: Any) -> list[LayerChoice]:
+    """Return the layers that were chosen, if they can be layers of any model.
+
+    Args:
+        choices: A layer as `choose` takes it, or a list of such.
+
+    Returns:
+        The layers.
+
+    Raises:
+        ValueError: The list is empty.
+        TypeError: A layer is of another kind.
+    """
+    listed = choices if isinstance(choices, list) else [choices]
+    if not listed:
+        raise ValueError(
+            "layer must name at least one layer. Received: layer=[]. None is the last feature map."
+        )
+    for choice in listed:
+        check_choice(choice)
+    return listed
 
 
 def check_choice(choice: Any) -> None:

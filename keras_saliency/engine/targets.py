@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_saliency.common.validation import check_call, check_choice
+from keras_saliency.engine.boxes import Boxes
 from keras_saliency.engine.output_head import Head, Kind, Of
 
-What = str | int | Sequence[int] | np.ndarray | Callable[..., Any]
+What = str | int | Sequence[int] | np.ndarray | Boxes | Callable[..., Any]
 
 _OF = ("logits", "probability", "log_probability")
 _HEADS = ("softmax", "sigmoid", "values")
@@ -27,8 +28,8 @@ class Target:
             labels the predicted class, minus the runner-up; of one sigmoid unit the logit, which
             is that difference already), a class index, one class index per image, an array of the
             shape of the output (the weights of a linear combination of outputs, or a mask of them)
-            or `(batch, *output shape)`, or a callable `(outputs (batch, ...), labels) -> scores
-            (batch,)` in `keras.ops`.
+            or `(batch, *output shape)`, `Boxes` of an object detector, or a callable `(outputs
+            (batch, ...), labels) -> scores (batch,)` in `keras.ops`.
         of: `"logits"`, `"probability"` or `"log_probability"`. Where a model's logits can't be
             hooked, the log probability takes their place and is named in the results.
         region: For models that give classes at each position: where the class is explained.
@@ -73,7 +74,12 @@ class Target:
                 f"target must be one of {', '.join(_NAMED)}, a class index, one index per image, "
                 f"an array of output weights, or a callable. Received: target={self.what!r}"
             )
-        if not callable(self.what) and not isinstance(self.what, str):
+        if isinstance(self.what, Boxes) and self.region is not None:
+            raise ValueError(
+                "region= is for models with classes at each position, and Boxes choose theirs. "
+                f"Received: region={self.region!r} beside Boxes. Leave `region` out."
+            )
+        if not callable(self.what) and not isinstance(self.what, (str, Boxes)):
             array = np.asarray(self.what)
             if array.dtype.kind not in ("iufb" if array.ndim else "iuf"):
                 raise TypeError(
@@ -91,8 +97,8 @@ class Target:
     @property
     def is_of_classes(self) -> bool:
         """Whether something is asked for that only outputs of classes have."""
-        if isinstance(self.what, str) or callable(self.what):
-            is_class = self.what == "contrast"
+        if isinstance(self.what, (str, Boxes)) or callable(self.what):
+            is_class = isinstance(self.what, Boxes) or self.what == "contrast"
         else:
             array = np.asarray(self.what)
             is_class = array.ndim <= 1 and array.dtype.kind in "iu" and bool((array > 0).any())
@@ -187,6 +193,8 @@ def resolve_target(
     if callable(what):
         known = np.zeros(count, "int32") if labels is None else labels
         return ResolvedTarget(of, known, False, partial(_called, what))
+    if isinstance(what, Boxes):
+        return ResolvedTarget(of, what.marks(head, count), False, what.score, what.resolved)
     if isinstance(what, str):
         return _named(what, head, labels, count, of)
     array = np.asarray(what)

@@ -3,6 +3,10 @@
 A method is a function `(model, images) -> maps`. It gets a `ScoredModel`, which computes scores,
 gradients and activations, and model inputs `(batch, height, width, channels)`. It returns raw maps
 `(batch, h, w)`. Your own function is used like a built-in one.
+
+    >>> import keras_saliency as ks
+    >>> ks.methods.get("grad_cam") is ks.methods.grad_cam
+    True
 """
 
 import functools
@@ -12,6 +16,8 @@ from importlib import import_module
 from typing import Any
 
 Method = Callable[[Any, Any], Any]
+
+__all__ = ["Method", "available", "get", "name_of"]
 
 
 def available() -> list[str]:
@@ -59,6 +65,7 @@ def get(method: str | Method) -> Method:
             "or give a callable (model, images) -> maps."
         )
     built_in: Method = getattr(import_module(f"{__name__}.{method}"), method)
+    globals()[method] = built_in  # in place of its module, which importing it has put there
     return built_in
 
 
@@ -79,3 +86,14 @@ def name_of(method: str | Method) -> str:
         return method
     inner: Any = method.func if isinstance(method, functools.partial) else method
     return getattr(inner, "__name__", type(inner).__name__).strip("<>")
+
+
+def __getattr__(name: str) -> Method:
+    """Load a method when it is used, so that `ks.methods.grad_cam` is that function."""
+    if name not in available():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return get(name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *available()])

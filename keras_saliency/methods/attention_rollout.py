@@ -1,13 +1,12 @@
 """Attention rollout."""
 
-import math
 from typing import Any, Literal
 
-import numpy as np
 from keras import ops
 
-from keras_saliency.common.validation import check_choice, check_number
+from keras_saliency.common.validation import check_number
 from keras_saliency.engine.scored_model import ScoredModel
+from keras_saliency.methods._tokens import token_maps
 
 
 def attention_rollout(
@@ -55,51 +54,11 @@ def attention_rollout(
         >>> ks.explain(net, np.ones((1, 8, 12, 3)), "attention_rollout").maps.shape
         (1, 2, 3)
     """
-    check_choice(token, "token", ("class", "mean", None))
     check_number(residual, "residual")
     attention = model.attentions(images)
-    count = attention.shape[-1]
-    size = _grid(model, images, count) if grid is None else _check_grid(grid, count)
-    first = count - math.prod(size)
-    if token == "class" and not first:
-        raise ValueError(
-            f"token='class' needs a token before the patches. Received: {count} tokens for a "
-            f"grid of {size}. Use token='mean'."
-        )
-    rollout = ops.eye(count)
+    identity = ops.eye(attention.shape[-1])
+    rollout = identity
     for layer in range(attention.shape[1]):
-        passing = residual * ops.eye(count) + (1.0 - residual) * attention[:, layer]
+        passing = residual * identity + (1.0 - residual) * attention[:, layer]
         rollout = ops.matmul(passing, rollout)
-    rows = ops.mean(ops.take(rollout, _rows(model, token, count, first), axis=1), axis=1)
-    return ops.reshape(rows[:, first:], (-1, *size))
-
-
-def _rows(model: ScoredModel, token: str | None, count: int, first: int) -> np.ndarray:
-    """Return which rows of the rollout are averaged; the patches begin at `first`."""
-    rows = np.arange(count)
-    if token is None:
-        read = model.tokens_read(count)
-        if read is not None:
-            return rows[read & (rows >= first)] if read[first:].any() else rows[read]
-    return rows[:1] if token == "class" or (token is None and first) else rows[first:]
-
-
-def _grid(model: ScoredModel, images: Any, count: int) -> tuple[int, ...]:
-    size = model.token_grid(count)
-    if size is None:
-        raise ValueError(
-            f"The tokens make no grid that could be found. Received: {count} tokens for images of "
-            f"{tuple(images.shape[1:-1])}. Give grid=, the patches along each axis; tokens before "
-            "them are dropped."
-        )
-    return size
-
-
-def _check_grid(grid: Any, count: int) -> tuple[int, ...]:
-    fits = isinstance(grid, (tuple, list)) and all(isinstance(n, int) and n > 0 for n in grid)
-    if not fits or math.prod(grid) > count:
-        raise ValueError(
-            f"grid must hold the patches along each axis, at most {count} in all, the number of "
-            f"tokens. Received: grid={grid!r}"
-        )
-    return tuple(grid)
+    return token_maps(model, images, rollout, token, grid)

@@ -10,6 +10,8 @@ from keras import layers, ops
 import keras_saliency as ks
 from keras_saliency import methods
 
+from helpers.transformers import ATTENTION
+
 SIZE = (9, 12, 3)
 QUICK = {
     "rise": {"samples": 6},
@@ -55,7 +57,7 @@ def method_of(name):
     return functools.partial(methods.get(name), **QUICK.get(name, {}))
 
 
-NAMES = [name for name in methods.available() if name != "attention_rollout"]
+NAMES = sorted({*methods.available()} - ATTENTION)
 
 
 @pytest.mark.parametrize("count", [1, 4, 6, 11])
@@ -76,7 +78,8 @@ def test_every_method_explains_it(name):
     np.testing.assert_allclose(fixed.maps, free.maps, rtol=1e-3, atol=1e-6)
 
 
-def test_attention_is_that_of_the_images_alone():
+@pytest.mark.parametrize("name", sorted(ATTENTION))
+def test_attention_is_that_of_the_images_alone(name):
     def vision(batch):
         images = keras.Input(SIZE, batch_size=batch)
         x = layers.Reshape((9, 36))(Fixed(batch)(images))  # its rows
@@ -86,7 +89,7 @@ def test_attention_is_that_of_the_images_alone():
     images = np.random.default_rng(0).random((3, *SIZE), "float32")
     free, fixed = vision(None), vision(4)
     fixed.set_weights(free.get_weights())
-    maps = [ks.explain(one, images, "attention_rollout").maps for one in (free, fixed)]
+    maps = [ks.explain(one, images, name).maps for one in (free, fixed)]
     np.testing.assert_allclose(*maps, rtol=1e-4)
 
 

@@ -294,7 +294,7 @@ def test_shortcuts_of_several_labels_take_logits_that_are_stated(tmp_path):
     inputs = shortcuts.to_input(receivers.pixels[shown])
     wanted = sigmoid(forward(model, inputs).astype("float64"))
     wanted = wanted[np.arange(len(shown)), receivers.labels[shown]]
-    np.testing.assert_allclose(sheet.probabilities[:, 0], wanted, rtol=1e-4)
+    np.testing.assert_allclose(sheet.watched[:, 0], wanted, rtol=1e-4)
 
 
 # Outputs without an axis of units.

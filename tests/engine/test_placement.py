@@ -96,8 +96,8 @@ def test_a_cell_lies_where_the_model_saw_it(name):
     model, image, mask = case(name)
     wanted = [float(np.mean(np.nonzero(mask[0])[axis])) + 0.5 for axis in (0, 1)]
     methods = ["hires_cam", "grad_cam", "score_cam", "eigen_cam"]
-    for method in [*methods, functools.partial(ks.methods.get("layer_cam"), layers=["top"])]:
-        maps = ks.explain(model, image, method, target=np.ones(1), layer="top").maps
+    for method, layer in [*((name, "top") for name in methods), ("layer_cam", ["top", "top"])]:
+        maps = ks.explain(model, image, method, target=np.ones(1), layer=layer).maps
         np.testing.assert_allclose(centroid(maps[0]), wanted, atol=1)
 
 

@@ -10,6 +10,8 @@ from keras import layers as kl
 from keras_saliency import SaliencyCallback, explain
 from keras_saliency.engine.keras_private import REMAT_MODE, flatten_layers
 
+from helpers.transformers import ATTENTION
+
 SIZE = (8, 12, 3)
 MODES = {
     "full": {"mode": "full"},
@@ -97,7 +99,7 @@ def drawn(build, **scope):
 def methods_for(build, mode):
     named = ["saliency", "grad_cam"]
     named += ["layer_cam", "integrated_gradients", "ablation_cam"] if mode == "full" else []
-    return [*named, "attention_rollout"] if build is transformer else named
+    return [*named, *sorted(ATTENTION)] if build is transformer else named
 
 
 # Keras 3.15 itself fails to call an operation between layers, or attention, in this mode.

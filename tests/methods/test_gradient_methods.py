@@ -10,6 +10,7 @@ from keras_saliency import Probes, Target, explain, methods
 from keras_saliency.attribution.explainer import Explainer
 
 from helpers.backends import derivatives
+from helpers.transformers import ATTENTION
 
 
 def gradient(model, images):
@@ -377,7 +378,8 @@ def test_plain_derivatives_agree(classifier, photos, method, seed):
 
 ONE_PASS = [
     *("saliency", "gradient_x_input", "cam", "grad_cam", "grad_cam_plus_plus", "hires_cam"),
-    *("xgrad_cam", "layer_cam", "eigen_cam", "eigen_grad_cam", "finer_cam", "attention_rollout"),
+    *("xgrad_cam", "layer_cam", "eigen_cam", "eigen_grad_cam", "finer_cam"),
+    *sorted(ATTENTION),
 ]
 MANY_COPIES = [
     *("smooth_grad", "square_grad", "var_grad", "integrated_gradients", "expected_gradients"),
@@ -400,7 +402,7 @@ def test_every_method_is_held_to_this():
 @pytest.mark.parametrize("method", ONE_PASS)
 def test_a_map_is_that_of_its_image_alone_at_every_look(classifier, photos, method):
     """In any batch, beside an image a hundred times as bright, and as often as it is asked."""
-    model = transformer() if method == "attention_rollout" else classifier()
+    model = transformer() if method in ATTENTION else classifier()
     images = photos(3) * np.array([1.0, 100.0, 1.0], "float32")[:, None, None, None]
     watch = Explainer(model, Probes(images), [method], Target([2, 0, 3]), None, 2)
     first, second = (watch.evaluate().maps[method] for _ in range(2))
