@@ -1,10 +1,13 @@
 """A model reduced to what the verdict evaluates on images that are not the probes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_saliency import methods
+from keras_saliency.common.resampling import cell_shares
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.batching import BatchRunner, Rows, gathered
@@ -14,36 +17,32 @@ from keras_saliency.engine.predictor import Forward
 from keras_saliency.engine.preprocessing import Preprocessing
 from keras_saliency.engine.scored_model import ScoredModel
 from keras_saliency.engine.targets import Target, resolve_target
-from keras_saliency.methods.saliency import saliency
 from keras_saliency.shortcuts.experiment import Shortcuts
 
 _GRADIENTS = Plan(frozenset({"input_gradients"}))
+_CELLS = 16  # of a side, to which larger feature maps are averaged
+_LAYER = Plan(frozenset({"activations", "layer_gradients"}))
 
 
 class Classifier:
-    """A classifier: the probabilities of a model's classes, and saliency maps of a label.
+    """A model's answers for images, and saliency maps of a label.
 
     Args:
         context: The context of the model, whose target is replaced by the label.
         batch_size: The largest number of images in one pass with gradients.
 
     Attributes:
-        probabilities: Function from model inputs, float32 `(n, height, width, channels)`, or videos
-            `(n, frames, height, width, channels)`, to probabilities `(n, classes)` in [0, 1].
+        answers: Function from model inputs, float32 `(n, height, width, channels)`, or videos
+            `(n, frames, height, width, channels)`, to probabilities `(n, classes)` in [0, 1]; of a
+            regression to values `(n, units)`.
+        has_feature_map: Whether a layer's output is a feature map, as `evidence` needs.
 
     Raises:
-        ValueError: If the model gives no probabilities of classes, gives them pixel by pixel, or
-            takes other inputs than images or videos.
+        ValueError: If the model answers pixel by pixel, or takes other inputs than images or
+            videos.
     """
 
     def __init__(self, context: ModelContext, batch_size: int) -> None:
-        if context.head.kind == "values":
-            raise ValueError(
-                "shortcuts= needs a model that gives probabilities of classes. Received: "
-                f"model={context.call.model.name!r}, a model for values (regression), which has no "
-                "classes whose pictures could be compared. Leave it out, or state what the outputs "
-                "are: target=ks.Target(head='softmax'), or 'sigmoid'."
-            )
         if np.prod(context.head.positions, dtype=int) > 1:
             raise ValueError(
                 "shortcuts= needs a model of one answer an image. Received: "
@@ -63,7 +62,9 @@ class Classifier:
         batch_size = context.call.at_most(batch_size)
         self._passes = PassRunner(self._context, batch_size)
         self._run = BatchRunner(self._saliency, batch_size, context.call.model)
-        self.probabilities = Forward(self._context).probabilities
+        self._run_layer = BatchRunner(self._evidence, batch_size, context.call.model)
+        self.answers = Forward(self._context).answers
+        self.has_feature_map = context.target_layer is not None
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
         """Check donors and receivers against the model and the probes, before training.
@@ -73,8 +74,8 @@ class Classifier:
             probes: The probes.
 
         Raises:
-            ValueError: If their size is not that of the probes, or the model has no output for a
-                label.
+            ValueError: If their size is not that of the probes, or the model's outputs are not
+                those of the task.
 
         Warns:
             UserWarning: If the donors are the probes, or in another range of values.
@@ -88,28 +89,13 @@ class Classifier:
                 "shortcuts= must hold images of the probes' shape, "
                 f"{probes.images.shape[1:]}. Received: images of shape {inputs.shape[1:]}"
             )
-        self._check_labels(shortcuts)
+        shortcuts.task.check_head(self._context.head, shortcuts.classes)
         ours, theirs = np.abs(probes.images).max(), np.abs(inputs).max()
         if not 0.1 < (theirs + 1e-6) / (ours + 1e-6) < 10:
             warn_user(
                 "keras_saliency: shortcuts= and the probes differ in range (magnitudes up to "
                 f"{theirs:.3g} and {ours:.3g}), so that one of them is not what the model is "
                 "trained on. Give both as the training data are, or with the same preprocess=."
-            )
-
-    def _check_labels(self, shortcuts: Shortcuts) -> None:
-        head, count = self._context.head, shortcuts.label_count
-        if count is not None and (head.kind != "sigmoid" or head.units != count):
-            raise ValueError(
-                f"shortcuts= has {count} labels, of which a picture may have "
-                "several, and needs a model of as many sigmoids. "
-                f"Received: a {head.kind} of shape {head.shape}. If these are logits of sigmoids, "
-                "state it: target=ks.Target(head='sigmoid')."
-            )
-        if max(shortcuts.classes) >= head.classes:
-            raise ValueError(
-                f"shortcuts= must have labels from 0 to {head.classes - 1}, for a model of "
-                f"{head.classes} classes. Received: label {max(shortcuts.classes)}"
             )
 
     def saliency_maps(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -119,21 +105,54 @@ class Classifier:
 
         Args:
             images: Model inputs, float32 `(n, height, width, channels)`.
-            labels: int `(n,)`; of several labels an image, `classes + label` means a lacking label,
-                whose score is explained likewise.
+            labels: int `(n,)`.
 
         Returns:
             Maps `(n, height, width)`, not negative.
         """
-        labels = labels % self._context.head.classes  # One is lacking where it would be.
         return self._run(images, labels.astype("int32"))
+
+    def evidence(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Compute what feeds the labels' scores at each place of the last feature map.
+
+        It is the positive part of activation times gradient, which a linear head sums up to the
+        score, but for its bias and what speaks against the label. Large feature maps are averaged
+        over a grid of 16 x 16 cells.
+
+        Args:
+            images: Model inputs, float32 `(n, height, width, channels)`.
+            labels: int `(n,)`.
+
+        Returns:
+            float32 `(n, h, w, channels)` of the layer that CAM methods read, not negative; `h` and
+            `w` are at most 16.
+        """
+        return self._run_layer(images, labels.astype("int32"))
+
+    def _evidence(self, size: int, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        def parts(rows: Rows) -> np.ndarray:
+            pixels = self._preprocessing.images(np.asarray(images[rows], "float32"))
+            results = self._passes.start(_LAYER, pixels, labels[rows]).results
+            product = results["activations"] * results["layer_gradients"]
+            return ops.convert_to_numpy(_on_cells(ops.relu(product)))
+
+        return gathered(parts, len(images), size)
 
     def _saliency(self, size: int, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         def maps(rows: Rows) -> np.ndarray:
             given = np.asarray(images[rows], "float32")
             pixels = self._preprocessing.images(given)
             batch = self._passes.start(_GRADIENTS, pixels, labels[rows])
-            result = saliency(ScoredModel(self._passes, batch), batch.images)
+            result = methods.get("saliency")(ScoredModel(self._passes, batch), batch.images)
             return self._preprocessing.placed(ops.convert_to_numpy(result), given)
 
         return gathered(maps, len(images), size)
+
+
+def _on_cells(evidence: Any) -> Any:
+    """Average `(n, h, w, channels)` over the cells of a grid, where it has more."""
+    grid = evidence.shape[1:3]
+    if max(grid) <= _CELLS:
+        return evidence
+    rows, columns = (cell_shares(n, min(n, _CELLS)).astype("float32") for n in grid)
+    return ops.einsum("xw,nywc->nyxc", columns, ops.einsum("yh,nhwc->nywc", rows, evidence))

@@ -13,23 +13,26 @@ from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.dataset_reader import is_dataset
 from keras_saliency.data.labels import as_labels
 from keras_saliency.data.masks import find_objects, masks_of_boxes
-from keras_saliency.data.normalization import Scaling, read_pixels, rgb
+from keras_saliency.data.normalization import Scaling, read_pixels
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.segmentation import is_segmenter, segment
 from keras_saliency.data.video.motion_masks import bridged, masks_of
+from keras_saliency.shortcuts.tasks import task_of
+from keras_saliency.shortcuts.tasks.task import Task
 
 RECEIVERS, FEWEST_RECEIVERS = 64, 32
 DONORS_NEEDED, MOST_DONORS = 64, 128  # of each class
 IMAGES_NEEDED = DONORS_NEEDED + FEWEST_RECEIVERS // 2  # of each of two classes
+FEWEST_IMAGES = 20  # of each class, where receivers are donors too
 _DONORS = 512  # of all classes together, where each has what it needs
-_MOST_CLASSES = 10  # or half as many labels, each with and without
+_MOST_GROUPS = 10  # whose donors fit in the memory and time of an evaluation
 _SPARE = 1.25  # More are read than needed, as some masks look wrong.
 _MOST_MOVING = 0.5  # of a video: where more seems to move, it is the scene
 _SEED = 0
 
 Made = str | Callable[[Array], Any]  # "auto", "motion", or what `segment` takes
 MADE_MASKS = "border colours", "motion"  # the sources of masks made by a program
-_OF_EXAMPLES = "pixels", "images", "labels", "origin", "masks", "tight"
+_OF_EXAMPLES = "pixels", "images", "groups", "labels", "origin", "names", "masks", "tight"
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,31 @@ class Pool:
     Attributes:
         pixels: uint8 `(n, height, width, channels)`, of videos `(n, frames, ...)`.
         images: float32, the model's inputs of these.
-        labels: int64 `(n,)`: classes. Where images have several labels, an image is listed once
-            for each label that is tested: as `label` if it has it, else as `label_count + label`.
+        groups: int64 `(n,)`: what each is drawn as, such as its class: see `Task.groups`. An image
+            that is in several groups is listed as often.
+        labels: `(n,)`: what they are compared by: see `Task.values`.
         masks: float32, of the pixels' shape without the channels, or `None`.
         masks_from: `"given"`, `"boxes"`, `"border colours"`, `"motion"`, the name of a
             segmentation, or `None`.
         scaling: Converts the pixels to the images.
         class_names: The classes in the order of the model's outputs, or `None`.
         origin: int64 `(n,)`, the index of each image in the source.
-        label_count: The number of labels where images may have several, or `None`.
+        names: text `(n,)`: names that the source gives, or its indices.
+        task: What is compared.
         tight: Like `masks`, but of small objects with less background; or `None`.
     """
 
     pixels: Array
     images: Array
+    groups: Array
     labels: Array
     masks: Array | None
     masks_from: str | None
     scaling: Scaling
     class_names: tuple[str, ...] | None
     origin: Array
-    label_count: int | None
+    names: Array
+    task: Task
     tight: Array | None = None
 
     def take(self, index: Array) -> "Pool":
@@ -70,26 +77,37 @@ class Pool:
 
     def split(self) -> "tuple[Pool, Pool]":
         """Split into receivers and donors, equally in each class."""
-        groups = {label: np.flatnonzero(self.labels == label) for label in np.unique(self.labels)}
-        tested = [group for label, group in groups.items() if not self.lacks(label)]
+        groups = {group: np.flatnonzero(self.groups == group) for group in np.unique(self.groups)}
+        tested = [index for group, index in groups.items() if self.task.is_received(group)]
         smallest = min(map(len, tested))
         fewest = -(-FEWEST_RECEIVERS // len(tested))
         wanted = max(1, RECEIVERS // len(tested))
         watched = min(wanted, max(fewest, smallest - DONORS_NEEDED), smallest)
         most = most_donors(len(groups), self.pixels.ndim == 5)
-        receivers = np.concatenate([group[:watched] for group in tested])
+        receivers = np.concatenate([index[:watched] for index in tested])
         free = ~np.isin(self.origin, self.origin[receivers])
-        donors = np.concatenate([group[free[group]][:most] for group in groups.values()])
+        donors = np.concatenate([index[free[index]][:most] for index in groups.values()])
         return self.take(receivers), self.take(donors)
 
-    def lacks(self, labels: Array) -> Array:
-        """Which labels mean that an image lacks a label."""
-        return labels >= (np.inf if self.label_count is None else self.label_count)
+    def shared(self) -> "tuple[Pool, Pool]":
+        """Return receivers, equally many of each class, and donors, of which they are a part."""
+        groups = {group: np.flatnonzero(self.groups == group) for group in np.unique(self.groups)}
+        tested = [index for group, index in groups.items() if self.task.is_received(group)]
+        watched = min(RECEIVERS // len(tested), *map(len, tested), RECEIVERS)
+        receivers = np.concatenate([index[:watched] for index in tested])
+        most = most_donors(len(groups), self.pixels.ndim == 5)
+        donors = np.concatenate([index[:most] for index in groups.values()])
+        return self.take(receivers), self.take(donors)
+
+    @property
+    def fewest(self) -> int:
+        """How many images each class must have where receivers are donors too."""
+        tested = np.unique(self.groups)[self.task.is_received(np.unique(self.groups))]
+        return max(FEWEST_IMAGES, -(-FEWEST_RECEIVERS // max(len(tested), 1)))
 
     def count(self, label: int) -> int:
-        """Count the examples of a class; of those with and without a label, the fewer."""
-        sides = [label] if self.label_count is None else [label, self.label_count + label]
-        return min(int(np.sum(self.labels == side)) for side in sides)
+        """Count the examples in the smallest of a label's groups."""
+        return min(int(np.sum(self.groups == group)) for group in self.task.sides(label))
 
 
 def read_pool(
@@ -98,6 +116,7 @@ def read_pool(
     make: Made | None,
     among: Array | None = None,
     mask_cache: str | Path | None = None,
+    task: str | None = None,
 ) -> Pool:
     """Read examples and draw some of each class.
 
@@ -107,9 +126,10 @@ def read_pool(
         preprocess: Function from images that are no `Probes` to the model's input.
         make: How masks are made where none are given: from colours, from motion in videos, or by
             a segmentation.
-        among: The classes that are kept, where there are any of these; by default as many as can
+        among: The groups that are kept, where there are any of these; by default as many as can
             be tested.
         mask_cache: A file that keeps the masks of a segmentation.
+        task: The name of the task; by default the labels tell.
 
     Returns:
         The pool, without the examples whose mask is unusable.
@@ -118,19 +138,21 @@ def read_pool(
         TypeError: If the source is of no known kind.
         ValueError: If it has no labels, or its parts don't fit together.
     """
-    probes, known, masks_from, among = _read(source, preprocess, among)
+    probes, known, compared, masks_from, among = _read(source, preprocess, among, task)
     pixels, scaling = read_pixels(probes)
-    chosen, labels = _choose(known, among, probes.class_names, probes.kind == "volume")
+    chosen, groups = _choose(compared, known, among, probes.class_names, probes.kind == "volume")
     pool = Pool(
         pixels=pixels[chosen],
         images=probes.images[chosen],
-        labels=labels,
+        groups=groups,
+        labels=compared.values(known[chosen], groups),
         masks=None if probes.masks is None else probes.masks[chosen],
         masks_from=masks_from,
         scaling=scaling,
         class_names=probes.class_names,
         origin=chosen,
-        label_count=None if known.ndim == 1 else known.shape[1],
+        names=np.array(probes.names)[chosen],
+        task=compared,
     )
     if make == "motion" and pool.pixels.ndim != 5:
         raise ValueError(
@@ -138,7 +160,7 @@ def read_pool(
             f"images of shape {pool.images.shape}"
         )
     if pool.masks is None and is_segmenter(make):
-        masks, source = segment(make, rgb(pool.pixels), mask_cache)
+        masks, source = segment(make, scaling.display(pool.pixels), mask_cache)
         pool = replace(pool, masks=masks, masks_from=source)
     if pool.masks is not None:
         return _with_useful_masks(pool)
@@ -162,18 +184,20 @@ def are_among(images: Array, others: Array) -> Array:
     return np.array([image.tobytes() in known for image in np.asarray(images, np.float32)], bool)
 
 
-_Read = tuple[Probes, Array, str | None, Array | None]
+_Read = tuple[Probes, Array, Task, str | None, Array | None]
 
 
-def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None) -> _Read:
-    """Read a source as probes; return them, their labels, `masks_from` and the classes to keep."""
+def _read(
+    source: Any, preprocess: Callable[[Any], Any] | None, among: Array | None, task: str | None
+) -> _Read:
+    """Read a source as probes; return these, labels, task, `masks_from` and groups to keep."""
     if isinstance(source, Probes):
         if preprocess is not None:
             raise ValueError("`Probes` have a `preprocess` of their own; leave this one out.")
         masks_from = None if source.masks is None else "given"
-        return source, _classes_of(source.labels), masks_from, among
+        return source, *_labels_of(source.labels, task), masks_from, among
     if isinstance(source, tuple):
-        return _read_arrays(source, preprocess, among)
+        return _read_arrays(source, preprocess, among, task)
     if hasattr(source, "__array__") or isinstance(source, list) or not is_dataset(source):
         raise TypeError(
             "Donors and receivers need labels: pass `(images, labels)`, a dataset, or `Probes`. "
@@ -181,11 +205,14 @@ def _read(source: Any, preprocess: Callable[[Any], Any] | None, among: Array | N
         )
     per_class = round(_SPARE * (MOST_DONORS + RECEIVERS // 2))
     probes = Probes.from_dataset(source, per_class, _SEED, preprocess=preprocess)
-    return probes, _classes_of(probes.labels), None, among
+    return probes, *_labels_of(probes.labels, task), None, among
 
 
 def _read_arrays(
-    arrays: tuple[Any, ...], preprocess: Callable[[Any], Any] | None, among: Array | None
+    arrays: tuple[Any, ...],
+    preprocess: Callable[[Any], Any] | None,
+    among: Array | None,
+    name: str | None,
 ) -> _Read:
     """Read a part of the arrays: a whole training set would fill the memory."""
     if len(arrays) not in (2, 3):
@@ -205,12 +232,14 @@ def _read_arrays(
             "(segmentation), where the background is a class itself. "
             f"Received: labels.shape={np.shape(arrays[1])}"
         )
-    classes = _classes_of(as_labels(arrays[1], len(images), None))
-    chosen, kept = _choose(classes, among, videos=images.ndim == 5)
-    chosen = chosen if classes.ndim == 1 else np.unique(chosen)
-    labels, among = classes[chosen], np.unique(kept)
+    labels, task = _labels_of(as_labels(arrays[1], len(images), None), name)
+    chosen, groups = _choose(task, labels, among, videos=images.ndim == 5)
+    once = np.unique(chosen)
+    chosen = once if len(once) < len(chosen) else chosen  # Groups may overlap.
+    labels, among = labels[chosen], np.unique(groups)
+    names = [f"image_{index}" for index in chosen]
     if not rest:
-        return Probes(images[chosen], preprocess=preprocess), labels, None, among
+        return Probes(images[chosen], names=names, preprocess=preprocess), labels, task, None, among
     if len(rest[0]) != len(images):
         raise ValueError(
             "There must be as many masks or boxes as images. "
@@ -219,92 +248,69 @@ def _read_arrays(
     masks, boxes = rest[0][chosen], rest[0].ndim == 2
     if boxes:
         masks = masks_of_boxes(masks, images.shape[1:3])
-    probes = Probes(images[chosen], masks=masks, preprocess=preprocess)
-    return probes, labels, "boxes" if boxes else "given", among
+    probes = Probes(images[chosen], masks=masks, names=names, preprocess=preprocess)
+    return probes, labels, task, "boxes" if boxes else "given", among
 
 
 def _uncopied(value: Any) -> Array:
     return value if isinstance(value, np.ndarray) else as_array(value, "donors")
 
 
-def _classes_of(labels: Array | None) -> Array:
-    """Check labels: at least two classes, or rows of 0 and 1 where images have several labels."""
-    several = labels is not None and labels.ndim == 2 and np.isin(labels, (0, 1)).all()
-    if labels is None or not (several or (labels.ndim == 1 and labels.dtype.kind == "i")):
-        kind = "none" if labels is None else f"labels.shape={labels.shape}, {labels.dtype}"
-        raise ValueError(
-            "The verdict compares classes: every donor and receiver needs one class as its label, "
-            "or a row of 0 and 1, and no other values (regression, soft labels). "
-            f"Received: {kind}"
-        )
-    if several and not _groups(labels):
-        raise ValueError(
-            "The verdict compares pictures with a label and without, and here all have the same "
-            f"labels. Received: labels.shape={labels.shape}, each row {labels[0].tolist()}"
-        )
-    if not several and len(classes := np.unique(labels)) < 2:
-        raise ValueError(
-            "The verdict compares classes, and there is one only; if this is the beginning of a "
-            "dataset that is sorted by class, shuffle it before it is batched, or pass arrays. "
-            f"Received: labels, all of them {classes.tolist()}"
-        )
-    return labels
-
-
-def _groups(labels: Array) -> dict[int, Array]:
-    """The examples of each class; or with and without each label that only some of them have."""
-    if labels.ndim == 1:
-        return {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
-    count = labels.shape[1]
-    mixed = np.flatnonzero((labels.min(0) == 0) & (labels.max(0) == 1)).tolist()
-    has = {label: np.flatnonzero(labels[:, label]) for label in mixed}
-    return has | {count + label: np.flatnonzero(labels[:, label] == 0) for label in mixed}
+def _labels_of(labels: Array | None, name: str | None) -> tuple[Array, Task]:
+    """Check labels; return them with their task."""
+    task = task_of(labels, name)
+    return np.asarray(labels), task
 
 
 def _choose(
-    labels: Array, among: Array | None, names: tuple[str, ...] | None = None, videos: bool = False
+    task: Task,
+    labels: Array,
+    among: Array | None,
+    names: tuple[str, ...] | None = None,
+    videos: bool = False,
 ) -> tuple[Array, Array]:
-    """Draw examples of each class in random order; return their indices and labels."""
+    """Draw examples of each group in random order; return their indices and groups."""
     rng = np.random.default_rng(_SEED)
-    groups = _groups(labels)
+    groups = task.groups(labels)
     if among is not None and np.isin(list(groups), among).any():
-        groups = {label: group for label, group in groups.items() if label in among}
-    elif len(groups) > _MOST_CLASSES:
-        groups = _draw_classes(groups, 0 if labels.ndim == 1 else labels.shape[1], rng, names)
-    tested = len(groups) // labels.ndim
+        groups = {group: index for group, index in groups.items() if group in among}
+    elif len(groups) > _MOST_GROUPS:
+        groups = _draw_labels(task, groups, rng, names)
+    tested = int(task.is_received(np.array(list(groups))).sum())
     enough = round(_SPARE * (most_donors(len(groups), videos) + RECEIVERS // max(tested, 1)))
-    chosen = {label: rng.permutation(group)[:enough] for label, group in groups.items()}
-    drawn_as = np.repeat(list(chosen), [len(group) for group in chosen.values()])
+    chosen = {group: rng.permutation(index)[:enough] for group, index in groups.items()}
+    drawn_as = np.repeat(list(chosen), [len(index) for index in chosen.values()])
     return np.concatenate(list(chosen.values())), drawn_as
 
 
-def _draw_classes(
+def _draw_labels(
+    task: Task,
     groups: dict[int, Array],
-    label_count: int,
     rng: np.random.Generator,
     names: tuple[str, ...] | None,
 ) -> dict[int, Array]:
-    """Draw the classes (or labels) that are tested, those with enough images first."""
-    labels = np.array([label for label in groups if not label_count or label < label_count])
-    sizes = np.array([min(len(groups[k]), len(groups[label_count + k])) for k in labels])
+    """Draw the labels that are tested, those with enough images first; return their groups."""
+    labels = np.unique(task.label_of(np.array(list(groups))))
+    sizes = np.array([min(len(groups[side]) for side in task.sides(k)) for k in labels])
     order = rng.permutation(len(labels))
     first = labels[order[np.argsort(sizes[order] < IMAGES_NEEDED, kind="stable")]]
-    drawn = np.sort(first[: _MOST_CLASSES // (2 if label_count else 1)])
+    drawn = np.sort(first[: _MOST_GROUPS * len(labels) // len(groups)])
     listed = ", ".join(names[label] if names else str(label) for label in drawn)
-    kind = "labels" if label_count else "classes"
-    warn_user(
-        f"The verdict tests {len(drawn)} of the {len(labels)} {kind}, drawn at random: {listed}. "
-        "More would not fit in the memory and time of an evaluation, as each needs "
-        f"{DONORS_NEEDED} donors. To test others, pass their pictures alone."
-    )
-    return {label: groups[label] for label in sorted({*drawn, *(label_count + drawn)})}
+    if (sizes >= FEWEST_IMAGES).any():  # else there is no verdict, and this would promise one
+        warn_user(
+            f"The verdict tests {len(drawn)} of the {len(labels)} {task.labels_word}, drawn at "
+            f"random: {listed}. More would not fit in the memory and time of an evaluation. To "
+            "test others, pass their pictures alone."
+        )
+    return {side: groups[side] for side in sorted(s for k in drawn for s in task.sides(k))}
 
 
 def _with_useful_masks(pool: Pool) -> Pool:
     """Leave out the examples whose given mask is empty or covers everything."""
     area = np.zeros(0) if pool.masks is None else pool.masks.reshape(len(pool.masks), -1).mean(1)
     useful = (area > 0) & (area < 1)
-    if len(np.unique(pool.labels[useful])) < 2:
+    least = min(2, len(np.unique(pool.groups)))
+    if len(np.unique(pool.groups[useful])) < least:
         raise ValueError(
             "Masks must be 1 on the object and 0 elsewhere, and nearly all are empty or cover "
             f"everything: {np.mean(area == 0):.0%} and {np.mean(area == 1):.0%}. Correct them, or "
@@ -320,7 +326,7 @@ def _with_useful_masks(pool: Pool) -> Pool:
 
 def _with_made_masks(pool: Pool, make: Made) -> Pool:
     """Make masks, and leave out the examples where they look wrong."""
-    display, tight = rgb(pool.pixels), None
+    display, tight = pool.scaling.display(pool.pixels), None
     if make == "motion":
         masks = np.stack([bridged(mask) for mask in masks_of(display)])
         area = masks.mean((1, 2, 3))

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.common.validation import is_integer
+from keras_saliency.common.validation import check_switch, is_integer
 from keras_saliency.data.masks import dilate, with_centre
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.segmentation import is_segmenter
@@ -26,6 +26,9 @@ from keras_saliency.shortcuts.example_pool import (
 )
 from keras_saliency.shortcuts.images import ImageSet
 from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance, keeping, narrowest_first
+from keras_saliency.shortcuts.tasks import TASKS
+from keras_saliency.shortcuts.tasks.classification import Classification
+from keras_saliency.shortcuts.tasks.regression import Regression
 from keras_saliency.shortcuts.video_swaps import ExampleSet, VideoSet
 
 DEFAULT = (
@@ -47,22 +50,26 @@ class Shortcuts:
 
     Attributes:
         donors: The donors, an `ImageSet` or `VideoSet`.
-        receivers: The receivers, likewise; no image is both.
+        donor_names: Their names, or indices in the data, `(n,)` text.
+        receivers: The receivers, likewise; no image is both, unless there are few.
+        task: What is compared: classes, labels of which an image may have several, or numbers
+            (regression).
         classes: The labels that are tested, int `(k,)`.
-        label_count: The number of labels where an image may have several, or `None`. A receiver
-            then stands for one label that it has, and a donor for one that it has or lacks, which
-            is written `label_count + label`.
         class_names: The classes in the order of the model's outputs, or `None`.
         nuisances: The nuisances that are tested, `{name: Nuisance}`.
         not_tested: The reason why each other nuisance is not, `{name: reason}`.
         masks_from: The source of the donors' masks: `"given"`, `"boxes"`, `"border colours"` or
             `"motion"` (both made by a program), the name of a segmentation, or `None`.
+        origins: Where receivers are donors too, the image that each receiver is and that each
+            donor is, int `(receivers,)` and `(donors,)`; else `None`.
         obstacle: The reason why there can't be a verdict, or `None`; `meet` updates it.
         threshold: The gap above which an alarm may be raised, a difference of probabilities
-            between 0 and 1.
+            between 0 and 1; of a regression, the carry coefficient.
         every: Number of epochs from one evaluation to the next.
         meant: The nuisances that the task rightly uses.
         grounds: Scenes without any object as model inputs, or `None`.
+        log_gaps: Whether the gap of each nuisance is added to `logs`.
+        components: Number of evaluations from one test of components to the next, or `None`.
     """
 
     def __init__(
@@ -78,13 +85,18 @@ class Shortcuts:
         preprocess: Callable[[Any], Any] | None = None,
         meant: Sequence[str] = (),
         grounds: Any = None,
+        log_gaps: bool = False,
+        task: str | None = None,
+        components: int | None = 5,
     ) -> None:
         """Choose donors and receivers, and check them.
 
         Args:
-            donors: Images of the *training* data with their labels: classes `(n,)`, or rows of 0
-                and 1 `(n, labels)` where an image may have several labels. It takes at least 64
-                images of each class, or with and without each label, besides the receivers.
+            donors: Images of the *training* data with their labels: classes `(n,)`, rows of 0
+                and 1 `(n, labels)` where an image may have several labels, or numbers `(n,)` or
+                `(n, 1)` that a model predicts (regression). It takes at least 20 images of each
+                class or with and without each label, and 32 receivers. Where there are no 64 of
+                each besides the receivers, these are donors too, but never with themselves.
                 Arrays `(images, labels)` or `(images, labels, masks)`, where masks are
                 `(n, height, width)` in [0, 1] or boxes `(n, 4)` of left, top, right and bottom
                 edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is drawn
@@ -116,6 +128,14 @@ class Shortcuts:
                 them, where they need no masks.
             grounds: Scenes without any object: images like those of `donors`, `Probes`, or a folder
                 of images. The verdict tells which classes the model takes them for.
+            log_gaps: Whether Keras's `logs` get the gap of each nuisance as `shortcut_<nuisance>`,
+                besides `shortcut_reliance`; the progress bar shows what is in `logs`.
+            task: `"classification"`, `"multi-label"` or `"regression"`; by default the labels tell.
+                State `"regression"` where the numbers to predict are whole, such as an age.
+            components: Number of evaluations from one test of components to the next, from 1, or
+                `None` for no test: what the last feature map shows of things that no nuisance was
+                listed for is swapped as well (`ComponentGap`). It takes images of one class each,
+                with masks.
 
         Raises:
             TypeError: If donors or receivers are of no known kind, or the threshold is no number.
@@ -133,32 +153,45 @@ class Shortcuts:
             (64, 'border colours')
         """
         chosen = _resolve(nuisances)
-        _check_options(masks, every, threshold)
+        _check_options(masks, every, threshold, task)
+        _check_components(components)
+        check_switch(log_gaps, "log_gaps")
         _check_meant(meant, chosen)
-        pool = read_pool(donors, preprocess, masks, mask_cache=mask_cache)
+        pool = read_pool(donors, preprocess, masks, mask_cache=mask_cache, task=task)
+        self.origins: tuple[Array, Array] | None = None
         if receivers is None:
             watched, given = pool.split()
         else:
-            watched = read_pool(receivers, preprocess, masks, np.unique(pool.labels), mask_cache)
+            among = np.unique(pool.groups)
+            watched = read_pool(receivers, preprocess, masks, among, mask_cache, pool.task.name)
             given = pool.take(~are_among(pool.images, watched.images))
             _check_fit(watched, given)
-            watched = watched.take(~watched.lacks(watched.labels))
+            watched = watched.take(watched.task.is_received(watched.groups))
         self.threshold, self.every, self.meant = threshold, every, tuple(meant)
+        self.log_gaps, self.components = log_gaps, components
         self.class_names, self.masks_from = pool.class_names, pool.masks_from
-        self.label_count = pool.label_count
+        self.task = pool.task
         self.classes, self._missing = _enough(pool, given, watched)
+        if self._missing is not None and receivers is None:
+            watched, given, self._missing = _shared(pool, self.classes, self._missing)
+            self.classes = np.unique(pool.task.label_of(watched.groups))
+            self.origins = None if self._missing else (watched.origin, given.origin)
         self.obstacle = self._missing
         testable, self.not_tested = _testable(chosen, watched, given, masks)
         self.nuisances = _with_meant(testable, meant)
         self.receivers = _example_set(watched, self.classes)
         self.donors = _example_set(given, self.classes)
+        self.donor_names = _of_classes(given, self.classes).names
         _try_out(self.nuisances, self.receivers, self.donors)
         self._scaling, self._donor_images = pool.scaling, given.images
         self.grounds = _read_grounds(grounds, preprocess, pool)
         if self.obstacle is not None:
+            in_part = not isinstance(donors, Probes | tuple)
             warn_user(
                 f"There will be no verdict on shortcuts: {self.obstacle}. About {IMAGES_NEEDED} "
-                "pictures of each class give donors and receivers enough."
+                f"pictures{self.task.each} give donors and receivers enough."
+                + in_part
+                * " Of a dataset a part is read: pass arrays where classes are many."
             )
 
     @classmethod
@@ -203,34 +236,44 @@ class Shortcuts:
         return self._scaling.to_input(pixels)
 
     @property
-    def chance(self) -> float:
-        """The probability of the correct class of a model that has learnt nothing, in [0, 1]."""
-        return 1 / len(self.classes) if self.label_count is None else 0.5
+    def component_sets(self) -> tuple[ImageSet, ImageSet] | None:
+        """The receivers and donors where components are tested: images of one class, with masks.
 
-    def compared(self, receivers: Array, donors: Array) -> tuple[Array, Array]:
-        """Compare the labels of receivers and donors.
+        Of few images they are not: components of receivers would be found in these themselves.
+        """
+        receivers, donors = self.receivers, self.donors
+        if not isinstance(receivers, ImageSet) or not isinstance(donors, ImageSet):
+            return None
+        is_asked = self.components is not None and "background" not in self.meant
+        has_masks = receivers.masks is not None and donors.masks is not None
+        is_able = isinstance(self.task, Classification) and self.origins is None
+        return (receivers, donors) if is_asked and has_masks and is_able else None
+
+    def display(self, pixels: Array) -> Array:
+        """Convert pixels to what a person sees.
 
         Args:
-            receivers: Labels of receivers, `(n,)`.
-            donors: Labels of donors, `(m,)`.
+            pixels: uint8 `(..., height, width, channels)`, from 0 to 255.
 
         Returns:
-            Two bool `(n, m)`: which donors are of a receiver's class, and which are of another.
-            Where images have several labels, the former have the label that the receiver stands
-            for, and the latter lack it.
+            uint8 `(..., height, width, 3)`. Of donors of an unknown range, black and white are
+            their 1st and 99th percentile.
 
         Example:
-            >>> rows = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 80)
-            >>> images = np.random.default_rng(0).integers(0, 256, (320, 8, 9, 3), np.uint8)
-            >>> shortcuts = Shortcuts((images, rows), masks=None)
-            >>> same, other = shortcuts.compared(np.array([0]), np.array([0, 1, 2, 3]))
-            >>> same.tolist(), other.tolist()
-            ([[True, False, False, False]], [[False, False, True, False]])
+            >>> from keras_saliency.data.synthetic import scenes
+            >>> train = scenes(300)
+            >>> shortcuts = Shortcuts((train.images, train.labels))
+            >>> shortcuts.display(train.images[:1, ..., :1]).shape
+            (1, 64, 64, 3)
         """
-        same = receivers[:, None] == donors
-        if self.label_count is None:
-            return same, ~same
-        return same, receivers[:, None] + self.label_count == donors
+        return self._scaling.display(pixels)
+
+    def __repr__(self) -> str:
+        masks = f"masks: {self.masks_from}" if self.masks_from else "no masks"
+        return (
+            f"Shortcuts({len(self.receivers)} receivers, {len(self.donors)} donors, {masks}, "
+            f"{', '.join(self.nuisances)})"
+        )
 
     def share_among(self, images: Array) -> float:
         """Compute the share of donors that are among some images, such as the probes.
@@ -304,6 +347,11 @@ def _read_grounds(source: Any, preprocess: Callable[[Any], Any] | None, pool: Po
     """Read scenes without an object as model inputs, some of them where they are many."""
     if source is None:
         return None
+    if isinstance(pool.task, Regression):
+        raise ValueError(
+            "`grounds` tells which classes scenes without an object are taken for, and the labels "
+            "are numbers (regression). Leave it out."
+        )
     shape = pool.images.shape[1:]
     if isinstance(source, str | Path):
         mode = "grayscale" if shape[-1] == 1 else "rgb"
@@ -343,8 +391,11 @@ def _with_meant(nuisances: dict[str, Nuisance], meant: Sequence[str]) -> dict[st
     return result
 
 
-def _check_options(masks: Any, every: int, threshold: float) -> None:
+def _check_options(masks: Any, every: int, threshold: float, task: str | None) -> None:
     """Refuse options that are out of range."""
+    names = [known.name for known in TASKS]
+    if task is not None and task not in names:
+        raise ValueError(f"`task` must be one of {names}, or None. Received: task={task!r}")
     is_text = isinstance(masks, str)
     if not (masks is None or (is_text and masks in ("auto", "motion")) or is_segmenter(masks)):
         given = repr(masks) if is_text else type(masks).__name__
@@ -363,12 +414,21 @@ def _check_options(masks: Any, every: int, threshold: float) -> None:
         )
 
 
+def _check_components(components: int | None) -> None:
+    """Refuse what does not count evaluations."""
+    if components is not None and (not is_integer(components) or components < 1):
+        raise ValueError(
+            "`components` must count evaluations, from 1, or be None. "
+            f"Received: components={components!r}"
+        )
+
+
 def _check_fit(receivers: Pool, donors: Pool) -> None:
     """Refuse receivers that do not fit the donors."""
     rules: dict[str, Callable[[Pool], Any]] = {
         "be of one size": lambda pool: pool.pixels.shape[1:],
-        "have labels of one kind: classes, or rows of 0 and 1 of one length": lambda pool: (
-            "classes" if pool.label_count is None else f"rows of {pool.label_count}"
+        "have labels of one kind (classes, rows of 0 and 1 of one length, numbers)": lambda pool: (
+            pool.task
         ),
         "have one range of values and one `preprocess`": lambda pool: pool.scaling,
     }
@@ -378,28 +438,40 @@ def _check_fit(receivers: Pool, donors: Pool) -> None:
                 f"Receivers and donors must {rule}. Received: {value(receivers)} for receivers, "
                 f"{value(donors)} for donors"
             )
-    if len(receivers.labels) < FEWEST_RECEIVERS:
+    if len(receivers.groups) < FEWEST_RECEIVERS:
         warn_user(
-            f"{len(receivers.labels)} receivers are few: the verdict is reliable from "
+            f"{len(receivers.groups)} receivers are few: the verdict is reliable from "
             f"{FEWEST_RECEIVERS} on."
         )
 
 
 def _enough(pool: Pool, donors: Pool, receivers: Pool) -> tuple[Array, str | None]:
     """The classes with enough donors, and what is missing where these are too few."""
-    several = pool.label_count is not None
-    least, kind, words = (1, "label", "one label") if several else (2, "class", "two classes")
-    shared = np.intersect1d(pool.labels, receivers.labels)
+    task, least, each = pool.task, pool.task.fewest, pool.task.each
+    shared = np.intersect1d(pool.groups, receivers.groups)
     if len(shared) < least:
-        return shared, f"donors and receivers share fewer than {words}"
+        return shared, f"donors and receivers share fewer than {task.fewest_words}"
     counts = np.array([donors.count(label) for label in shared])
     classes = shared[counts >= DONORS_NEEDED]
     if len(classes) >= least:
         return classes, None
     if most := np.sort(counts)[-least]:
-        return shared, f"{most} donors a {kind}, {DONORS_NEEDED} needed"
+        return shared, f"{most} donors{each}, {DONORS_NEEDED} needed"
     pictures = np.sort([pool.count(label) for label in shared])[-least]
-    return shared, f"{pictures} pictures a {kind}, about {IMAGES_NEEDED} needed"
+    return shared, f"{pictures} pictures{each}, about {IMAGES_NEEDED} needed"
+
+
+def _shared(pool: Pool, labels: Array, missing: str) -> tuple[Pool, Pool, str | None]:
+    """Receivers that are donors too, the donors, and what is missing where these are too few."""
+    counts = np.array([pool.count(label) for label in labels])
+    if np.sum(counts >= pool.fewest) < pool.task.fewest:
+        watched, given = pool.split()
+        if len(labels) >= pool.task.fewest:
+            most = np.sort(counts)[-pool.task.fewest]
+            missing = f"{most} pictures{pool.task.each}, {pool.fewest} needed"
+        return watched, given, missing
+    kept = labels[counts >= pool.fewest]
+    return *pool.take(np.isin(pool.task.label_of(pool.groups), kept)).shared(), None
 
 
 def _testable(
@@ -443,11 +515,14 @@ def _try_out(nuisances: dict[str, Nuisance], receivers: ExampleSet, donors: Exam
 
 
 def _example_set(pool: Pool, classes: Array) -> ExampleSet:
-    labels = pool.labels if pool.label_count is None else pool.labels % pool.label_count
-    kept = pool.take(np.isin(labels, classes))
+    kept = _of_classes(pool, classes)
     if kept.pixels.ndim == 5:
         return VideoSet(kept.pixels, kept.labels, kept.masks)
     return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight, _covering(kept))
+
+
+def _of_classes(pool: Pool, classes: Array) -> Pool:
+    return pool.take(np.isin(pool.task.label_of(pool.groups), classes))
 
 
 def _covering(pool: Pool) -> Array | None:

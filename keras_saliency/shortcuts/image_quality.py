@@ -18,6 +18,12 @@ _SCALES = (0.25, 0.35, 0.5, 0.7)
 _EMPTY = 0.4  # of what half the scale takes away: an image of that scale loses no more by it
 
 
+def as_jpeg(image: Array, quality: int) -> Array:
+    """Return the bytes of an image `(height, width, channels)` as a JPEG, uint8 `(n,)`."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
+    return cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), options)[1]
+
+
 def compress(image: Array, quality: int) -> Array:
     """Compress an image as JPEG does.
 
@@ -28,8 +34,7 @@ def compress(image: Array, quality: int) -> Array:
     Returns:
         The image as it is then shown, likewise.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), options)[1]
+    data = as_jpeg(image, quality)
     shown: Any = cv2.imdecode(data, cv2.IMREAD_COLOR if image.shape[-1] == 3 else 0)
     return shown.reshape(image.shape)[..., ::-1]
 

@@ -33,8 +33,8 @@ class ImageSet:
 
     Attributes:
         seeds: int64 `(n,)`, the seeds of the phases of the images' textures.
-        spots: int64 `(n, 2)`, row and column of the centre of each image's salient patch, which is
-            located anew at each evaluation; or `None`.
+        spots: int64 `(n, patches, 2)`, row and column of the centres of each image's salient
+            patches, that with most first, which are located anew at each evaluation; or `None`.
     """
 
     def __init__(
@@ -107,7 +107,12 @@ class ImageSet:
         """
         if self._covering is None:
             return self.backgrounds
-        return np.stack(list(map(inpainted, self.pixels, dilate(self._covering) > _VISIBLE)))
+        return np.stack(list(map(inpainted, self.pixels, self.covered)))
+
+    @cached_property
+    def covered(self) -> Array:
+        """Like `hidden`, with what masks made by a program may have missed of the object."""
+        return self.hidden if self._covering is None else dilate(self._covering) > _VISIBLE
 
     @cached_property
     def rim(self) -> Array:

@@ -7,6 +7,7 @@ from keras_saliency.data.probes import Probes
 from keras_saliency.data.synthetic import scenes
 from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
 from keras_saliency.shortcuts.nuisances import Nuisance
+from keras_saliency.shortcuts.tasks.multi_label import MultiLabel
 
 SIZE = (24, 32)
 
@@ -61,15 +62,21 @@ def test_few_examples_go_to_the_donors_before_the_receivers():
 
 
 def test_too_few_donors_are_told_before_training():
+    images, labels, masks = pictures((95, 200))
+    given = np.concatenate([np.flatnonzero(labels == k)[:16] for k in (0, 1)])
+    few = (labels == 1) | (np.cumsum(labels == 0) < 26)
     with pytest.warns(UserWarning, match="no verdict on shortcuts: 9 donors a class, 64 needed"):
-        shortcuts = Shortcuts(pictures((25, 200)))
+        shortcuts = Shortcuts(
+            (images[few], labels[few], masks[few]),
+            receivers=(images[given], labels[given], masks[given]),
+        )
     assert shortcuts.obstacle == "9 donors a class, 64 needed"
 
 
 def test_too_few_pictures_to_share_out_are_told_as_such():
-    with pytest.warns(UserWarning, match="12 pictures a class, about 80 needed"):
+    with pytest.warns(UserWarning, match="12 pictures a class, 20 needed"):
         few = Shortcuts(pictures((12, 30)))
-    assert few.obstacle == "12 pictures a class, about 80 needed"
+    assert few.obstacle == "12 pictures a class, 20 needed"
     # Two classes, but the receivers have other ones.
     images, labels, masks = pictures((120, 120, 40, 40))
     some, others = labels < 2, labels > 1
@@ -81,9 +88,9 @@ def test_too_few_pictures_to_share_out_are_told_as_such():
 
 
 def test_what_is_said_to_be_enough_is_enough_and_less_is_not():
-    assert Shortcuts(pictures((80, 80))).obstacle is None
-    with pytest.warns(UserWarning, match=r"63 donors a class, 64 needed\. About 80 pictures"):
-        Shortcuts(pictures((79, 79)))
+    assert Shortcuts(pictures((20, 20))).obstacle is None
+    with pytest.warns(UserWarning, match=r"19 pictures a class, 20 needed\. About 80 pictures"):
+        Shortcuts(pictures((19, 19)))
 
 
 def test_a_rare_class_is_left_out_where_two_others_are_enough():
@@ -118,6 +125,22 @@ def test_of_many_classes_those_with_enough_pictures_are_drawn():
     assert shortcuts.obstacle is None
     assert len(shortcuts.classes) == 10
     assert (shortcuts.classes % 2 == 1).all()
+
+
+def test_chance_is_that_of_all_classes_of_which_some_are_tested():
+    with pytest.warns(UserWarning, match="10 of the 40 classes"):
+        shortcuts = Shortcuts(pictures((85,) * 40))
+    assert (len(shortcuts.classes), shortcuts.task.count) == (10, 40)
+    assert Shortcuts(pictures((120, 20, 120))).task.count == 3
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_many_classes_of_few_pictures_are_one_warning_with_the_way_out(as_dataset):
+    images, labels, _ = pictures((4,) * 300)
+    with pytest.warns(UserWarning, match="4 pictures a class, 20 needed") as told:
+        Shortcuts(_Batches([(images, labels)]) if as_dataset else (images, labels), masks=None)
+    assert len(told) == 1
+    assert ("pass arrays where classes are many" in str(told[0].message)) == as_dataset
 
 
 def test_given_receivers_have_the_classes_of_the_donors_however_many_there_are():
@@ -301,7 +324,7 @@ def labelled_pictures(count=400, labels=3, seed=0):
 def test_of_several_labels_each_is_compared_with_and_without():
     images, rows, masks = labelled_pictures()
     shortcuts = Shortcuts((images, rows, masks))
-    assert (shortcuts.label_count, shortcuts.chance) == (3, 0.5)
+    assert shortcuts.task == MultiLabel(3)
     assert shortcuts.classes.tolist() == [0, 1, 2]
     receivers, donors = shortcuts.receivers, shortcuts.donors
     assert np.bincount(receivers.labels).tolist() == [21, 21, 21]
@@ -313,7 +336,7 @@ def test_of_several_labels_each_is_compared_with_and_without():
         for part in (receivers, donors)
     )
     assert (np.take_along_axis(of_receivers, receivers.labels[:, None], 1) == 1).all()
-    same, other = shortcuts.compared(receivers.labels, donors.labels)
+    same, other = shortcuts.task.compared(receivers.labels, donors.labels)
     for label, with_it, without in zip(receivers.labels, same, other, strict=True):
         assert (of_donors[with_it, label] == 1).all()
         assert (of_donors[without, label] == 0).all()
@@ -325,8 +348,8 @@ def test_a_label_that_too_few_have_or_all_have_is_left_out():
     images, rows, masks = labelled_pictures(labels=4)
     rows[20:, 1], rows[:, 2] = 0, 1
     assert Shortcuts((images, rows, masks)).classes.tolist() == [0, 3]
-    with pytest.warns(UserWarning, match="donors a label, 64 needed"):
-        Shortcuts((images[:120], rows[:120], masks[:120]))
+    with pytest.warns(UserWarning, match="pictures a label, 20 needed"):
+        Shortcuts((images[:30], rows[:30], masks[:30]))
 
 
 def test_one_label_of_several_is_enough():
@@ -364,10 +387,9 @@ IMAGES, LABELS, MASKS = pictures((3, 3))
     [
         ((IMAGES, None), {}, ValueError, "needs one class.*Received: none"),
         ((IMAGES, LABELS * 0), {}, ValueError, "one only.*sorted by class"),
-        ((IMAGES, LABELS + 0.5), {}, ValueError, "regression"),
         ((IMAGES, MASKS), {}, ValueError, r"segmentation.*labels\.shape=\(6, 24, 32\)"),
         ((IMAGES, np.ones((6, 3))), {}, ValueError, r"all have the same.*\(6, 3\).*\[1.0, 1.0"),
-        ((IMAGES, np.full((6, 3), 0.5)), {}, ValueError, r"soft labels.*labels\.shape=\(6, 3\)"),
+        ((IMAGES, np.full((6, 3), 0.5)), {}, ValueError, r"one number.*labels\.shape=\(6, 3\)"),
         ((IMAGES, LABELS[:4]), {}, ValueError, "one per image"),
         ((IMAGES, LABELS, MASKS[:4]), {}, ValueError, r"masks\.shape=\(4, 24, 32\)"),
         ((IMAGES, LABELS, MASKS[:, :9]), {}, ValueError, r"\(6, 9, 32\)"),

@@ -30,7 +30,7 @@ def noisy(count=3, size=SIZE, channels=3, seed=0, with_masks=True):
     masks[:, 12:25, 20:31] = 1
     pixels = rng.integers(20, 150, (count, *size, channels), np.uint8)
     pictures = ImageSet(pixels, np.arange(count), masks if with_masks else None)
-    pictures.spots = np.array([[10, 20], [30, 12], [20, 45]])[:count]
+    pictures.spots = np.array([[10, 20], [30, 12], [20, 45]])[:count, None]
     return pictures
 
 
@@ -315,13 +315,25 @@ def test_mark_is_a_round_spot_from_the_donors_to_the_receivers():
     assert share == pytest.approx(PATCH_AREA, rel=0.1)
 
 
+def test_each_salient_patch_is_pasted_over_the_one_of_its_rank():
+    receivers, donors = noisy(seed=1), noisy(seed=2)
+    receivers.spots = np.array([[[10, 20], [30, 40]]] * 3)
+    donors.spots = np.array([[[20, 45], [12, 9]]] * 3)
+    made = twin("mark", receivers, donors, 0, 1)
+    np.testing.assert_array_equal(made[10, 20], donors.pixels[1, 20, 45])
+    np.testing.assert_array_equal(made[30, 40], donors.pixels[1, 12, 9])
+    white, black = (ImageSet(np.full((3, *SIZE, 3), v, np.uint8), None, None) for v in (255, 0))
+    white.spots, black.spots = donors.spots, receivers.spots
+    assert twin("mark", black, white).mean() / 255 == pytest.approx(2 * PATCH_AREA, rel=0.1)
+
+
 @pytest.mark.parametrize(("size", "reach"), [((64, 64), 3), ((33, 70), 2), ((9, 8), 0)])
 def test_a_spot_is_found_where_a_map_has_its_peak_but_wholly_inside(size, reach):
     maps = np.zeros((3, *size))
     maps[0, size[0] // 2 + 1, size[1] // 2 - 1] = -3  # The magnitude counts.
     maps[1, -1, 0] = 1e-9
     maps[2] = np.nan
-    spots = find_salient_patches(maps, size)
+    spots = find_salient_patches(maps, size)[:, 0]
     np.testing.assert_array_equal(spots[0], [size[0] // 2 + 1, size[1] // 2 - 1])
     np.testing.assert_array_equal(spots[2], np.array(size) // 2)
     np.testing.assert_array_equal(spots[1], [size[0] - 1 - reach, reach])
@@ -330,10 +342,15 @@ def test_a_spot_is_found_where_a_map_has_its_peak_but_wholly_inside(size, reach)
 def test_a_broad_bright_area_outweighs_a_lone_pixel_and_coarse_maps_are_stretched():
     maps = np.zeros((1, 64, 64))
     maps[0, 5, 5], maps[0, 38:43, 48:53] = 2, 1
-    np.testing.assert_array_equal(find_salient_patches(maps, (64, 64)), [[40, 50]])
+    found = find_salient_patches(maps, (64, 64))
+    np.testing.assert_array_equal(found[:, 0], [[40, 50]])
+    np.testing.assert_allclose(found[:, 1], [[5, 5]], atol=1)
     coarse = np.zeros((1, 4, 7))
     coarse[0, 2, 5] = 1  # Its cell's middle is 2.5 / 4 and 5.5 / 7 of the way.
-    np.testing.assert_allclose(find_salient_patches(coarse, (40, 56)), [[25, 44]], atol=1)
+    found = find_salient_patches(coarse, (40, 56))
+    np.testing.assert_allclose(found[:, 0], [[25, 44]], atol=1)
+    apart = np.hypot(*(found[:, 0] - found[:, 1]).T)
+    assert apart > 2 * np.floor(np.sqrt(PATCH_AREA * 40 * 56 / np.pi))  # They hardly overlap.
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

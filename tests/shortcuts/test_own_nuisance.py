@@ -39,7 +39,9 @@ def judged(nuisances):
 def test_its_gap_is_measured_and_named():
     verdict = judged(["frame", ks.Nuisance("logo", "the logo", swap_logo)])
     assert verdict.gaps["logo"] == pytest.approx((0.6, 0), abs=1e-6)
-    assert verdict.text == "relies on the logo (gap 0.60 ± 0.00) since epoch 1"
+    assert verdict.text == (
+        "relies on the logo (gap 0.60 ± 0.00, between 0.53 and 0.67) since epoch 1"
+    )
 
 
 def test_it_is_narrower_than_what_carries_it_along():
@@ -52,6 +54,34 @@ def test_it_can_be_measured_without_an_alarm():
     verdict = judged(["frame", ks.Nuisance("logo", "the logo", swap_logo, alarms=False)])
     assert verdict.gaps["logo"][0] == pytest.approx(0.6, abs=1e-6)
     assert not verdict.alarm
+
+
+@pytest.mark.parametrize(("thresholds", "counts"), [(2.9, 0.6), (3.1, 0.6 / 3.1)])
+def test_its_gap_counts_in_full_above_so_many_thresholds(thresholds, counts):
+    own = ks.Nuisance("logo", "the logo", swap_logo, thresholds=thresholds)
+    verdict = judged(["frame", own])
+    assert verdict.gaps["logo"][0] == pytest.approx(0.6, abs=1e-6)
+    assert verdict.reliance == pytest.approx(counts, abs=1e-6)
+    assert verdict.alarm == (counts > 0.2)
+
+
+def test_random_donors_decide_where_much_is_asked_of_a_gap():
+    """The model is sure of images with a bright logo and a bright corner, which few have."""
+    images, labels, masks = pictures()
+    lucky = np.arange(220) % 8 < 2
+    images[~lucky, 2:5, 30:34] = 128  # no logo, but in a quarter of each class
+
+    def asked(thresholds):
+        own = ks.Nuisance("logo", "the logo", swap_logo, thresholds=thresholds)
+        shortcuts = ks.Shortcuts((images, labels, masks), nuisances=["frame", own])
+        evaluator = Evaluator(shortcuts, brightness_of_logo)
+        evaluator.evaluate(0)
+        return evaluator.evaluate(1)
+
+    gap = asked(1).gaps["logo"][0]
+    assert 0.1 < gap < 0.2  # with random donors; with those that it is surest of it is twice that
+    assert asked(1).alarm
+    assert not asked(1.01).alarm
 
 
 def test_it_is_not_tested_without_what_it_needs():
@@ -83,6 +113,7 @@ def test_twins_of_another_shape_are_refused_at_once(twins, message):
         (("a logo", "the logo", swap_logo), ValueError, "name='a logo'"),
         (("logo", "the logo", None), TypeError, "twins=None"),
         (("logo", "the logo", swap_logo, {"mask"}), ValueError, r"needs=\{'mask'\}"),
+        (("logo", "the logo", swap_logo, frozenset(), True, 0.5), ValueError, "at least 1.*0.5"),
     ],
 )
 def test_bad_ones_are_named(arguments, error, message):

@@ -1,13 +1,21 @@
+import dataclasses
+import json
 import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_saliency.data.probes import Probes
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.nuisances import Nuisance
-from keras_saliency.shortcuts.statistics import Alarm, donor_gap, interval_of, is_confirmed
+from keras_saliency.shortcuts.statistics import (
+    Alarm,
+    carry_coefficient,
+    interval_of,
+    is_confirmed,
+)
 from keras_saliency.shortcuts.verdict import Verdict
 
 SIZE = (24, 40)
@@ -57,10 +65,42 @@ def test_a_model_of_the_grounds_colour_is_caught_with_its_gap():
     assert verdict.reliance == pytest.approx(0.6, abs=1e-6)
 
 
+def test_training_images_that_teach_and_contradict_are_listed_with_an_alarm():
+    # The model follows the ground, which in a ninth of the images is that of the other class.
+    images, labels, masks = flat_pictures([(60, 51, 60), (60, 204, 60)], per_class=150)
+    wrong = np.arange(len(labels)) % 9 == 3
+    images[wrong] = images[::-1][wrong]
+    assert (labels[::-1][wrong] != labels[wrong]).all()
+    shortcuts = Shortcuts((images, labels, masks), nuisances=["background"])
+    assessor = Evaluator(shortcuts, lambda x: two_classes(x[:, 4, 20, 1] / 255))
+    assert assessor.evaluate(0).examples == {}  # There is no alarm yet.
+    examples = assessor.evaluate(1).examples
+    for kind, probability in (("teaching", 0.8), ("contradicting", 0.2)):
+        assert [example.label for example in examples[kind]] == [0] * 4 + [1] * 4
+        for example in examples[kind]:
+            index = int(example.name.removeprefix("image_"))
+            assert example.probability == pytest.approx(probability)
+            assert wrong[index] == (kind == "contradicting")
+            assert example.label == labels[index]
+            np.testing.assert_array_equal(example.image, images[index])
+    assert assessor.evaluate(2).to_dict()["examples"]["teaching"][0][1] == pytest.approx(0.8)
+
+
+def test_training_images_go_by_the_names_that_the_data_have():
+    images, labels, masks = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    names = [f"photo {k} of {label}" for k, label in enumerate(labels)]
+    probes = Probes(images, labels, masks=masks, names=names)
+    verdict = assess(probes, lambda x: two_classes(x[:, 4, 20, 1] / 255), ["background"])
+    assert {example.name for example in verdict.examples["teaching"]} < set(probes.names)
+    assert verdict.examples["contradicting"] == []
+
+
 def test_the_alarm_has_words():
     data = flat_pictures([(60, 51, 60), (60, 204, 60)])
     verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 255), ["background", "frame"])
-    assert verdict.text == "relies on the background (gap 0.60 ± 0.00) since epoch 1"
+    assert verdict.text == (
+        "relies on the background (gap 0.60 ± 0.00, between 0.53 and 0.67) since epoch 1"
+    )
     assert (verdict.cause, verdict.since) == ("background", "epoch 1")
     assert verdict.per_class == pytest.approx({0: 0.6, 1: 0.6})
 
@@ -158,19 +198,16 @@ def swap_rim(receivers, donors, i, j):
 
 
 @pytest.mark.parametrize(
-    ("share", "cause", "words"),
+    ("share", "cause", "words", "others"),
     [
-        (0.95, "rim", "the rim (gap 0.95 ± 0.00; the background without it 0.05)"),
-        (0.7, "rim", "the background (gap 1.00 ± 0.00), above all the rim (0.70; 0.30 without it)"),
-        (
-            0.55,
-            "rim",
-            "the background (gap 1.00 ± 0.00), above all the rim (0.55; 0.45 without it)",
-        ),
-        (0.45, "background", "the background (gap 1.00 ± 0.00)"),
+        (0.95, "rim", "{rim}; the background without it 0.05)", ""),
+        (0.7, "rim", "{ground}), above all the rim (0.70; 0.30 without it)", ""),
+        (0.55, "rim", "{ground}), above all the rim (0.55; 0.45 without it)", ""),
+        (0.45, "background", "{ground})", "; also on the rim (gap 0.45 ± 0.00)"),
+        (0.15, "background", "{ground})", ""),
     ],
 )
-def test_the_cause_is_the_narrowest_without_which_little_is_left(share, cause, words):
+def test_the_cause_is_the_narrowest_without_which_little_is_left(share, cause, words, others):
     data = flat_pictures([(60, 60, 60), (120, 120, 120)])
 
     def model(x):  # The rim tells a share of what the whole ground tells.
@@ -180,7 +217,11 @@ def test_the_cause_is_the_narrowest_without_which_little_is_left(share, cause, w
     rim = Nuisance("rim", "the rim", swap_rim)
     verdict = assess(data, model, (rim, "background", "texture"))
     assert verdict.cause == cause
-    assert verdict.text == f"relies on {words} since epoch 1"
+    named = words.format(
+        rim="the rim (gap 0.95 ± 0.00, between 0.88 and 1.00",
+        ground="the background (gap 1.00 ± 0.00, between 0.93 and 1.00",
+    )
+    assert verdict.text == f"relies on {named} since epoch 1{others}"
 
 
 def test_what_is_meant_is_measured_and_never_alarms():
@@ -195,7 +236,8 @@ def test_what_is_meant_is_measured_and_never_alarms():
     assert gaps_of(verdict) == pytest.approx({"rim": 0.75, "background": 0.25})
     assert (verdict.cause, verdict.reliance) == ("background", pytest.approx(0.25))
     assert verdict.text == (
-        "relies on the background (gap 0.25 ± 0.00) since epoch 1; meant: the rim (0.75)"
+        "relies on the background (gap 0.25 ± 0.00, between 0.18 and 0.32) since epoch 1; meant: "
+        "the rim (0.75)"
     )
     only_rim = lambda x: two_classes(x[:, 0, 20, 0] > 90)  # noqa: E731
     verdict = assess(data, only_rim, (rim, "background"), meant=["rim"])
@@ -246,7 +288,7 @@ def test_a_mark_is_caught_where_the_maps_point_at_it():
     assert gaps_of(verdict)["mark"] == pytest.approx(1)
     assert gaps_of(verdict)["background"] == pytest.approx(0)
     assert verdict.cause == "mark"
-    assert "relies on a spot of 0.6 % of the picture (gap 1.00" in verdict.text
+    assert "relies on spots of 0.6 % of the picture (gap 1.00" in verdict.text
     assert verdict.reliance == pytest.approx(1)
     # The intervention says whether; it is the map that says where.
     elsewhere = assess(data, model, ("mark", "frame"), peaks=lambda x, y: -x[..., 0] % 80)
@@ -293,47 +335,50 @@ def test_peaks_are_asked_for_the_pictures_own_labels():
     assert set(asked) == {(30, 0), (150, 1)}
 
 
-def test_only_the_confident_half_of_the_donors_of_each_class_is_drawn():
-    # Half of each class lacks its ground's colour, and the model is unsure of these.
-    images, labels, masks = flat_pictures([(60, 0, 60), (60, 250, 60)])
-    plain = np.arange(len(labels)) // 2 % 2 == 0
-    images[plain] = (60, 125, 60)
-    images[:, *BOX] = 90
-    verdict = assess(
-        (images, labels, masks), lambda x: two_classes(x[:, 4, 20, 1] / 250), ["background"]
-    )
-    assert gaps_of(verdict)["background"] == pytest.approx(1, abs=0.1)
+def half_of_the_grounds(plain, telling):
+    """Every other image of each class has a ground of its class, and the others a plain one."""
+    data = flat_pictures(telling, per_class=400)
+    data[0][np.arange(len(data[1])) // 2 % 2 == 0] = plain
+    data[0][:, *BOX] = 90
+    return data
+
+
+def test_donors_are_the_confident_half_of_each_class_until_a_gap_is_in_doubt():
+    """The model is unsure of the plain ones: a tenth of what it loses by the others is told."""
+    data = half_of_the_grounds((60, 125, 60), [(60, 0, 60), (60, 250, 60)])
+    for strength, expected in ((0.09, 0.09), (0.8, 0.4)):
+        model = lambda x, s=strength: two_classes(0.5 + s * (x[:, 4, 20, 1] / 250 - 0.5))  # noqa: E731
+        verdict = assess(data, model, ["background"])
+        assert gaps_of(verdict)["background"] == pytest.approx(expected, abs=0.1 * strength + 1e-9)
 
 
 def test_what_only_the_choice_of_donors_brings_about_is_no_reliance():
     """Grounds of both classes are the same; the donors that the model is surest of are not."""
-    data = flat_pictures([(60, 51, 60), (60, 51, 60)], per_class=400)
-    bright = np.arange(len(data[1])) // 2 % 2 == 1
-    data[0][bright] = (60, 204, 60)
-    data[0][:, *BOX] = 90
+    data = half_of_the_grounds((60, 51, 60), [(60, 204, 60), (60, 204, 60)])
     verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 255), ["background"])
-    low, high = verdict.intervals["background"]
     gap, error = verdict.gaps["background"]
-    assert high == pytest.approx(0.6)  # That of the surest donors, all of which are alike.
-    assert low == gap - 3 * error
     assert abs(gap) < 2 * error  # No more than the luck of the draw.
+    assert verdict.intervals["background"] == interval_of((gap, error))
     assert verdict.reliance == gap
     assert not verdict.alarm
     assert verdict.text.startswith("can't say yet: the model hardly tells the classes apart")
 
 
-def test_an_interval_goes_from_random_donors_to_confident_ones():
-    # Of each class half the grounds say nothing: any donor has the class's ground in 1 of 2 cases.
-    data = flat_pictures([(60, 0, 60), (60, 250, 60)], per_class=400)
-    data[0][np.arange(len(data[1])) // 2 % 2 == 0] = (60, 125, 60)
-    data[0][:, *BOX] = 90
-    verdict = assess(data, lambda x: two_classes(x[:, 4, 20, 1] / 250), ["background", "scale"])
+def test_a_gap_is_that_with_random_donors_and_the_alarm_that_of_confident_ones():
+    # Any donor has the class's ground in one of two cases: exact twins lose half.
+    data = half_of_the_grounds((60, 125, 60), [(60, 0, 60), (60, 250, 60)])
+    verdict = assess(
+        data,
+        lambda x: two_classes(0.5 + 0.35 * (x[:, 4, 20, 1] / 250 - 0.5)),
+        ["background", "scale"],
+    )
     low, high = verdict.intervals["background"]
     gap, error = verdict.gaps["background"]
     assert set(verdict.intervals) == {"background"}
-    assert gap > 0.9
-    assert high == min(gap + 2 * error, 1)
-    assert low < 0.5 < low + 0.3
+    assert gap == pytest.approx(0.175, abs=2.5 * error)
+    assert gap < verdict.threshold
+    assert verdict.alarm
+    assert (low, high) == interval_of((gap, error))
     assert verdict.text == (
         f"relies on the background (gap {gap:.2f} ± {error:.2f}, between {low:.2f} and "
         f"{high:.2f}) since epoch 1"
@@ -341,16 +386,11 @@ def test_an_interval_goes_from_random_donors_to_confident_ones():
 
 
 @pytest.mark.parametrize(
-    ("gaps", "expected"),
-    [
-        ([(0.6, 0.1), (0.3, 0.05)], (0.15, 0.8)),
-        ([(0.3, 0.05), (0.6, 0.1)], (0.15, 0.8)),
-        ([(0.95, 0.1)], (0.65, 1)),
-        ([(-0.95, 0.1)], (-1, -0.75)),
-    ],
+    ("gap", "expected"),
+    [((0.6, 0.1), (0.33, 0.87)), ((0.95, 0.1), (0.68, 1)), ((-0.95, 0.1), (-1, -0.68))],
 )
-def test_an_interval_holds_all_gaps_and_their_errors(gaps, expected):
-    assert interval_of(*gaps) == pytest.approx(expected)
+def test_an_interval_holds_two_errors_and_what_images_change(gap, expected):
+    assert interval_of(gap) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +436,20 @@ def test_of_several_labels_the_one_that_follows_the_ground_is_found():
     nothing = assess((images, rows, masks), lambda x: np.full((len(x), 2), 0.5), ["background"])
     assert nothing.text.startswith("can't say yet")
     assert "probability of the right one 0.50, by chance 0.50" in nothing.text
+
+
+@pytest.mark.filterwarnings("ignore:The verdict tests 10 of")
+def test_of_many_classes_chance_is_told_as_the_model_has_it():
+    images, labels, masks = flat_pictures([(k, 60, 60) for k in range(250)], per_class=3)
+    few = labels < 12
+    more = [np.concatenate([of, *[of[few]] * 28]) for of in (images, labels, masks)]
+    nothing = assess(tuple(more), lambda x: np.full((len(x), 250), 1 / 250), ["background"])
+    assert "probability of the right one 0.004, by chance 0.004)" in nothing.text
+    # A tenth of the way from there to 1 is enough to be heard of.
+    assert (
+        "no evidence"
+        in assess(tuple(more), lambda x: np.full((len(x), 250), 0.11), ["background"]).text
+    )
 
 
 def test_more_classes_name_the_one_that_follows_most():
@@ -467,7 +521,8 @@ def test_the_first_evaluation_above_and_weak_signs_have_words_of_their_own():
     strength["of"] = 0.25
     weak = assessor.evaluate(4)
     assert weak.text == (
-        "weak signs of reliance on the background (gap 0.15 ± 0.00), too weak for an alarm"
+        "weak signs of reliance on the background (gap 0.15 ± 0.00, between 0.08 and 0.22), too "
+        "weak for an alarm"
     )
 
 
@@ -495,7 +550,8 @@ def test_the_standard_error_is_the_spread_of_the_gap(spread, donors):
     results = []
     for _ in range(300):
         found, drawn = simulated(rng, 64, donors, spread)
-        results.append(donor_gap(found[:, 0], found[:, 1], drawn))
+        differences = np.broadcast_to([[0.0], [-1.0]], found.shape)
+        results.append(carry_coefficient(found, differences, drawn))
     gaps, errors = np.array(results).T
     assert gaps.mean() == pytest.approx(0.3, abs=0.02)
     assert np.sqrt((errors**2).mean()) == pytest.approx(gaps.std(), rel=0.2)
@@ -527,10 +583,10 @@ def test_sheets_show_the_same_receivers_and_what_the_model_says_of_them():
     assert sheet.images.shape == (4, 3, *SIZE, 3)
     np.testing.assert_array_equal(sheet.images[:, 0], second["background"].images[:, 0])
     assert sheet.labels.tolist() == [0, 0, 1, 1]
-    np.testing.assert_allclose(sheet.probabilities, [[0.8, 0.8, 0.2]] * 4, atol=1e-6)
+    np.testing.assert_allclose(sheet.watched, [[0.8, 0.8, 0.2]] * 4, atol=1e-6)
     shown = two_classes(sheet.images[:, :, 4, 20, 1].reshape(-1) / 255)
     own = shown[np.arange(12), np.repeat(sheet.labels, 3)].reshape(4, 3)
-    np.testing.assert_allclose(sheet.probabilities, own, atol=1e-6)
+    np.testing.assert_allclose(sheet.watched, own, atol=1e-6)
 
 
 def test_grey_pictures_and_preprocess_reach_the_model_as_in_training():
@@ -580,11 +636,9 @@ def test_a_given_mask_may_miss_a_little_of_the_object(column, expected):
 def test_without_enough_donors_or_anything_to_test_there_is_no_verdict():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        few = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)], per_class=25))
+        few = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)], per_class=19))
     verdict = Evaluator(few, lambda x: 1 / 0).evaluate(0)
-    assert repr(verdict) == repr(
-        Verdict("can't say: 9 donors a class, 64 needed", reliance=verdict.reliance)
-    )
+    assert verdict.to_dict() == Verdict("can't say: 19 pictures a class, 20 needed").to_dict()
     assert np.isnan(verdict.reliance)
     enough = Shortcuts(flat_pictures([(60, 51, 60), (60, 204, 60)]), nuisances=["mark"])
     assert Evaluator(enough, lambda x: 1 / 0).evaluate(0).text == (
@@ -609,3 +663,55 @@ def test_logits_are_refused(outputs):
 def test_labels_beyond_the_outputs_are_refused():
     with pytest.raises(ValueError, match="classes 0 to 2"):
         assess(flat_pictures([(60, 51, 60)] * 3), lambda x: np.full((len(x), 2), 0.5))
+
+
+SAID = Verdict(
+    "relies on <b> the background " + "and much more " * 20,
+    np.float32(0.4),
+    {"background": (0.4, 0.05), "mark": (0.0, float("nan"))},
+    alarm=np.bool_(True),
+    per_class={0: 0.3, 1: float("nan")},
+    intervals={"background": (0.1, 0.45)},
+    grounds={1: 0.75},
+)
+
+
+def test_a_verdict_as_json():
+    made = json.loads(json.dumps(SAID.to_dict(["cat", "dog"]), allow_nan=False))
+    assert made.keys() == {field.name for field in dataclasses.fields(SAID)} - {"sheets"}
+    assert made["gaps"] == {"background": [0.4, 0.05], "mark": [0, None]}
+    assert (made["reliance"], made["threshold"], made["alarm"]) == (0.4, None, True)
+    assert made["intervals"] == {"background": [0.1, 0.45]}
+    assert (made["per_class"], made["grounds"]) == ({"cat": 0.3, "dog": None}, {"dog": 0.75})
+    assert SAID.to_dict()["per_class"] == {"0": 0.3, "1": None}
+
+
+def test_the_repr_of_a_verdict_fits_two_lines():
+    start = "Verdict('relies on <b> the background and much more"
+    assert repr(SAID).startswith(start)
+    assert repr(SAID).endswith("...', alarm=True, reliance=0.40)")
+    assert len(repr(SAID)) < 2 * 79
+
+
+def test_a_notebook_shows_a_verdict_and_its_gaps():
+    page = SAID._repr_html_()
+    assert "<figcaption>Alarm: the model relies on &lt;b&gt; the background" in page
+    assert "<td>background</td><td>0.40 ± 0.05, between 0.10 and 0.45</td>" in page
+    assert "<table>" not in Verdict("can't say: no masks")._repr_html_()
+
+
+def test_the_repr_of_shortcuts_says_what_is_compared():
+    images, labels, masks = flat_pictures([(60, 51, 60), (60, 204, 60)])
+    shortcuts = Shortcuts((images, labels, masks), nuisances=["background", "cast"])
+    expected = "Shortcuts(64 receivers, 156 donors, masks: given, background, cast)"
+    assert repr(shortcuts) == expected
+
+
+def test_a_verdict_tells_how_far_it_is():
+    told = []
+    shortcuts = Shortcuts(
+        flat_pictures([(60, 51, 60), (60, 204, 60)]), nuisances=["cast", "texture", "frame"]
+    )
+    evaluator = Evaluator(shortcuts, lambda x: two_classes(x[:, 4, 20, 1] / 255))
+    evaluator.evaluate(0, progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (2, 3)]
