@@ -1,9 +1,10 @@
 """Explaining images: `explain`, and the batch loop that the callback shares."""
 
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -14,26 +15,41 @@ from keras import ops
 from keras_saliency import methods as all_methods
 from keras_saliency.attribution.explanation import Explanation
 from keras_saliency.attribution.progress import Progress
+from keras_saliency.common.progress import Report
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.common.validation import check_call, check_count
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.backend import check_backend
 from keras_saliency.engine.batching import BatchRunner, Rows, batches, can_halve
+from keras_saliency.engine.boxes import Boxes
 from keras_saliency.engine.context import resolve
+from keras_saliency.engine.missed import share_around
 from keras_saliency.engine.model_call import fitting
 from keras_saliency.engine.model_choice import explained_model
 from keras_saliency.engine.output_head import Head, Of
 from keras_saliency.engine.pass_runner import PassRunner, Plan
-from keras_saliency.engine.passes import AROUND, Batch
+from keras_saliency.engine.passes import Batch
 from keras_saliency.engine.planner import is_built_in, plan_passes
 from keras_saliency.engine.preprocessing import Preprocessing
+from keras_saliency.engine.pyramid import pyramid_levels
 from keras_saliency.engine.scored_model import Method, ScoredModel
 from keras_saliency.engine.state_guard import preserve_state
-from keras_saliency.engine.target_layer import LayerChoice, TargetLayer
+from keras_saliency.engine.target_layer import (
+    LayerChoice,
+    LayerChoices,
+    TargetLayer,
+    check_choices,
+)
 from keras_saliency.engine.targets import Target, What
+from keras_saliency.methods._fusion import over_layers
 
 _MEASURED = 4  # images, of which the share of a layer in the score is measured
 _NEGLIGIBLE = 0.01  # of the score, below which nothing is said
+_SEVERAL = (
+    "Maps of several layers are fused for methods that read a layer of the images themselves. "
+    "Received: a list as layer=, and a method that reads a layer of perturbed images alone. Name "
+    "one layer."
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,7 @@ class Explainer:
         probes: The probes.
         chosen: Names of methods, or callables.
         target: What is explained.
-        layer: The layer whose output CAM methods read.
+        layer: The layer whose output CAM methods read, or a list of layers, whose maps are fused.
         batch_size: At most so many images in one pass.
 
     Attributes:
@@ -78,8 +94,8 @@ class Explainer:
         head: How the model's outputs are read.
         of: What the scores are.
         perturbed: How many perturbed images of each image a method evaluates, by name.
-        around_layer: Which share of the score, from 0 to 1, depends on the images by other ways
-            than through the target layer; 0 where no method reads a layer.
+        around_layers: Which share of the score, from 0 to 1, depends on the images by other ways
+            than through the target layers; 0 where no method reads a layer.
 
     Raises:
         ValueError: Probes, methods, target or layer that do not fit the model.
@@ -91,13 +107,15 @@ class Explainer:
         probes: Probes,
         chosen: Sequence[str | Method],
         target: Target,
-        layer: LayerChoice,
+        layer: LayerChoices,
         batch_size: int,
     ) -> None:
         check_backend()
         check_count(batch_size, "batch_size")
         self._model = model
         self._methods = name_methods(chosen)
+        self._is_ours = all(map(is_built_in, self._methods.values()))
+        layers = check_choices(layer)
         with preserve_state(model):
             self.probes = probes = Preprocessing(model, probes.model_inputs).probes(probes)
         self._images = np.asarray(probes.images, "float32")
@@ -106,13 +124,15 @@ class Explainer:
         call = fitting(model, probes.model_inputs, self._images, target.output)
         call.build(self._images, *self._extras)
         with preserve_state(model):
-            self.context = resolve(call, self._images, probes.labels, target, layer, self._extras)
+            self.context = resolve(
+                call, self._images, probes.labels, target, layers[0], self._extras
+            )
             _check_names(probes, self.context.head)
-            first = [extra[:1] for extra in self._extras]
             batch_size = self.context.call.at_most(batch_size)
-            self._passes = PassRunner(self.context, batch_size)
-            self._plan = plan_passes(self._passes, self._methods, self._images[:1], first)
-            self.around_layer = self._share_around()
+            if layer is None and isinstance(target.what, Boxes):
+                layers = self._levels_of(target.what)
+            self._plan_passes(layers, batch_size)
+            self.around_layers = self._share_around(min(_MEASURED, batch_size))
             if self._plan.on_grid:
                 _ = self.context.placement  # found out once, before the first evaluation
         self.head: Head = self.context.head
@@ -121,19 +141,25 @@ class Explainer:
         self._run = BatchRunner(self._in_batches, batch_size, model)
 
     @property
-    def target_layer(self) -> TargetLayer | None:
-        """The layer whose output methods read, or None if none of them does."""
-        return self.context.target_layer if self._plan.reads_layer else None
+    def target_layers(self) -> list[TargetLayer]:
+        """The layers whose output methods read; empty if none of them does."""
+        found = (passes.context.target_layer for passes in self._at_layers)
+        return [layer for layer in found if layer is not None]
+
+    @property
+    def layer_names(self) -> str | None:
+        """The paths of these layers, or None."""
+        return " + ".join(layer.name for layer in self.target_layers) or None
 
     @property
     def what_is_missed(self) -> str | None:
-        """A clause for the user where a part of the score passes by the target layer, or None."""
-        layer = self.target_layer
-        if layer is None or self.around_layer < _NEGLIGIBLE:
+        """A clause for the user where a part of the score passes by the target layers, or None."""
+        if self.around_layers < _NEGLIGIBLE:
             return None
+        layers = " or ".join(one.described_in(self.context.trace) for one in self.target_layers)
         return (
-            f"{100 * self.around_layer:.0f} % of the score (gradient times image) does not pass "
-            f"through {layer.described_in(self.context.trace)}, and its maps show nothing of it; "
+            f"{100 * self.around_layers:.0f} % of the score (gradient times image) does not pass "
+            f"through {layers}, and its maps show nothing of it; "
             "layer= names another layer or run, and methods that read no layer, such as "
             "'gradient_x_input', show all of the score"
         )
@@ -144,7 +170,10 @@ class Explainer:
         return self._run.batch_size
 
     def evaluate(
-        self, *, left_out: frozenset[str] = frozenset(), show_progress: bool = False
+        self,
+        *,
+        left_out: frozenset[str] = frozenset(),
+        progress: Callable[[int], Report] | None = None,
     ) -> Evaluation:
         """Explain all images with the model's current weights, and leave the model as it was.
 
@@ -153,47 +182,68 @@ class Explainer:
 
         Args:
             left_out: Names of methods that are left out.
-            show_progress: Whether a bar appears on the screen if the evaluation takes long.
+            progress: Function from the number of batches to what is called as `(done, all)` after
+                each pass over perturbed images of a batch.
 
         Returns:
             The evaluation.
         """
         at_most = None if any(self.perturbed.values()) else len(self._images)
-        return self._run(self._images, left_out, show_progress, at_most=at_most)
+        return self._run(self._images, left_out, progress, at_most=at_most)
 
-    def _share_around(self) -> float:
-        """Measure what passes by the target layer: gradient times image, of the first images."""
-        if not self._plan.reads_layer or self.context.is_cut:
+    def _share_around(self, count: int) -> float:
+        """Measure what passes by the target layers, of the first images."""
+        if not self._at_layers:
             return 0.0
-        count = min(_MEASURED, self._passes.batch_size)
+        first, *others = self.target_layers
+        context = replace(self.context, target_layer=first, beside=tuple(others))
         inputs = (self._images, self.context.target.detail, *self._extras)
-        arrays = [values[:count] for values in inputs]
-        try:
-            around, whole = (
-                ops.convert_to_numpy(
-                    self._passes.start(Plan(frozenset({name})), *arrays).results[name]
-                )
-                for name in (AROUND, "input_gradients")
-            )
-        except ValueError:  # no gradient at the images
-            return 0.0
-        beside, through = (np.abs(part * arrays[0]).sum() for part in (around, whole - around))
-        return float(beside / (beside + through)) if beside else 0.0
+        return share_around(PassRunner(context, count), *(values[:count] for values in inputs))
+
+    def _levels_of(self, boxes: Boxes) -> list[LayerChoice]:
+        """Return the levels of a feature pyramid that boxes may come from, [None] without one."""
+        levels = pyramid_levels(self.context.trace, self.context.dataflow)
+        if boxes.candidate is not None:
+            levels = [one for one in levels if boxes.candidate in range(*one.candidates)]
+        if len(levels) == 1:
+            self.context = self.context.with_layer(levels[0].layer)
+        return [level.layer for level in levels] or [None]
+
+    def _plan_passes(self, layers: list[LayerChoice], batch_size: int) -> None:
+        """Plan the passes; with several layers, methods that read one read each in its turn."""
+        inputs = self._images[:1], [extra[:1] for extra in self._extras]
+        self._passes = PassRunner(self.context, batch_size)
+        self._plan = plan_passes(self._passes, self._methods, *inputs)
+        reading = self._plan.at_layer
+        self._at_layers = [self._passes] if reading else []
+        if len(layers) > 1:
+            several = replace(self.context, target_layer=None, why_no_layer=_SEVERAL)
+            self._passes = PassRunner(several, batch_size)
+            made = [
+                self._passes.variant(("layer", layer), partial(self.context.with_layer, layer))
+                for layer in layers
+            ]
+            self._at_layers = made if reading else []
+            self._methods |= {n: partial(over_layers, self._methods[n], layers) for n in reading}
+            self._plan = plan_passes(self._passes, self._methods, *inputs)
 
     def _in_batches(
-        self, size: int, images: np.ndarray, left_out: frozenset[str], show_progress: bool
+        self,
+        size: int,
+        images: np.ndarray,
+        left_out: frozenset[str],
+        progress: Callable[[int], Report] | None,
     ) -> Evaluation:
         """Explain the images with at most `size` of them, or of perturbed ones, in a pass."""
         count = len(images)
         # The batches are equal, so that the least is wasted on filling up the last.
         steps = list(batches(count, -(-count // -(-count // size))))
         self._passes.batch_size = size
-        self._passes.progress = Progress(len(steps)) if show_progress else None
+        self._passes.progress = None if progress is None else progress(len(steps))
         names = [name for name in self._methods if name not in left_out]
         result = _Partial(names, dict(self._plan.inside), count)
         # Methods of the user's may do anything to the model, passes that were traced nothing.
-        is_ours = all(map(is_built_in, self._methods.values()))
-        with nullcontext() if is_ours else preserve_state(self._model):
+        with nullcontext() if self._is_ours else preserve_state(self._model):
             for rows, real in steps:
                 self._explain(self._start(rows, size), real, size, result)
         return result.evaluation()
@@ -223,7 +273,7 @@ class Explainer:
         layer = self.context.target_layer
         if name not in self._plan.on_grid or layer is None:
             return maps
-        is_own = maps.shape[1:] == layer.shape[1:-1] or not self._plan.reads_layer
+        is_own = maps.shape[1:] == layer.shape[1:-1] or not self._plan.at_layer
         return self.context.placement.over_image(maps) if is_own else maps
 
     def _start(self, rows: Rows, size: int) -> Batch:
@@ -291,7 +341,7 @@ def explain(
     *,
     target: Target | What = "predicted",
     of: Of | None = None,
-    layer: LayerChoice = None,
+    layer: LayerChoices = None,
     batch_size: int = 32,
 ) -> Explanation:
     """Compute maps that show what a model's score of some images rests on.
@@ -306,11 +356,13 @@ def explain(
         method: A name from `methods.available()`, or a callable `(model, images) -> maps`.
         target: What is explained: `"predicted"`, `"label"` (with `Probes` that have labels),
             `"contrast"`, a class index, one index per image, an array of output weights, a
-            callable, or a `Target`.
+            callable, `Boxes` of an object detector, or a `Target`.
         of: `"logits"` (the default), `"probability"` or `"log_probability"`. A `Target` has its
             own, which this must not contradict.
         layer: Name, path (`"mobilenetv2/out_relu"`), `Layer` or `Tokens` whose output CAM methods
-            read; None takes the last feature map before the head.
+            read; None takes the last feature map before the head. A list of these gives finer maps:
+            those of the layers, scaled and fused on the finest grid, from -1 to 1. Each costs a
+            pass of its own.
         batch_size: At most so many images in one pass.
 
     Returns:
@@ -337,9 +389,12 @@ def explain(
             "ks.Probes(images, labels), a class index, or target='predicted'."
         )
     explainer = Explainer(model, probes, [method], resolved, layer, batch_size)
-    evaluation = explainer.evaluate(show_progress=keras.config.is_interactive_logging_enabled())
+    is_shown = keras.config.is_interactive_logging_enabled()
+    evaluation = explainer.evaluate(progress=Progress if is_shown else None)
     for error in evaluation.errors.values():
         raise error
+    if isinstance(resolved.what, Boxes):
+        resolved.what.check(evaluation.scores, evaluation.classes)
     if explainer.what_is_missed is not None:
         warn_user(f"keras_saliency: {explainer.what_is_missed}.")
     (name, maps), *_ = evaluation.maps.items()
@@ -350,7 +405,7 @@ def explain(
         outputs=evaluation.outputs,
         method=name,
         of=explainer.of,
-        layer=getattr(explainer.target_layer, "name", None),
+        layer=explainer.layer_names,
         display=explainer.probes.display,
         frames=explainer.probes.frames,
         clips=explainer.probes.clips,

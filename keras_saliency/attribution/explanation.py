@@ -35,7 +35,7 @@ class Explanation:
         outputs: `(batch, ...)`, the model's own output; of several, the one that is explained.
         method: Name of the method.
         of: What the scores are: `"logits"`, `"probability"`, `"log_probability"`, or `"value"`.
-        layer: Path of the layer whose output the method read, or None.
+        layer: Path of the layer whose output the method read, of several joined by ` + `, or None.
         display: `(batch, height, width, 3)` uint8, the images as a person sees them.
         frames: How many frames each video has, some of which `display` shows; 1 for images.
         clips: Of videos all frames, `(batch, frames, height, width, 3)` uint8; else None.
@@ -117,32 +117,49 @@ class Explanation:
     def save(
         self,
         path: str | Path,
-        row: int = 0,
+        row: int | None = None,
         *,
         fps: float = 10,
         cmap: str | None = None,
         opacity: float | None = None,
     ) -> None:
-        """Save a video with its map over it as an animated GIF.
+        """Save images with their maps as a PNG, or a video with its map over it as a GIF.
 
         Args:
-            path: The file, which ends in `.gif`.
-            row: Index of the video in the batch.
-            fps: Frames per second, up to 50.
+            path: The file. One that ends in `.png` gets what `plot` draws, one that ends in `.gif`
+                a video that plays.
+            row: Index in the batch; by default all images, or the first video.
+            fps: Frames per second of a video, up to 50.
             cmap: A matplotlib colour map, as in `overlay`.
             opacity: The map's share in the blend, as in `overlay`.
 
         Raises:
-            ValueError: The images are no videos, or the path does not end in `.gif`.
+            ValueError: The path ends in something else, or in `.gif` and the images are no videos.
             OSError: The file cannot be written.
         """
-        if self.clips is None:
+        ending = Path(path).suffix.lower()
+        options: dict[str, Any] = {"cmap": cmap, "opacity": opacity}
+        if ending == ".png":
+            chosen = self if row is None else self._take(slice(row, row + 1 or None))
+            Path(path).write_bytes(png(chosen.plot(**options)))
+        elif self.clips is None:
             raise ValueError(
-                "Only videos play; of an image, save `overlay()` or `plot()`. Received: maps of "
-                f"shape {self.maps.shape}"
+                "Images are saved as a PNG, *.png; only videos play, as *.gif. "
+                f"Received: path={str(path)!r} for maps of shape {self.maps.shape}"
             )
-        options: dict[str, Any] = {"fps": fps, "cmap": cmap, "opacity": opacity}
-        save_gif(path, self.clips[row], self.maps[row], signed=self.signed, **options)
+        else:
+            clip, map_ = self.clips[row or 0], self.maps[row or 0]
+            save_gif(path, clip, map_, signed=self.signed, fps=fps, **options)
+
+    def __repr__(self) -> str:
+        layer = f" at {self.layer}" if self.layer else ""
+        shape = " x ".join(map(str, self.maps.shape))
+        return f"Explanation({self.method} of {self.of}{layer}, maps {shape})"
+
+    def _take(self, rows: slice) -> Explanation:
+        """Return some of the images, still."""
+        taken = {name: getattr(self, name)[rows] for name in _PER_IMAGE}
+        return replace(self, **taken, clips=None)
 
     def _repr_html_(self) -> str:
         """Show the first images in a notebook, with a caption."""
@@ -151,5 +168,4 @@ class Explanation:
         return figure_html(self._repr_png_(), f"{self.method} of {self.of}{layer}{count}")
 
     def _repr_png_(self) -> bytes:
-        first = {name: getattr(self, name)[:_SHOWN] for name in _PER_IMAGE}
-        return png(replace(self, **first, clips=None).plot())
+        return png(self._take(slice(_SHOWN)).plot())

@@ -16,12 +16,13 @@ from keras_saliency.drawing.text import FAINT, INK, MARKS, PAPER
 
 _TALLEST = 1.5  # times the width of a card; taller images are made narrower
 _LOWEST = 60  # of the image's part of a card, so that a label fits on it
-_HEADER, _FOOTER = 26, 50  # of a card
+_HEADER, _FOOTER, _CHECK = 26, 50, 18  # of a card: its last line tells what hiding the map costs
 
 _GAP = 2  # between the cells of a film strip
 _TOP = 46  # of the cells below a title and the headings of columns
 _NAME_WIDTH = 116
-_COUNTERFACTUAL_WIDTH = 120  # three beside each other make a card
+_COUNTERFACTUAL_WIDTH = 108  # three beside each other make a card
+_COUNTERFACTUAL_TOP = 64  # of the cells below a title and headings of two lines
 _MASKS = 32  # on a sheet
 _CELL_WIDTH = 64  # at least, for the label above a narrow image
 
@@ -39,6 +40,8 @@ def tile(
     cmap: str | None = None,
     width: int = CARD_WIDTH,
     frames: int = 1,
+    check: str | None = None,
+    is_chance: bool = False,
 ) -> np.ndarray:
     """Draw the card of one map for TensorBoard's image tab.
 
@@ -55,9 +58,13 @@ def tile(
         cmap: The name of a matplotlib colour map. By default "inferno", or "bwr" where signed.
         width: The card's width in pixels. The text grows with it.
         frames: How many frames the volume has, some of which the image shows.
+        check: What hiding the map's strongest tenth costs, on a line of its own, empty where it is
+            not known; None for no such line.
+        is_chance: Whether that is no more than chance; the map is then drawn in grey.
 
     Returns:
-        uint8 `(any, width, 3)`; the height depends on the image's shape alone.
+        uint8 `(any, width, 3)`; the height depends on the image's shape, and on whether there is a
+        line for the check.
 
     Raises:
         TypeError: If the image is not uint8.
@@ -66,13 +73,15 @@ def tile(
     Example:
         ```python
         photo = np.full((90, 120, 3), 200, np.uint8)
-        tile(photo, np.eye(7), title="03 penguin", subtitle="epoch 4", caption="says elephant")
+        tile(photo, np.eye(7), title="03 penguin", subtitle="epoch 4", caption="elephant 97 %")
         ```
     """
     check_rgb(display, "display")
     image = fit_image(display, width, _TALLEST * width)
     drawn = heatmap.overlay(image, map_, signed=signed, peak=peak, cmap=cmap, frames=frames)
-    card = _Card(drawn, title, subtitle, width)
+    if is_chance:
+        drawn = heatmap.grey(drawn)
+    card = _Card(drawn, title, subtitle, width, has_check=check is not None)
     why = heatmap.fault(map_, signed)
     if why:
         card.label(why)
@@ -81,11 +90,18 @@ def tile(
         card.scale_bar(peak or own, heatmap.Colours(signed, cmap))
         card.note(f"peak {own:.2g}")
     card.caption(caption, correct)
+    card.check(check or "")
     return card.pixels
 
 
 def error_tile(
-    display: np.ndarray, message: str, *, title: str, subtitle: str, width: int = CARD_WIDTH
+    display: np.ndarray,
+    message: str,
+    *,
+    title: str,
+    subtitle: str,
+    width: int = CARD_WIDTH,
+    has_check: bool = False,
 ) -> np.ndarray:
     """Draw the card of a map that could not be computed.
 
@@ -95,6 +111,7 @@ def error_tile(
         title: The name of the image, at the top left.
         subtitle: The moment, at the top right.
         width: The card's width in pixels.
+        has_check: Whether `tile` is given a check.
 
     Returns:
         uint8 `(any, width, 3)`, of the size that `tile` would have.
@@ -107,7 +124,7 @@ def error_tile(
     """
     check_rgb(display, "display")
     image = heatmap.grey(fit_image(display, width, _TALLEST * width))
-    card = _Card(image, title, subtitle, width)
+    card = _Card(image, title, subtitle, width, has_check=has_check)
     card.label(f"no map: {message}")
     return card.pixels
 
@@ -115,9 +132,12 @@ def error_tile(
 class _Card(Sheet):
     """An image between a header and a footer."""
 
-    def __init__(self, image: np.ndarray, title: str, subtitle: str, width: int) -> None:
+    def __init__(
+        self, image: np.ndarray, title: str, subtitle: str, width: int, *, has_check: bool
+    ) -> None:
         scale = width / CARD_WIDTH
-        top, lowest, footer = (max(1, round(part * scale)) for part in (_HEADER, _LOWEST, _FOOTER))
+        parts = _HEADER, _LOWEST, _FOOTER + _CHECK * has_check
+        top, lowest, footer = (max(1, round(part * scale)) for part in parts)
         height = max(image.shape[0], lowest)
         super().__init__(paper(width, top + height + footer), scale)
         self._photo = (top, top + height)
@@ -129,6 +149,10 @@ class _Card(Sheet):
         glyph, colour = MARKS[correct]
         place = (self.left, self._photo[1] + self.px(14))
         self.write(glyph + words, place, 250 * self.scale, 12, colour, bold=correct is not None)
+
+    def check(self, words: str) -> None:
+        place = (self.left, self._photo[1] + self.px(54))
+        self.write(words, place, 338 * self.scale, 11, FAINT)
 
     def note(self, words: str) -> None:
         place = (self.right, self._photo[1] + self.px(14))
@@ -245,36 +269,85 @@ def film_strip(
 
 
 def counterfactual_sheet(
-    images: np.ndarray, probabilities: np.ndarray, *, title: str
+    images: np.ndarray,
+    captions: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    *,
+    note: str,
+    nuisance: str,
+    when: str,
 ) -> np.ndarray:
-    """Draw receivers beside their counterfactual images, with the probability of their class.
+    """Draw receivers beside their counterfactual images, with what the model says of them.
 
     Args:
-        images: uint8 `(receivers, 3, height, width, 3)`: the receiver, its counterfactual with a
-            donor of its own class, and that with a donor of another class.
-        probabilities: `(receivers, 3)` in [0, 1].
-        title: What was swapped, and when.
+        images: uint8 `(receivers, 3, height, width, 3)`: the receiver, and its counterfactuals with
+            two donors.
+        captions: What the model says, three texts for each receiver.
+        columns: What the first image is, and what the donors of the others are.
+        note: How the captions are read.
+        nuisance: What was swapped, such as "background".
+        when: The moment.
+
+    Returns:
+        uint8 `(height, 350, 3)`, as wide as a card of TensorBoard.
+
+    Example:
+        ```python
+        images = np.zeros((4, 3, 72, 96, 3), np.uint8)
+        counterfactual_sheet(
+            images,
+            [["p = 1.00"] * 3] * 4,
+            ("original", "the same class", "another class"),
+            note="p = probability of the right class",
+            nuisance="background",
+            when="epoch 5",
+        )
+        ```
+    """
+    cells = thumbnails(images.reshape(-1, *images.shape[2:]), _COUNTERFACTUAL_WIDTH)
+    height, step = cells.shape[1], (_COUNTERFACTUAL_WIDTH + 7, cells.shape[1] + 24)
+    foot = 22
+    sheet = Sheet(paper(CARD_WIDTH, _COUNTERFACTUAL_TOP + step[1] * len(images) + foot))
+    sheet.header(f"{nuisance} swapped", when)
+    taken = f"{nuisance} from"
+    for i, lines in enumerate(zip(("", taken, taken), columns, strict=True)):
+        for y, line in zip((36, 52), lines, strict=True):
+            place = (6 + i * step[0] + _COUNTERFACTUAL_WIDTH / 2, y)
+            sheet.write(line, place, _COUNTERFACTUAL_WIDTH, 11, INK, "mm")
+    places = sheet.grid(cells, (6, _COUNTERFACTUAL_TOP), step, 3, _COUNTERFACTUAL_WIDTH)
+    for caption, (middle, top) in zip(chain.from_iterable(captions), places, strict=True):
+        place = (middle, top + height + 10)
+        sheet.write(caption, place, _COUNTERFACTUAL_WIDTH, 11, INK, "mm")
+    sheet.write(note, (6, sheet.height - foot / 2 - 1), sheet.width - 12, 11, FAINT)
+    return sheet.pixels
+
+
+def example_sheet(images: np.ndarray, lines: Sequence[str], *, title: str) -> np.ndarray:
+    """Draw images beside each other, each with a line below.
+
+    Args:
+        images: uint8 `(images, height, width, 3)`, at least one.
+        lines: What is said of each image.
+        title: What they have in common.
 
     Returns:
         uint8 `(height, width, 3)` of any size.
 
     Example:
         ```python
-        images = np.zeros((4, 3, 72, 96, 3), np.uint8)
-        counterfactual_sheet(images, np.ones((4, 3)), title="background")
+        example_sheet(np.zeros((2, 72, 96, 3), np.uint8), ["cat_03", "cat_07"], title="teaching")
         ```
     """
-    cells = thumbnails(images.reshape(-1, *images.shape[2:]), _COUNTERFACTUAL_WIDTH)
-    height, step = cells.shape[1], (_COUNTERFACTUAL_WIDTH + 6, cells.shape[1] + 24)
-    sheet = Sheet(paper(3 * step[0] + 6, _TOP + step[1] * len(images)))
+    width = _COUNTERFACTUAL_WIDTH
+    cells = thumbnails(images, width)
+    height, columns = cells.shape[1], min(len(cells), 4)
+    step = (width + 6, height + 24)
+    size = (max(columns * step[0] + 6, 340), 30 + -(-len(cells) // columns) * step[1])
+    sheet = Sheet(paper(*size))
     sheet.header(title)
-    for i, heading in enumerate(("as it is", "from its own class", "from another class")):
-        place = (6 + i * step[0] + _COUNTERFACTUAL_WIDTH / 2, 35)
-        sheet.write(heading, place, _COUNTERFACTUAL_WIDTH, 11, FAINT, "mm")
-    places = sheet.grid(cells, (6, _TOP), step, 3, _COUNTERFACTUAL_WIDTH)
-    for share, (middle, top) in zip(probabilities.flat, places, strict=True):
-        place = (middle, top + height + 10)
-        sheet.write(f"p = {share:.2f}", place, _COUNTERFACTUAL_WIDTH, 11, INK, "mm")
+    places = sheet.grid(cells, (6, 30), step, columns, width)
+    for line, (middle, top) in zip(lines, places, strict=True):
+        sheet.write(line, (middle, top + height + 10), width, 11, INK, "mm")
     return sheet.pixels
 
 

@@ -1,10 +1,11 @@
-"""Results in notebooks: an image, and a caption beside it."""
+"""Results in notebooks: an image or a table, and a caption beside it."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,3 +32,16 @@ def figure_html(image: bytes, caption: str) -> str:
         f'<figure style="margin: 0"><figcaption>{text}</figcaption>'
         f'<img alt="{text}" src="data:image/png;base64,{data}" style="max-width: 100%"></figure>'
     )
+
+
+def table_html(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out plain text as a table in HTML, with a caption above it."""
+    lines = [_row(headings, "th"), *(_row(cells, "td") for cells in rows)]
+    table = f"<table>{''.join(lines)}</table>" if lines[1:] else ""
+    return (
+        f'<figure style="margin: 0"><figcaption>{html.escape(caption)}</figcaption>{table}</figure>'
+    )
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"

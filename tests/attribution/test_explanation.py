@@ -93,3 +93,32 @@ def test_a_notebook_shows_the_first_of_many(found):
     assert "; 8 of 20<" in many._repr_html_()
     first = dataclasses.replace(found, **{name: getattr(found, name)[rows[:8]] for name in fields})
     np.testing.assert_array_equal(picture(many._repr_png_()), picture(first._repr_png_()))
+
+
+def test_saved_as_png_it_is_what_plot_draws(found, tmp_path):
+    found.save(tmp_path / "all.png", cmap="viridis")
+    found.save(tmp_path / "last.PNG", row=-1, opacity=0.4)
+    every, last = ((tmp_path / name).read_bytes() for name in ("all.png", "last.PNG"))
+    assert np.array_equal(picture(every), picture(heatmap_png(found.plot(cmap="viridis"))))
+    alone = dataclasses.replace(
+        found,
+        **{name: getattr(found, name)[1:] for name in ("maps", "scores", "targets", "display")},
+    )
+    assert np.array_equal(picture(last), picture(heatmap_png(alone.plot(opacity=0.4))))
+
+
+def heatmap_png(figure):
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=80)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.gif", "a"])
+def test_images_are_saved_as_nothing_but_png(found, name, tmp_path):
+    with pytest.raises(ValueError, match=rf"as a PNG, .*path='.*{name}'"):
+        found.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_its_repr_says_of_what_it_is(found):
+    assert repr(found) == "Explanation(grad_cam of logits at block5_conv3, maps 2 x 3 x 5)"

@@ -74,6 +74,19 @@ class TestTile:
         assert abs(row.sum() - 52.5) <= 2
         assert abs(np.flatnonzero(row).mean() - 174.5) <= 1  # in the middle
 
+    def test_a_check_has_a_line_of_its_own_and_chance_is_grey(self):
+        plain = draw()
+        empty, checked = draw(check=""), draw(check="hiding this costs 0.41")
+        assert empty.shape[0] == checked.shape[0] == plain.shape[0] + 18
+        np.testing.assert_array_equal(empty[:-18], plain)
+        assert not ink(empty[-16:]).any()
+        assert ink(checked[-16:]).any()
+        assert cards.error_tile(photo(), "why", **WORDS, has_check=True).shape == checked.shape
+        grey = draw(check="no better than chance", is_chance=True)[HEADER : -FOOTER - 18]
+        assert coloured(grey) == 0
+        assert coloured(picture(plain)) > 0
+        assert np.ptp(grey) > 20  # The map is still to be seen.
+
     def test_the_overlay_is_where_the_map_is(self):
         tile = draw(np.full((90, 120, 3), 90, np.uint8))
         hot = picture(tile).sum(axis=-1) - 270
@@ -261,3 +274,36 @@ class TestFilmStrip:
         assert not ink(strip[:, :4].astype(int)).any()
         assert not ink(strip[:26, -4:].astype(int)).any()
         assert ((strip[46:118, 124:220] == 0).all(axis=-1)).all()  # not over the pictures
+
+
+class TestCounterfactualSheet:
+    IMAGES = np.full((2, 3, 54, 72, 3), 90, np.uint8)
+    SHARES = np.array([[0.99, 0.98, 0.1], [1.0, 0.97, 0.2]])
+
+    def drawn(self, nuisance="background", when="epoch 5 (step 4)", shares=SHARES):
+        captions = [[f"p = {share:.2f}" for share in row] for row in shares]
+        columns = "original", "the same class", "another class"
+        options = {"note": "p = probability", "nuisance": nuisance, "when": when}
+        return cards.counterfactual_sheet(self.IMAGES, captions, columns, **options)
+
+    def test_it_is_as_wide_as_a_card_which_tensorboard_shows_as_it_is(self):
+        assert self.drawn().shape[1] == 350
+        assert self.drawn().shape == self.drawn("cast").shape
+
+    def test_all_words_show_each_in_its_place(self):
+        sheet = self.drawn()
+        header, headings = slice(26), slice(26, 62)
+        assert (sheet[header] != self.drawn(when="epoch 6 (step 5)")[header]).any()
+        differ = (sheet[headings] != self.drawn("cast")[headings]).any(axis=(0, 2))
+        columns = [differ[start : start + 116].any() for start in (0, 117, 232)]
+        assert columns == [False, True, True]  # the original has nothing of another image
+
+    def test_each_probability_stands_below_its_image(self):
+        sheet = self.drawn()
+        for k in range(6):
+            shares = self.SHARES.copy()
+            shares.flat[k] = 0.5
+            rows, columns = np.nonzero((sheet != self.drawn(shares=shares)).any(axis=2))
+            row, column = divmod(k, 3)
+            assert 64 + row * 105 + 81 <= rows.min() <= rows.max() <= 64 + row * 105 + 105
+            assert 6 + column * 115 <= columns.min() <= columns.max() <= 6 + column * 115 + 108
