@@ -11,11 +11,13 @@ class BaseWriter:
 
     Attributes:
         description: What is written, in words, as messages about faults name it.
+        folder: The folder of the run, where it has one.
         state_folder: Where a training run that is resumed finds what it goes on with, or None.
         is_continued: Whether an older run is continued.
     """
 
     description = "the run"
+    folder: Path | None = None
     state_folder: Path | None = None
     is_continued = False
 
@@ -48,6 +50,14 @@ class BaseWriter:
 
         Args:
             gifs: Tag to the bytes of a GIF.
+            step: The step that they belong to.
+        """
+
+    def maps(self, maps: Mapping[str, np.ndarray], step: int) -> None:
+        """Write raw maps.
+
+        Args:
+            maps: Method to the maps of all probes, float32 `(n, h, w)`, read-only.
             step: The step that they belong to.
         """
 

@@ -8,7 +8,7 @@ from keras_saliency.drawing import cards
 from keras_saliency.drawing.heatmap import Colours
 from keras_saliency.drawing.sheet import CARD_WIDTH, Sheet, paper
 from keras_saliency.drawing.text import FAINT, MARKS
-from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of, words
+from keras_saliency.recording.snapshot import Snapshot, at_step, choose_evenly, title_of, words
 
 _PROBES = 16
 _HIGHEST = 1020  # of a sheet as wide as a card; TensorBoard gives what is higher a scroll bar
@@ -58,20 +58,23 @@ class Overview:
         self._of = of.replace("_", " ")
         self._frames = frames
 
-    def draw(self, snapshot: Snapshot) -> np.ndarray:
+    def draw(self, snapshot: Snapshot, among: Sequence[int] | None = None) -> np.ndarray:
         """Draw the sheet of one snapshot.
 
         Args:
             snapshot: The maps and the predictions.
+            among: The indices of the probes to choose from; None takes all.
 
         Returns:
-            uint8 `(height, 350, 3)`, or a multiple of that width.
+            uint8 `(height, 350, 3)`, or a multiple of that width, of the same size for any choice.
         """
         methods = snapshot.methods
         has_sign = set(filter(snapshot.is_signed, snapshot.maps))
         height, width = self._display.shape[1:3]
         grid = _Grid(len(methods), min(_PROBES, len(self._labels)), height / width)
-        chosen = choose_evenly(self._labels, grid.probes)
+        indices = range(len(self._labels)) if among is None else among
+        shown = choose_evenly([self._labels[i] for i in indices], grid.probes)
+        chosen = [indices[k] for k in shown]
         sheet = Sheet(paper(grid.width, grid.height), grid.scale, _MARGIN)
         self._draw_header(sheet, snapshot, grid, chosen)
         for k, i in enumerate(chosen):
@@ -93,7 +96,8 @@ class Overview:
     ) -> None:
         known = [snapshot.correct[i] for i in chosen if snapshot.correct[i] is not None]
         right = f"{sum(map(bool, known))} of {len(known)} right" if known else ""
-        sheet.header(snapshot.when, right, room=90, note=snapshot.note)
+        when = at_step(snapshot.when, snapshot.step)
+        sheet.header(when, right, room=90, note=snapshot.note)
         for k in range(grid.across):
             left, _ = grid.corner(k)
             for j, method in enumerate(snapshot.methods):

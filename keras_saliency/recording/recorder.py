@@ -1,28 +1,39 @@
 """Draws, encodes and writes snapshots on a thread of its own while training goes on."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from keras_saliency.data.normalization import rgb
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing import cards
 from keras_saliency.drawing.video import played
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.film_strip import FilmStrips
+from keras_saliency.recording.guidance import LISTS
 from keras_saliency.recording.overview import Overview
-from keras_saliency.recording.run_summary import escaped
+from keras_saliency.recording.run_summary import confusion, escaped
 from keras_saliency.recording.scalars import MapMeasure, MapMetrics, scalars
-from keras_saliency.recording.snapshot import Snapshot, choose_evenly, title_of, words
+from keras_saliency.recording.snapshot import Snapshot, at_step, choose_evenly, title_of, words
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, safe_tag
 from keras_saliency.recording.tensorboard.plugin_data import PluginData
+from keras_saliency.recording.tensorboard.plugin_schema import (
+    COMPONENTS,
+    COUNTERFACTUALS,
+    EXAMPLES,
+    VERDICT_GROUP,
+)
+from keras_saliency.recording.verdict_file import NAME, write_verdict
 from keras_saliency.recording.worker import Task, Worker
-from keras_saliency.shortcuts.verdict import Verdict
+from keras_saliency.shortcuts.components import ComponentGap
+from keras_saliency.shortcuts.verdict import Example, Verdict
 
 DRAWN = 64  # probes at most
 _AT_ONCE = 16  # of them that are written together, and held until then
 _PLAYED = 8  # videos in one animation
+_CLASSES = 4  # whose components are on one sheet
 
 
 class Slides(Protocol):
@@ -52,6 +63,7 @@ class Recorder:
         settings: What a reader of the Saliency tab should know; None for no tab.
         slides: What draws the slides, where the probes are tiles.
         previous: Where a run is continued, the maps of the model as it was resumed, by method.
+        checks_maps: Whether maps are checked at some snapshots, for which cards have room.
         on_fault: Called with one clause, such as "could not draw the maps of cam (...)", once for
             each kind of fault, in the worker thread. By default it warns.
 
@@ -77,10 +89,12 @@ class Recorder:
         settings: Mapping[str, str] | None = None,
         slides: Slides | None = None,
         previous: Mapping[str, np.ndarray] | None = None,
+        checks_maps: bool = False,
         on_fault: Callable[[str], None] = _warn,
     ) -> None:
-        self.writer, self._slides = writer, slides
+        self.writer, self._slides, self._checks_maps = writer, slides, checks_maps
         self._names, self._labels = list(probes.names), probes.label_texts()
+        self._class_names = probes.class_names
         self._display, self._frames, self._clips = probes.display, probes.frames, probes.clips
         # The explained quantity is named where it is not the logit.
         self._explained = "" if of == "logits" else f" · {of.replace('_', ' ')}"
@@ -128,7 +142,7 @@ class Recorder:
             self._submit(lambda: self.writer.scalars(scalars, snapshot.step), "the numbers")
 
     def record_verdict(self, verdict: Verdict, when: str, step: int) -> None:
-        """Hand over a verdict, its numbers, words and counterfactual images.
+        """Hand over a verdict, its numbers, words and counterfactual images, and its file.
 
         Args:
             verdict: What the model relies on.
@@ -136,25 +150,46 @@ class Recorder:
             step: The same as a step.
         """
         gaps = {name: float(gap) for name, (gap, _) in verdict.gaps.items()}
-        numbers = {"reliance": float(verdict.reliance)} | gaps
+        gaps |= {found.place: float(found.gap[0]) for found in verdict.components}
+        numbers, moment = {"reliance": float(verdict.reliance)} | gaps, at_step(when, step)
 
         def write() -> None:
-            self.writer.scalars({f"shortcut/{safe_tag(k)}": v for k, v in numbers.items()}, step)
-            self.writer.text({"shortcut/verdict": f"**{when}**: {escaped(verdict.text)}"}, step)
+            tagged = {f"{VERDICT_GROUP}{safe_tag(name)}": v for name, v in numbers.items()}
+            self.writer.scalars(tagged, step)
+            text = f"**{moment}**: {escaped(verdict.text)}"
+            self.writer.text({f"{VERDICT_GROUP}in-words": text}, step)
+
+        def replace_file() -> None:
+            if self.writer.folder is not None:
+                write_verdict(self.writer.folder, verdict, when, step, self._class_names)
 
         def draw() -> None:
+            tags = {name: f"{COUNTERFACTUALS}{safe_tag(name)}" for name in verdict.sheets}
             sheets = {
-                name: cards.counterfactual_sheet(
-                    sheet.images, sheet.probabilities, title=f"{name} of a donor · {when}"
+                tags[name]: cards.counterfactual_sheet(
+                    sheet.images,
+                    sheet.captions,
+                    sheet.columns,
+                    note=sheet.note,
+                    nuisance=words(name),
+                    when=moment,
                 )
                 for name, sheet in verdict.sheets.items()
             }
-            images = {f"shortcut-twins/{safe_tag(name)}": sheet for name, sheet in sheets.items()}
-            self.writer.images(images, step)
+            for found in verdict.components:
+                if found.passes:
+                    tags[found.place] = f"{COMPONENTS}{safe_tag(found.place)}"
+                    sheets[tags[found.place]] = _component_sheet(found, self._class_names)
+            for kind, examples in verdict.examples.items():
+                if examples:
+                    tags[kind] = f"{EXAMPLES}{kind}"
+                    sheets[tags[kind]] = _example_sheet(kind, examples, moment)
+            self.writer.images(sheets, step)
             if self._plugin_data is not None:
-                self._plugin_data.add_verdict(verdict, sheets, when, step)
+                self._plugin_data.add_verdict(verdict, tags, when, step)
 
         self._submit(write, "the verdict")
+        self._submit(replace_file, NAME)
         self._submit(draw, "the pictures of the verdict", in_turn=True)
 
     def record_images(self, images: dict[str, np.ndarray], step: int) -> None:
@@ -202,6 +237,15 @@ class Recorder:
             nonlocal metrics
             metrics = self._measure(snapshot.maps)
             self.writer.scalars(self._numbers(snapshot, metrics), snapshot.step)
+            table = confusion(self._names, self._labels, snapshot)
+            if table is not None:
+                self.writer.text({"probes/confusion": table}, snapshot.step)
+
+        def write_maps() -> None:
+            views = {name: maps.view() for name, maps in snapshot.maps.items()}
+            for view in views.values():
+                view.setflags(write=False)
+            self.writer.maps(views, snapshot.step)
 
         def begin() -> None:
             nonlocal signed
@@ -209,6 +253,13 @@ class Recorder:
 
         def draw_overview() -> None:
             self.writer.images({"overview": self._overview.draw(signed)}, snapshot.step)
+
+        def draw_wrong() -> None:
+            known = enumerate(signed.correct)
+            wrong = [i for i, correct in known if correct is not None and not correct]
+            if wrong:
+                sheet = self._overview.draw(signed, wrong)
+                self.writer.images({"classified-wrongly": sheet}, snapshot.step)
 
         def draw_slides() -> None:
             if self._slides is not None:
@@ -224,12 +275,14 @@ class Recorder:
 
         return [
             (write_numbers, "write the numbers"),
+            (write_maps, "write the maps"),
             (begin, "record a snapshot"),
             *(
                 (lambda method=method: self._draw(method, signed), f"draw the maps of {method}")
                 for method in snapshot.methods
             ),
             (draw_overview, "draw the overview"),
+            (draw_wrong, "draw the probes that are classified wrongly"),
             (draw_slides, "draw the tile maps"),
             (write_tab, "write the Saliency tab"),
             (store, "write the event file"),
@@ -250,20 +303,27 @@ class Recorder:
 
     def _draw_card(self, method: str, i: int, snapshot: Snapshot) -> np.ndarray:
         title = title_of(self._names[i], self._labels[i])
-        note = f" ({snapshot.note})" if snapshot.note else ""
-        subtitle = f"{snapshot.when} · step {snapshot.step}{note}"
+        subtitle = snapshot.when_with_step
         if method not in snapshot.maps:
             error = snapshot.errors[method]
-            return cards.error_tile(self._display[i], error, title=title, subtitle=subtitle)
+            return cards.error_tile(
+                self._display[i],
+                error,
+                title=title,
+                subtitle=subtitle,
+                has_check=self._checks_maps,
+            )
         return cards.tile(
             self._display[i],
             snapshot.maps[method][i],
             title=title,
             subtitle=subtitle,
-            caption=f"says {snapshot.answer(i)}{self._explained}",
+            caption=f"predicted {snapshot.answer(i)}{self._explained}",
             correct=snapshot.correct[i],
             signed=snapshot.is_signed(method),
             frames=self._frames,
+            check=snapshot.check(method, i) if self._checks_maps else None,
+            is_chance=snapshot.is_chance(method, i),
         )
 
     def _write_animations(self) -> None:
@@ -289,3 +349,19 @@ class Recorder:
     def _numbers(self, snapshot: Snapshot, metrics: MapMetrics) -> dict[str, float]:
         numbers = scalars(snapshot, metrics, self._names, self._drawn)
         return numbers if self._slides is None else numbers | self._slides.numbers(snapshot)
+
+
+def _component_sheet(found: ComponentGap, class_names: Sequence[str] | None) -> np.ndarray:
+    """Draw where components are strongest, the images of each class in a row of its own."""
+    shown = found.components[:_CLASSES]
+    images = rgb(np.concatenate([one.images for one in shown]))
+    masks = np.concatenate([one.maps for one in shown])
+    rows = ", ".join(str(class_names[one.label] if class_names else one.label) for one in shown)
+    return cards.mask_sheet(images, masks, title=f"{found.place} · {found.when} · {rows}")
+
+
+def _example_sheet(kind: str, examples: Sequence[Example], moment: str) -> np.ndarray:
+    """Draw training images with their names and the probability of their label."""
+    lines = [f"{words(example.name)}, p = {example.probability:.2f}" for example in examples]
+    images = np.stack([example.image for example in examples])
+    return cards.example_sheet(images, lines, title=f"{LISTS[kind]} · {moment}")

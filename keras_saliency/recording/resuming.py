@@ -24,6 +24,7 @@ from keras_saliency.recording.tensorboard.plugin_schema import (
     Data,
     decoded,
 )
+from keras_saliency.shortcuts.components import COMPONENT
 from keras_saliency.shortcuts.statistics import Alarm
 
 TESTED = "verdict"  # the setting that says what the verdict rests on
@@ -77,8 +78,8 @@ class PreviousRun:
     def alarm(self, threshold: float) -> Alarm:
         """Return the alarm as the last verdict left it."""
         last = self.verdict
-        if last is None:
-            return Alarm(threshold)
+        if last is None or last.cause == COMPONENT:
+            return Alarm(threshold)  # That of components is not of the nuisances.
         return Alarm(threshold, last.when if last.awaits else last.since, is_on=last.alarm)
 
 
@@ -103,7 +104,7 @@ def _settings(data: Data) -> dict[str, object]:
     listed = {k: str(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
     same = {
         "methods": lambda text: sorted(text.split(", ")),
-        "layer": lambda text: re.sub(r"_\d+$", "", text),
+        "layer": lambda text: re.sub(r"_\d+(?= \+|$)", "", text),
         "model": lambda text: text.rpartition(", ")[2],
     }
     return {key: same.get(key, str)(text) for key, text in listed.items()}

@@ -1,6 +1,7 @@
 """The page about a run: its settings, its probes, its verdict, and how to read them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,26 +11,14 @@ import numpy as np
 from keras_saliency.attribution.explainer import Explainer
 from keras_saliency.data.probes import Probes
 from keras_saliency.engine.targets import Target
+from keras_saliency.recording.guidance import HOW_TO_READ
 from keras_saliency.recording.resuming import TESTED, PreviousRun
+from keras_saliency.recording.snapshot import Snapshot, title_of
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.verdict import Verdict
 from keras_saliency.version import __version__
 
 _LISTED = 64  # probes, as many as are drawn
-
-_HOW_TO_READ = """\
-- The colours of a map run from zero to its own peak, and where there is no colour there is no
-  evidence. Compare the peaks on the tiles before you compare colours.
-- *Focus* is how many times more of a map lies on the object than chance would have there: 1 is
-  chance. It is there where probes have masks.
-- *Similarity* is how alike a map is to that of the same probe before: 1 is the same.
-- Maps show where the model looks, and are no proof of what it uses. That is what the verdict is
-  for: it says what the model *relies on*, by the probability that is lost when the thing comes from
-  an image of another class.
-- Step -1 is the model before training: what its maps show was not learnt.
-- TensorBoard keeps ten steps of each picture: `keras-saliency tensorboard --logdir ...` shows up
-  to 1,000.
-"""
 
 
 def about(
@@ -58,10 +47,11 @@ def about(
     if verdict is not None:
         text = escaped(verdict.text) + "."
     elif has_verdict:
-        text = "Not yet; it comes after the first epoch, as `shortcut/verdict`."
+        text = "Not yet; it comes after the first epoch, as `Verdict/in-words`."
     lines = "\n".join(f"- {escaped(change)}." for change in changes)
+    reading = "\n".join(f"- {escaped(sentence)}" for sentence in HOW_TO_READ)
     parts = [
-        *("## The verdict", text, "## How to read it", _HOW_TO_READ.strip(), "## Settings"),
+        *("## The verdict", text, "## How to read it", reading, "## Settings"),
         _table(("setting", "value"), listed.items()),
         *(["## To save time", lines] if changes else []),
         *(["## What was before", _before(previous)] if previous and previous.differences else []),
@@ -99,10 +89,9 @@ def settings(
     Returns:
         Each setting with its value, in words.
     """
-    layer = explainer.target_layer
     return {
         "model": f"{model.name}, {model.count_params():,} parameters",
-        "layer": layer.name if layer else "none of the methods asks for one",
+        "layer": explainer.layer_names or "none of the methods asks for one",
         "target": _described(target.what),
         "explained": explainer.of.replace("_", " "),
         "methods": ", ".join(explainer.perturbed),
@@ -116,13 +105,13 @@ def further_settings(
     explainer: Explainer, probes: Probes, shortcuts: Shortcuts | None
 ) -> dict[str, str]:
     """Describe, likewise, what shows elsewhere on the page and must be the same after a resume."""
-    layer, verdict = explainer.target_layer, "none"
+    verdict = "none"
     if shortcuts is not None:
         often = "epoch" if shortcuts.every == 1 else f"{shortcuts.every} epochs"
         tested = ", ".join(shortcuts.nuisances) or "nothing"
         verdict = f"{tested}; threshold {shortcuts.threshold:g}; every {often}"
-    grid = " x ".join(map(str, layer.shape[1:-1])) if layer else "none"
-    return {"grid": grid, "probes": str(len(probes)), TESTED: verdict}
+    grids = " + ".join(layer.grid for layer in explainer.target_layers)
+    return {"grid": grids or "none", "probes": str(len(probes)), TESTED: verdict}
 
 
 def _described(what: Any) -> str:
@@ -145,3 +134,35 @@ def _rows(probes: Probes) -> Iterable[tuple[str, str, str]]:
 def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [headings, ["---"] * len(headings), *(map(escaped, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def confusion(names: Sequence[str], labels: Sequence[str | None], snapshot: Snapshot) -> str | None:
+    """Write as Markdown which classes the probes were taken for, and which of them wrongly.
+
+    Args:
+        names: The names of the probes.
+        labels: Their labels in words.
+        snapshot: The predictions for them.
+
+    Returns:
+        A table with a row for each label and a column for each predicted class, and a list of the
+        probes that were classified wrongly; None where nothing is known to be right or wrong.
+    """
+    known = [i for i, correct in enumerate(snapshot.correct) if correct is not None]
+    if not known:
+        return None
+    # A class without a name is "2" as a label and "class 2" as a prediction.
+    named = {f"class {label}": str(label) for label in labels}
+    predicted = [named.get(text, text) for text in snapshot.predicted]
+    counts = Counter((str(labels[i]), predicted[i]) for i in known)
+    rows = list(dict.fromkeys(label for label, _ in counts))
+    columns = list(dict.fromkeys([*rows, *(column for _, column in counts)]))
+    table = _table(
+        ["label, predicted as", *map(escaped, columns)],
+        ((row, *(str(counts[row, column] or "") for column in columns)) for row in rows),
+    )
+    wrong = [i for i in known if not snapshot.correct[i]]
+    said = [f"{title_of(names[i], labels[i])}: {snapshot.answer(i)}" for i in wrong[:_LISTED]]
+    listed = "\n".join(f"- {escaped(words)}" for words in said)
+    heading = f"**{escaped(snapshot.when)}**: {len(wrong)} of {len(known)} classified wrongly"
+    return "\n\n".join(filter(None, (heading, table, listed)))

@@ -11,6 +11,7 @@ from keras_saliency.common.types import Array
 from keras_saliency.metrics import localization
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.tensorboard.event_writer import safe_tag
+from keras_saliency.recording.tensorboard.plugin_schema import EACH_PROBE
 
 _AT_ONCE = 16
 _LONGEST = 1000  # numbers of a vector among the logs that has curves
@@ -90,20 +91,17 @@ def check_tags(methods: Iterable[str]) -> None:
         check_tags(["grad_cam", "own_cam"])
         ```
     """
-    groups: dict[str, str] = dict.fromkeys(
-        ("probes", "score", "probability"), "the probes' numbers"
-    )
+    reserved = ("probes", EACH_PROBE.rstrip("/"), "focus", "similarity")
+    groups = dict.fromkeys(reserved, "the probes' numbers")
     for name in methods:
-        group = safe_tag(name)
-        made = {group: f"the method {name!r}"}
-        made |= {f"{kind}-{group}": f"numbers of {name!r}" for kind in ("peak", "focus")}
-        for tag in (tag for tag in made if tag in groups):
+        group, made = safe_tag(name), f"the method {name!r}"
+        if group in groups:
             raise ValueError(
                 "Methods need names of their own, under which TensorBoard files what is written. "
-                f"Received: {made[tag]} and {groups[tag]}, both filed under {tag!r}. Wrap one in a "
+                f"Received: {made} and {groups[group]}, both filed under {group!r}. Wrap one in a "
                 "function of another name."
             )
-        groups |= made
+        groups[group] = made
 
 
 def scalars(
@@ -138,10 +136,12 @@ def scalars(
     for method, values in metrics.localization.items():
         numbers[f"focus/{safe_tag(method)}"] = _mean(values)
         per_probe[f"focus-{safe_tag(method)}"] = values
+    for method, check in snapshot.checks.items():
+        numbers[f"faithfulness/{safe_tag(method)}"] = _mean(check.costs - check.by_chance)
     for method, values in metrics.similarity.items():
         numbers[f"similarity/{safe_tag(method)}"] = _mean(values)
     for group, values in per_probe.items():
-        numbers |= {f"{group}/{names[i]}": float(values[i]) for i in drawn}
+        numbers |= {f"{EACH_PROBE}{group}/{names[i]}": float(values[i]) for i in drawn}
     known = {tag: value for tag, value in numbers.items() if not np.isnan(value)}
     # A loss that is NaN is shown, as Keras shows it.
     return known | {f"epoch_{key}": float(value) for key, value in snapshot.logs.items()}

@@ -1,9 +1,13 @@
 """One evaluation of the probes while a model trains, and the words that images say of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:  # It imports Keras, which readers of a run need not.
+    from keras_saliency.metrics.map_check import MapCheck
 
 _NAME = 24  # letters of a predicted class on a card, so that its probability is never cut off
 
@@ -30,6 +34,8 @@ class Snapshot:
         note: What a reader of the maps should know of the model at this moment, or nothing.
         signed_methods: Methods of which the sign is drawn; by default those that have a negative
             value in `maps`.
+        checks: Method name to what hiding the strongest tenth of its maps costs; empty where the
+            maps were not checked.
     """
 
     step: int
@@ -45,11 +51,17 @@ class Snapshot:
     tiles: np.ndarray | None = None
     note: str = ""
     signed_methods: frozenset[str] | None = None
+    checks: dict[str, "MapCheck"] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
         """The methods that were evaluated, those that failed last."""
         return [*self.maps, *self.errors]
+
+    @property
+    def when_with_step(self) -> str:
+        """The moment in words, followed by the step and the note in brackets."""
+        return at_step(self.when, f"{self.step}; {self.note}" if self.note else self.step)
 
     @property
     def when_with_note(self) -> str:
@@ -70,6 +82,14 @@ class Snapshot:
         before = (previous and previous.signed_methods) or frozenset()
         return replace(self, signed_methods=before | set(filter(self.is_signed, self.maps)))
 
+    def is_chance(self, method: str, i: int) -> bool:
+        """Whether a map was found to mark nothing that the model needs more than chance."""
+        return method in self.checks and bool(self.checks[method].is_chance[i])
+
+    def check(self, method: str, i: int) -> str:
+        """Describe what hiding the strongest tenth of a map costs; nothing where unknown."""
+        return self.checks[method].words(i) if method in self.checks else ""
+
     def answer(self, i: int) -> str:
         """Describe the prediction for a probe, with its probability: "elephant 98 %"."""
         predicted = self.predicted[i]
@@ -77,6 +97,11 @@ class Snapshot:
             predicted = predicted[: _NAME - 1] + "…"
         share = self.confidence[i]
         return predicted if np.isnan(share) else f"{predicted} {100 * share:.0f} %"
+
+
+def at_step(when: str, step: int | str) -> str:
+    """Describe a moment with its step on TensorBoard's sliders: "epoch 5 (step 4)"."""
+    return f"{when} (step {step})"
 
 
 def title_of(name: str, label: str | None) -> str:

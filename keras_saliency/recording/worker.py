@@ -33,7 +33,8 @@ class Worker:
             kind of fault.
         at_exit: Called when the interpreter exits, if the thread has been started: a daemon thread
             is cut off then, and would lose what still waits.
-        is_idle: Whether jobs are dropped, as in a process that does not write.
+        is_idle: Whether jobs are dropped, as in a process that does not write. So they are in a
+            process that is forked later, whose parent writes.
 
     Attributes:
         thread: The thread, or None before the first job.
@@ -68,7 +69,7 @@ class Worker:
             task: What it does, in words: "write the verdict".
         """
         with self.guard(task):
-            if not self._is_idle:
+            if self._is_writing():
                 self._ensure_thread()
                 self._put(partial(self._run, job, task), _FIRST)
 
@@ -86,7 +87,7 @@ class Worker:
             after a job that was refused.
         """
         with self.guard(first[1]):
-            if self._is_idle:
+            if not self._is_writing():
                 return True
             self._ensure_thread()
             room = self._room
@@ -102,7 +103,7 @@ class Worker:
     def submit_in_turn(self, job: Job, task: str) -> None:
         """Hand over a job behind all that waits, unless large jobs are being refused."""
         with self.guard(task):
-            if not self._is_idle and not self.is_behind:
+            if self._is_writing() and not self.is_behind:
                 self._ensure_thread()
                 self._put(partial(self._run, job, task))
 
@@ -115,7 +116,7 @@ class Worker:
         Returns:
             Whether all of them are done.
         """
-        if self.thread is None or self._is_closed:
+        if self.thread is None or self._is_closed or self._is_forked():
             return True
         done = threading.Event()
         self._ensure_thread()
@@ -133,7 +134,7 @@ class Worker:
             time it may not.
         """
         # The thread does not live on in a forked child, which must not wait for it.
-        if self._is_closed or os.getpid() != self._process:
+        if self._is_closed or self._is_forked():
             return False
         if self.thread is not None:
             atexit.unregister(self._at_exit)
@@ -172,6 +173,15 @@ class Worker:
             self._on_fault(message)
         except Exception:  # such as a warning that the user's filters turn into an error
             logging.getLogger(__name__).exception(message)
+
+    def _is_forked(self) -> bool:
+        return os.getpid() != self._process
+
+    def _is_writing(self) -> bool:
+        # A forked child shares the parent's file, and locks as they were at that moment.
+        if self._is_forked() and not self._is_idle:
+            self.report("forked", "a process that was forked while training writes nothing")
+        return not self._is_idle and not self._is_forked()
 
     def _ensure_thread(self) -> None:
         if self._is_closed:

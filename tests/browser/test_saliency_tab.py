@@ -1,6 +1,7 @@
 """The Saliency tab in Chromium, on a real TensorBoard, with both of its loaders."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,19 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from helpers.made_training import CELLS, DEAD, EPOCHS, HOSTILE, NAMES, Training, focus_of, hot_cell
+from helpers.made_training import (
+    CELLS,
+    CHANCE,
+    CHECKED,
+    CHECKS,
+    DEAD,
+    EPOCHS,
+    HOSTILE,
+    NAMES,
+    Training,
+    focus_of,
+    hot_cell,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +38,7 @@ def test_all_epochs_are_there(tab):
     slider = tab.find(".top .scrubber input")
     assert slider.get_attribute("max") == str(EPOCHS - 1)
     assert tab.when() == f"epoch {EPOCHS}"
-    assert tab.find(".top .count").text == f"{EPOCHS} of {EPOCHS}"
+    assert tab.find(".top .count").text == f"(step {EPOCHS - 1}), {EPOCHS} of {EPOCHS}"
     assert sorted(tile.text.splitlines()[0] for tile in tab.find_all(".tile")) == sorted(NAMES)
 
 
@@ -110,6 +123,19 @@ def test_a_dead_map_says_so(tab):
     assert "dead map" in tab.tile(NAMES[DEAD]).text
     tab.go_to(1)
     assert "dead map" not in tab.tile(NAMES[DEAD]).text
+
+
+def test_a_map_that_is_no_better_than_chance_is_grey_and_says_so(tab):
+    tab.open(step=CHECKED)
+    assert CHECKS[True] in tab.tile(NAMES[CHANCE]).text
+    assert np.ptp(tab.picture(NAMES[CHANCE]), axis=2).max() < 16
+    assert CHECKS[False] in tab.tile(NAMES[0]).text
+    assert np.ptp(tab.picture(NAMES[0]), axis=2).max() > 50
+    tab.go_to(CHECKED + 1)
+    assert "hiding" not in tab.tile(NAMES[CHANCE]).text
+    assert np.ptp(tab.picture(NAMES[CHANCE]), axis=2).max() > 50
+    tab.open(step=CHECKED, probe=NAMES[CHANCE])
+    assert CHECKS[True] in tab.find("dialog dl").text
 
 
 def test_a_tile_opens_large_by_keyboard_alone(tab):
@@ -203,7 +229,7 @@ def test_over_time_shows_steps_beside_each_other(tab):
 
 def test_over_time_by_keyboard_alone(tab):
     tab.open(view="time", step=3)
-    tab.browser.execute_script("document.querySelector('.matrix').focus()")
+    tab.browser.execute_script("document.querySelector('.rows').focus()")
     tab.press(Keys.ARROW_DOWN)
     tab.press(Keys.ARROW_DOWN)
     tab.press(Keys.ARROW_RIGHT)
@@ -241,6 +267,139 @@ def test_the_verdict_comes_with_its_evidence(tab):
         lambda: [one.text for one in focus.find_elements(By.CSS_SELECTOR, ".key span")] == words
     )
     assert tab.find(".sheets img").get_attribute("naturalWidth") == "120"
+    assert tab.find(".sheets img").rect["width"] == 120  # no wider than its pixels
+    assert "Gap of the background by class: owl 0.29." in tab.texts(".facts .note")
+
+
+def test_under_an_alarm_stands_what_to_do(tab):
+    tab.open(step=35)
+    tab.find(".verdict summary").click()
+    (listed,) = tab.find_all(".next figure")
+    words = "Training images that teach the shortcut, at epoch 30"
+    assert listed.text == words
+    alt = listed.find_element(By.TAG_NAME, "img").get_attribute("alt")
+    assert alt == f"{words}: {HOSTILE}"
+    links = tab.find_all(".next a")
+    page = "https://keras-saliency.github.io/keras-saliency/what_to_do/"
+    named = ["swap-the-backgrounds", "collect-images", "re-train-the-head"]
+    assert [one.get_attribute("href") for one in links] == [f"{page}#{name}" for name in named]
+    assert {one.get_attribute("target") for one in links} == {"_blank"}
+    assert not tab.find(".why").is_displayed()
+    tab.go_to(15)
+    assert not tab.find(".next").is_displayed()
+
+
+def test_a_narrower_cause_is_explained(tab, logdir):
+    training = Training(logdir / f"narrow {len(list(logdir.iterdir()))}")
+    training.add(0)
+    said = {"reliance": 0.9, "gaps": {"cast": [0.7, 0.01], "background": [0.9, 0.01]}}
+    said |= {"alarm": True, "cause": "cast", "sheets": [], "when": "epoch 1", "text": "relies on"}
+    training._write("verdict", said, [], 0)
+    training.writer.close()
+    name = training.writer.folder.name
+    tab.open()
+    tab.wait(lambda: name in tab.texts("option"))
+    tab.open(run=name)
+    tab.find(".verdict summary").click()
+    words = "The cast is named although the background has the larger gap"
+    assert tab.find(".why").text.startswith(words)
+    shutil.rmtree(logdir / name)  # Other tests look at the one run that is left.
+
+
+def test_counterfactual_images_with_a_small_gap_stand_behind_a_line(tab):
+    tab.open(step=35)
+    tab.find(".verdict summary").click()
+    more = tab.find(".sheets details")
+    assert more.get_attribute("open") is None
+    more.find_element(By.TAG_NAME, "summary").click()
+    # Its image was never written, as where TensorBoard has dropped it.
+    assert "mark swapped, at epoch 30: TensorBoard keeps ten steps" in more.text
+
+
+def test_the_question_mark_says_how_to_read(tab):
+    tab.open(step=3)
+    tab.find(".help").click()
+    dialog = tab.find("dialog[open]")
+    for words in ("Bright = what the score rests on", "Grad-CAM and saliency can disagree"):
+        assert words in dialog.text
+    assert {"focus", "peak", "gap", "cast", "similarity"} <= set(tab.texts(".words dt"))
+    tab.press(Keys.ESCAPE)
+    assert not tab.find_all("dialog[open]")
+
+
+def test_words_explain_themselves(tab):
+    tab.open(step=35)
+    focus = tab.tile(NAMES[0]).find_element(By.CLASS_NAME, "focus")
+    assert "1 is chance" in focus.get_attribute("title")
+    tab.find(".verdict summary").click()
+    gap = tab.find(".verdict .plot figcaption .term")
+    assert "probability of the right class" in gap.get_attribute("title")
+    background, mark = tab.find_all(".verdict .key .term")
+    assert background.get_attribute("title") == "Everything but the object."
+    assert "tag or a watermark" in mark.get_attribute("title")
+    tab.open(step=35, probe=NAMES[0])
+    # All of one moment: the page may be about to change them.
+    terms = "[...document.querySelectorAll('dialog dt .term')]"
+    code = f"return {terms}.map((one) => [one.textContent, one.title])"
+    explained = dict(tab.browser.execute_script(code))
+    assert list(explained) == ["Peak of the map", "Focus", "Similarity to before"]
+    assert all(explained.values())
+
+
+def test_under_the_grid_stands_what_colours_mean(tab):
+    tab.open(step=5)
+    assert tab.texts(".grid > .note") == ["Bright = what the score rests on."]
+    Select(tab.field("Beside it")).select_by_visible_text("gradient-x-input")
+    tab.wait(lambda: "can disagree" in tab.texts(".grid > .note")[0])
+    tab.open(step=5, method="gradient-x-input")
+    assert tab.texts(".grid > .note") == ["Red = raises the score; blue = lowers it."]
+
+
+SCROLLERS = """
+    const scrolls = (one) => one.clientHeight && one.scrollHeight > one.clientHeight + 2
+      && ['auto', 'scroll'].includes(getComputedStyle(one).overflowY);
+    return [...document.querySelectorAll('main *')].filter(scrolls).length
+"""
+
+
+@pytest.mark.parametrize("view", ["step", "time"])
+def test_nothing_scrolls_within_what_scrolls(tab, view):
+    tab.open(step=35, view=view)
+    tab.find(".verdict summary").click()
+    tab.settle()
+    assert tab.browser.execute_script(SCROLLERS) == 0
+
+
+def test_over_time_grows_with_the_room(tab, logdir):
+    training = Training(logdir / f"short {len(list(logdir.iterdir()))}")
+    for step in range(3):
+        training.add(step)
+    training.writer.close()
+    name = training.writer.folder.name
+    tab.open()
+    tab.wait(lambda: name in tab.texts("option"))
+    tab.open(view="time", run="saliency")  # fifty steps, more than there is room for
+    assert tab.find(".cell .picture").rect["width"] == 68
+    tab.open(view="time", run=name)
+    assert tab.find(".cell .picture").rect["width"] == 168
+
+
+def test_the_heads_stay_in_sight_over_time(tab):
+    tab.open(view="time", step=3, run="saliency")
+    main = tab.find("main")
+    longer = "document.querySelector('.rows').style.minHeight = '2000px'; "  # as of many probes
+    tab.browser.execute_script(f"{longer}arguments[0].scrollTop = 600", main)
+    tab.settle()
+    head = tab.find(".head.present").rect
+    assert 0 < head["y"] + head["height"] - main.rect["y"] < 40
+    tab.go_to(EPOCHS - 1)
+    cell, head = tab.find(".cell.present").rect, tab.find(".head.present").rect
+    assert abs(cell["x"] - head["x"]) < 2
+
+
+def test_a_step_is_said_with_its_epoch(tab):
+    tab.open(step=4, run="saliency")
+    assert tab.texts(".top .place > *") == ["epoch 5", "(step 4), 5 of 50"]
 
 
 def test_a_verdict_holds_from_when_it_was_given(tab, logdir):
@@ -296,9 +455,10 @@ def test_what_is_written_meanwhile_appears(tab, logdir):
     training = Training(logdir / name)
     training.add(0)
     tab.open()
-    tab.wait(lambda: name in [option.text for option in Select(tab.field("Run")).options])
+    tab.wait(lambda: name in tab.texts("option"))
     Select(tab.field("Run")).select_by_visible_text(name)
     tab.wait(lambda: tab.when() == "epoch 1")
     training.add(1)
     assert tab.wait(lambda: tab.when() == "epoch 2")  # who looks at the newest goes along
     training.writer.close()
+    shutil.rmtree(logdir / name)  # Other tests look at the one run that is left.

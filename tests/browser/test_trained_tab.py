@@ -60,7 +60,7 @@ def asked(address, route, **query):
 def test_every_epoch_of_the_training_is_there(tab, trained):
     _, watch, probes = trained
     tab.open()
-    assert tab.find(".top .count").text == f"{EPOCHS + 1} of {EPOCHS + 1}"
+    assert tab.find(".top .count").text == f"(step {EPOCHS - 1}), {EPOCHS + 1} of {EPOCHS + 1}"
     assert tab.when() == f"epoch {EPOCHS}"
     names = sorted(tile.text.splitlines()[0] for tile in tab.find_all(".tile"))
     assert names == sorted(probes.names)

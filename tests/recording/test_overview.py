@@ -158,3 +158,17 @@ def test_no_text_runs_out_of_its_place(count):
     margin = 4 * whole.shape[1] // 350
     assert (whole[:, :margin] == PAPER).all()
     assert (whole[:, -margin:] == PAPER).all()
+
+
+def test_of_some_probes_the_sheet_is_as_large_and_shows_them_alone():
+    overview = Overview([f"{i:02d}_cat" for i in range(5)], photos(5), ["cat"] * 5, "logits")
+
+    def drawn(changed=None):
+        given = seen(5, ["saliency"])
+        if changed is not None:
+            given.maps["saliency"][changed] = np.eye(5, 4)
+        return overview.draw(given, [1, 3])
+
+    assert drawn().shape == overview.draw(seen(5, ["saliency"])).shape
+    for probe in range(5):
+        assert (drawn(probe) != drawn()).any() == (probe in (1, 3))

@@ -1,5 +1,7 @@
 """What a training run that is resumed takes over from the run before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +15,7 @@ from keras_saliency.shortcuts.verdict import Verdict
 HIGH, LOW = (0.5, 0.01), (0.02, 0.01)
 MAY = Verdict("may rely on the cast (gap 0.50 ± 0.01); the next evaluation will tell", 0.5)
 RELIES = Verdict("relies on the cast since epoch 1", 0.5, alarm=True, since="epoch 1")
+BESIDE = replace(RELIES, cause="component")  # an alarm of components, not of a nuisance
 CLEAR = Verdict("no evidence of cast", 0.02)
 NOTHING = Verdict("can't say: the model's outputs are not finite")
 SETTINGS = {
@@ -62,6 +65,7 @@ def write(tmp_path, *parts, settings=SETTINGS):
         ([(0, [MAY])], 1, "epoch 1", (True, "epoch 1"), (False, None)),
         ([(0, [CLEAR, MAY])], 2, "epoch 2", (True, "epoch 2"), (False, None)),
         ([(0, [RELIES])], 1, "epoch 1", (True, "epoch 1"), (False, None)),
+        ([(0, [BESIDE])], 1, None, (False, "now"), (False, None)),
         ([(0, [RELIES, NOTHING])], 2, "epoch 1", (True, "epoch 1"), (False, None)),
         ([(0, [RELIES, CLEAR])], 2, None, (False, "now"), (False, None)),
         ([(0, [CLEAR, RELIES])], 1, None, (False, "now"), (False, None)),  # those are lost

@@ -4,6 +4,7 @@ import html
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -20,7 +21,8 @@ from keras_saliency.drawing import cards
 from keras_saliency.recording import film_strip, recorder, worker
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
-from keras_saliency.shortcuts.verdict import Verdict
+from keras_saliency.shortcuts.components import Component, ComponentGap
+from keras_saliency.shortcuts.verdict import Example, Verdict
 
 from helpers.board import LABELS, NAMES, Board, maps, photos, snapshot
 
@@ -43,8 +45,8 @@ def test_tiles_show_what_was_seen_under_their_tags(tmp_path):
                 photos()[i],
                 each.maps["grad_cam"][i],
                 title=NAMES[i].replace("_", " "),
-                subtitle=f"{each.when} · step {each.step}",
-                caption="says cat 75 %",
+                subtitle=f"{each.when} (step {each.step})",
+                caption="predicted cat 75 %",
                 correct=True,
             )
             assert close(shown[each.step], expected)
@@ -54,17 +56,17 @@ def test_tiles_show_what_was_seen_under_their_tags(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "options", "caption"),
     [
-        ({}, {}, "says cat 75 %"),
-        ({"confidence": np.full(3, np.nan), "predicted": ["2.31"] * 3}, {}, "says 2.31"),
-        ({}, {"of": "log_probability"}, "says cat 75 % · log probability"),
-        ({"predicted": ["y" * 90] * 3}, {}, f"says {'y' * 23}… 75 %"),
+        ({}, {}, "predicted cat 75 %"),
+        ({"confidence": np.full(3, np.nan), "predicted": ["2.31"] * 3}, {}, "predicted 2.31"),
+        ({}, {"of": "log_probability"}, "predicted cat 75 % · log probability"),
+        ({"predicted": ["y" * 90] * 3}, {}, f"predicted {'y' * 23}… 75 %"),
     ],
 )
 @pytest.mark.parametrize("correct", [True, False, None])
 def test_the_caption_says_what_the_model_says(tmp_path, changes, options, caption, correct):
     each = snapshot(0, correct=[correct] * 3, **changes)
     board = Board(tmp_path, **options).write(each)
-    words = {"title": "00 cat", "subtitle": "epoch 1 · step 0", "correct": correct}
+    words = {"title": "00 cat", "subtitle": "epoch 1 (step 0)", "correct": correct}
     expected = cards.tile(photos()[0], each.maps["grad_cam"][0], caption=caption, **words)
     other = cards.tile(photos()[0], each.maps["grad_cam"][0], caption="another", **words)
     shown = board.images("grad-cam/00_cat")[0][-50:].astype(int)
@@ -93,13 +95,13 @@ def test_numbers_are_the_means_over_what_is_known(tmp_path):
         "grad-cam/peak": 4.0,  # the median of 8, 0 and 4
         "grad-cam/dead": 1 / 3,
         "my-method/dead": 1.0,
-        "score/00_cat": 1.0,
-        "score/02_dog": 4.0,
-        "probability/00_cat": 0.2,
-        "probability/01_cat": 0.4,
-        "peak-grad-cam/00_cat": 8.0,
-        "peak-grad-cam/01_cat": 0.0,
-        "peak-grad-cam/02_dog": 4.0,
+        "your-probes/score/00_cat": 1.0,
+        "your-probes/score/02_dog": 4.0,
+        "your-probes/probability/00_cat": 0.2,
+        "your-probes/probability/01_cat": 0.4,
+        "your-probes/peak-grad-cam/00_cat": 8.0,
+        "your-probes/peak-grad-cam/01_cat": 0.0,
+        "your-probes/peak-grad-cam/02_dog": 4.0,
         "epoch_loss": 0.25,
         "epoch_val_accuracy": 0.5,
         "epoch_bad": np.nan,
@@ -125,7 +127,7 @@ def test_a_failed_method_is_shown_as_failed_and_the_others_as_usual(tmp_path):
     )
     shown = board.images("saliency/00_cat")
     expected = cards.error_tile(
-        photos()[0], "layer 'a' did not run", title="00 cat", subtitle="epoch 2 · step 1"
+        photos()[0], "layer 'a' did not run", title="00 cat", subtitle="epoch 2 (step 1)"
     )
     assert close(shown[1], expected)
     assert shown[0].shape == shown[1].shape
@@ -148,8 +150,8 @@ def test_a_method_once_negative_stays_signed(tmp_path):
             photos()[0],
             value[0],
             title="00 cat",
-            subtitle=f"epoch {step + 1} · step {step}",
-            caption="says cat 75 %",
+            subtitle=f"epoch {step + 1} (step {step})",
+            caption="predicted cat 75 %",
             correct=True,
             signed=signed,
         )
@@ -187,8 +189,8 @@ def test_few_probes_are_drawn_but_all_are_counted(tmp_path):
     drawn = [tag for tag in board.tags("images") if tag.startswith("grad-cam/")]
     assert drawn == ["grad-cam/00", "grad-cam/01", "grad-cam/04", "grad-cam/06"]
     tags = board.tags("scalars")
-    assert [tag for tag in tags if tag.startswith("score/")] == [
-        tag.replace("grad-cam", "score") for tag in drawn
+    assert [tag for tag in tags if tag.startswith("your-probes/score/")] == [
+        tag.replace("grad-cam", "your-probes/score") for tag in drawn
     ]
     assert board.scalar("probes/score") == {0: 3.0}
 
@@ -417,10 +419,14 @@ def run_script(tmp_path, ending):
     )
 
 
-@pytest.mark.parametrize("ending", ["pass", "raise KeyboardInterrupt", "sys.exit(0)"])
-def test_nothing_is_lost_when_the_interpreter_exits(tmp_path, ending):
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("pass", 0), ("raise KeyboardInterrupt", -signal.SIGINT), ("sys.exit(7)", 7)],
+)
+def test_nothing_is_lost_when_the_interpreter_exits(tmp_path, ending, status):
     done = run_script(tmp_path, ending)
     assert "Exception ignored" not in done.stderr
+    assert done.returncode == status
     board = Board.__new__(Board)
     board.run = tmp_path / "saliency"
     assert list(board.images("grad-cam/07_cat")) == [0, 1, 2]
@@ -453,9 +459,9 @@ def test_focus_and_similarity_have_curves(tmp_path):
     for step in (0, 1):
         assert board.scalar("focus/grad-cam")[step] == pytest.approx(wanted[step].mean())
         for i, name in enumerate(NAMES[:2]):
-            found = board.scalar(f"focus-grad-cam/{name}")[step]
+            found = board.scalar(f"your-probes/focus-grad-cam/{name}")[step]
             assert found == pytest.approx(wanted[step][i])
-    assert "focus-grad-cam/02_dog" not in board.tags("scalars")
+    assert "your-probes/focus-grad-cam/02_dog" not in board.tags("scalars")
     alike = [np.corrcoef(first[i].ravel(), second[i].ravel())[0, 1] for i in range(3)]
     assert board.scalar("similarity/grad-cam") == {1: pytest.approx(np.mean(alike))}
     assert board.faults == []
@@ -497,15 +503,57 @@ def test_an_animation_of_each_method_is_written_at_the_end(tmp_path):
     assert board.faults == []
 
 
+def test_probes_that_are_classified_wrongly_have_a_sheet_where_there_are_some(tmp_path):
+    board = Board(tmp_path)
+    board.recorder.record(snapshot(0))
+    board.recorder.record(snapshot(1, correct=[True, np.bool_(False), None]))
+    board.recorder.close()
+    assert list(board.images("classified-wrongly")) == [1]
+    assert board.images("classified-wrongly")[1].shape == board.images("overview")[1].shape
+
+
+def test_training_images_are_on_a_sheet_for_each_list_that_has_some(tmp_path):
+    blue = np.full((30, 40, 3), (30, 60, 200), np.uint8)
+    listed = {"teaching": [Example("a.jpg", 0, 0.99, blue)] * 5, "contradicting": []}
+    board = Board(tmp_path)
+    board.recorder.record_verdict(Verdict("x", 0.5, examples=listed), "epoch 2", 1)
+    board.recorder.close()
+    (sheet,) = board.images("Verdict/examples-teaching").values()
+    wide = (sheet.astype(int)[..., 2] - sheet[..., 0] > 80).sum()
+    assert wide > 5 * 0.9 * cards.thumbnails(blue[None], 108)[0, ..., 0].size
+    assert "Verdict/examples-contradicting" not in board.read().Tags()["tensors"]
+
+
+def test_components_that_pass_have_a_curve_and_a_sheet_of_their_images(tmp_path):
+    images = np.full((8, 12, 16, 3), (200, 30, 30), np.uint8)
+    maps = np.zeros((8, 12, 16), np.float32)
+    maps[:, :, :8] = 1
+    one = Component(0, 0.5, 0.5, 0.1, images, maps)
+    places = [
+        ComponentGap("off the object", (0.5, 0.1), True, (one,), "epoch 2"),
+        ComponentGap("on the object", (0.25, 0.1), False, (one,), "epoch 2"),
+    ]
+    board = Board(tmp_path)
+    board.recorder.record_verdict(Verdict("x", 0.5, components=tuple(places)), "epoch 2", 1)
+    board.recorder.close()
+    assert board.scalar("Verdict/off-the-object") == {1: 0.5}
+    assert board.scalar("Verdict/on-the-object") == {1: 0.25}
+    (sheet,) = board.images("Verdict/feature-components-off-the-object").values()
+    red = (sheet[..., 0].astype(int) - sheet[..., 1]) > 120
+    assert red[:, : sheet.shape[1] // 2].any()  # in colour where the component lies
+    assert 0.1 < red.mean() < 0.5  # and pale elsewhere
+    assert "Verdict/feature-components-on-the-object" not in board.read().Tags()["tensors"]
+
+
 def test_a_verdict_in_the_text_tab_is_words_and_never_markup(tmp_path):
     board = Board(tmp_path)
     words = "relies on <img src=x onerror=alert(1)> [a](http://b.c) **`|# since epoch 1"
     board.recorder.record_verdict(Verdict(words, 0.5), "epoch 2", 1)
     board.recorder.close()
-    (event,) = board.read().Tensors("shortcut/verdict")
+    (event,) = board.read().Tensors("Verdict/in-words")
     text = tensor_util.make_ndarray(event.tensor_proto).item().decode()
     moment, shown = text.split(": ", 1)
-    assert moment == "**epoch 2**"
+    assert moment == "**epoch 2 (step 1)**"
     assert not set(shown) & set("<>[]()*`|\\")
     assert html.unescape(shown) == words
 

@@ -10,11 +10,14 @@ from tensorboard import plugin_util
 
 import keras_saliency as ks
 from keras_saliency.attribution.explainer import Explainer
-from keras_saliency.callback.messages import all_steps
+from keras_saliency.callback.messages import where_to_look
 from keras_saliency.callback.schedule import Schedule
 from keras_saliency.engine.targets import Target
-from keras_saliency.recording.run_summary import about, escaped, settings
+from keras_saliency.recording.guidance import HOW_TO_READ
+from keras_saliency.recording.run_summary import about, confusion, escaped, settings
 from keras_saliency.shortcuts.verdict import Verdict
+
+from helpers.board import snapshot
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -99,7 +102,7 @@ def test_settings_probes_and_how_to_read_are_told():
     }
     assert cells[16:19] == ["00_i_cat_i", "<i>cat</i>", "50 %"]
     assert len(cells) == 16 + 9
-    assert made.count("<li>") == 6
+    assert made.count("<li>") == len(HOW_TO_READ)
 
 
 @pytest.mark.parametrize(
@@ -126,42 +129,64 @@ def test_without_masks_there_is_no_share():
 
 
 @pytest.mark.parametrize(
-    ("epochs", "steps", "every", "images"),
+    ("epochs", "steps", "every", "is_more"),
     [
-        (11, None, 1, 13),
-        (10, None, 1, None),
-        (55, 3, 5, 13),
-        (54, 3, 5, None),
-        (3, 100, "25 batches", 14),
-        (2, 100, "25 batches", None),
-        (99, None, "25 batches", None),
-        (None, None, 1, None),
+        (11, None, 1, True),
+        (10, None, 1, False),
+        (55, 3, 5, True),
+        (54, 3, 5, False),
+        (3, 100, "25 batches", True),
+        (2, 100, "25 batches", False),
+        (99, None, "25 batches", False),
+        (None, None, 1, False),
     ],
 )
 def test_how_to_see_all_is_told_where_there_are_more_than_ten(
-    tmp_path, epochs, steps, every, images
+    tmp_path, epochs, steps, every, is_more
 ):
     folder = tmp_path / "my logs"
-    said = all_steps(Schedule.of(every).evaluations({"epochs": epochs, "steps": steps}), folder)
-    if images is None:
-        assert said is None
-    else:
-        assert said.endswith(f"--samples_per_plugin images={images}")
-        assert f"keras-saliency tensorboard --logdir '{folder}' shows all" in said
-        assert "\n" not in said
+    planned = Schedule.of(every).evaluations({"epochs": epochs, "steps": steps})
+    said = where_to_look(folder / "saliency_2", folder, planned)
+    line = f"writing to {folder}/saliency_2; view: keras-saliency tensorboard --logdir '{folder}'"
+    more = " (tensorboard keeps 10 steps of each picture)"
+    assert said == line + (more if is_more else "")
 
 
 @pytest.mark.parametrize("epochs", [998, 999, 2000])
 def test_above_a_thousand_it_is_told_how_many_are_shown(tmp_path, epochs):
-    said, steps = all_steps(epochs, tmp_path), epochs + 2
-    assert said.endswith(
-        f" --samples_per_plugin images={steps}"
-        + (f",keras_saliency={steps}" if steps > 1000 else "")
-    )
-    assert ("shows all" in said) == (steps <= 1000)
-    assert (f"shows 1,000 of {steps:,}" in said) == (steps > 1000)
+    said, steps = where_to_look(tmp_path / "saliency", tmp_path, epochs), epochs + 2
+    samples = f"--samples_per_plugin images={steps},keras_saliency={steps})"
+    assert said.endswith(samples) == (steps > 1000)
+    assert (f"this 1,000 of {steps:,}" in said) == (steps > 1000)
 
 
 def test_how_often_in_words():
     said = [str(Schedule.of(every)) for every in (1, 5, "1 batch", "200 batches")]
     assert said == ["epoch", "5 epochs", "batch", "200 batches"]
+
+
+def test_a_confusion_table_counts_labels_by_predictions_and_lists_what_is_wrong():
+    predicted = ["cat", "dog", "cat", "class 3"]
+    known = snapshot(4, n=4, predicted=predicted, correct=[True, False, False, None])
+    page = confusion(["00_cat", "01_cat", "02_dog", "03_x"], ["cat", "cat", "dog", "3"], known)
+    heading, table, listed = page.split("\n\n")
+    assert heading == "**epoch 5**: 2 of 3 classified wrongly"
+    assert table.splitlines() == [
+        "| label, predicted as | cat | dog |",
+        "| --- | --- | --- |",
+        "| cat | 1 | 1 |",
+        "| dog | 1 |  |",
+    ]
+    assert html.unescape(listed).splitlines() == [
+        "- 01 cat: dog 75 %",
+        "- 02 dog: cat 75 %",
+    ]
+
+
+def test_classes_without_names_are_counted_on_the_diagonal():
+    known = snapshot(0, n=2, predicted=["class 1", "class 0"], correct=[True, False])
+    assert "| 1 | 1 | 1 |" in confusion(["00", "01"], ["1", "1"], known)
+
+
+def test_values_have_no_confusion_table():
+    assert confusion(["00"], [None], snapshot(0, n=1, correct=[None])) is None

@@ -1,5 +1,6 @@
 """The thread that draws: how long those wait who hand jobs over, and in which order it works."""
 
+import os
 import threading
 import time
 
@@ -54,3 +55,31 @@ def test_small_jobs_go_first_and_each_kind_in_its_order():
     own.submit(*job("f"))
     own.close(job("last"))
     assert done == ["b0", "d", "e", "a1", "a2", "b1", "b2", "c", "f", "last"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked there")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_leaves_writing_to_its_parent_and_says_so_once(tmp_path):
+    faults, let = [], threading.Event()
+    own = Worker("the run", faults.append, lambda: None)
+
+    def write(name):
+        return lambda: (tmp_path / f"{name} {os.getpid()}").touch(), name
+
+    own.submit(lambda: let.wait(60), "wait")
+    own.submit(*write("before"))
+    if (child := os.fork()) == 0:
+        let.set()
+        own.submit(*write("small"))
+        has_room = all(own.submit_large(write("first"), [write("rest")], "now") for _ in range(3))
+        own.submit_in_turn(*write("in turn"))
+        is_as_wanted = has_room and own.flush(10) and len(faults) == 1 and "forked" in faults[0]
+        os._exit(0 if is_as_wanted and not own.close() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    let.set()
+    own.submit(*write("after"))
+    assert own.close()
+    assert faults == []
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name} {os.getpid()}" for name in ("before", "after")
+    }

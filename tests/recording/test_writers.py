@@ -1,6 +1,7 @@
 """Sets that go to a folder of pictures, or to a writer of the user's own."""
 
 import csv
+import sys
 
 import cv2
 import keras
@@ -10,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 import keras_saliency as ks
+from keras_saliency.recording.writers.tracker import TrackerWriter
 
 SIZE = (17, 26, 3)
 
@@ -101,6 +103,59 @@ def test_a_writer_gets_what_tensorboard_gets(board):
     assert "about" in writer.pages
     assert all(gif.startswith(b"GIF89a") for gif in writer.gifs.values())
     assert writer.gifs
+
+
+class TakesMaps(Kept):
+    """One that also takes the raw maps."""
+
+    def maps(self, maps, step):
+        assert not any(values.flags.writeable for values in maps.values())
+        self.__dict__.setdefault("raw", {})[step] = maps
+
+
+def test_a_writer_may_take_the_raw_maps():
+    writer = TakesMaps()
+    watch, _ = trained(writer)
+    assert sorted(writer.raw) == [-1, 0, 1]
+    newest = watch.session.newest.maps
+    assert newest.keys() == writer.raw[1].keys()
+    for name, values in newest.items():
+        np.testing.assert_array_equal(writer.raw[1][name], values)
+
+
+class Tracker(Told, TrackerWriter):
+    """A tracker in memory."""
+
+    def __init__(self, folder):
+        Told.__init__(self)
+        TrackerWriter.__init__(self, folder)
+
+    def report(self, html):
+        self.html = html
+
+
+def test_a_tracker_gets_what_tensorboard_gets_and_the_report(board, tmp_path):
+    held, weights = board
+    writer = Tracker(tmp_path)
+    _, ours = trained(writer)
+    assert ours == weights
+    assert writer.closed == 1
+    assert writer.numbers == pytest.approx({k: float(v) for k, v in held["scalars"].items()})
+    gifs = {(tag, 1) for tag in writer.gifs}
+    assert writer.pictures.keys() | gifs == held["images"].keys()
+    events = EventAccumulator(str(tmp_path / "saliency"), {"tensors": 0})
+    events.Reload()
+    assert {tag for tag, _ in held["images"]} <= set(events.Tags()["tensors"])
+    assert "keras_saliency" in writer.html
+    assert "</script>" in writer.html
+
+
+def test_without_its_package_a_tracker_is_refused_by_name(monkeypatch):
+    for name in ("wandb", "mlflow", "trackio"):
+        monkeypatch.setitem(sys.modules, name, None)
+        writer = getattr(ks.writers, f"{name.capitalize()}Writer")
+        with pytest.raises(ModuleNotFoundError, match=rf'pip install "keras-saliency\[{name}\]"'):
+            writer("a run")
 
 
 def test_three_methods_are_enough_and_a_writer_serves_several_trainings():

@@ -214,6 +214,11 @@ def pytorch_grad_cam(torch):
 
 
 @pytest.fixture(scope="session")
+def torchcam(torch):
+    return _peer("torchcam.methods")
+
+
+@pytest.fixture(scope="session")
 def mlflow():
     return _peer("mlflow")
 
@@ -221,6 +226,11 @@ def mlflow():
 @pytest.fixture(scope="session")
 def wandb():
     return _peer("wandb")
+
+
+@pytest.fixture(scope="session")
+def swanlab():
+    return _peer("swanlab")
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,10 @@ def _gaps(training: Training, trainings: Mapping[str, Training]) -> Chart:
     values = [gap for run in runs for v in run.verdicts for gap, _ in v.gaps.values()]
     held = [0, *([min(values), max(values)] if values else [])]
     threshold = verdicts[-1].threshold if verdicts else None
-    title, whens = "Probability lost when a thing is swapped", {v.step: v.when for v in verdicts}
+    title, whens = (
+        "Gap: probability lost when a thing is swapped",
+        {v.step: v.when for v in verdicts},
+    )
     # Earlier versions counted the verdicts of a run of batches by epochs.
     own = not training.counts_epochs and any(v.when == f"epoch {v.step + 1}" for v in verdicts)
     return _chart(title, lines, whens, held=held, threshold=threshold, own=own)

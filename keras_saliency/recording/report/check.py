@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from keras_saliency.recording.tensorboard.event_reader import Judgement, Training
+from keras_saliency.recording.tensorboard.plugin_schema import VERDICT_GROUP
 
 _RELIANCE = "reliance"
 
@@ -105,6 +106,7 @@ def _values(training: Training, name: str) -> list[_Value]:
 
 def _groups(training: Training) -> list[str]:
     """The tags that have limits: of all probes together, or else all."""
-    tags = sorted(tag for tag in training.scalars if not tag.startswith("shortcut/"))
+    of_verdict = VERDICT_GROUP, "shortcut/"  # as earlier versions called it
+    tags = sorted(tag for tag in training.scalars if not tag.startswith(of_verdict))
     of_all = [tag for tag in tags if tag.split("/")[0] in ("focus", "similarity", "probes")]
     return of_all or tags

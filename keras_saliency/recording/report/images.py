@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_saliency.common.pillow import decoded
 from keras_saliency.drawing import cards, heatmap
+from keras_saliency.recording.report.verdict import is_chance
 from keras_saliency.recording.snapshot import choose_evenly
 from keras_saliency.recording.tensorboard.event_reader import Entry, Training
 from keras_saliency.recording.tensorboard.event_writer import encode_jpeg
@@ -162,5 +163,7 @@ def stills(training: Training, method: str) -> list[tuple[int, bytes]]:
             shares = maps.reshape(count, -1, maps.shape[1])[probe].astype(np.float32)
             large = cards.thumbnails(photo[None], _SIDE)[0]
             map_ = (shares - 128) / 127 if signed else shares / 255
-            drawn.append((probe, encode_jpeg(heatmap.overlay(large, map_, signed=signed))))
+            overlay = heatmap.overlay(large, map_, signed=signed)
+            overlay = heatmap.grey(overlay) if is_chance(steps[-1], probe) else overlay
+            drawn.append((probe, encode_jpeg(overlay)))
     return drawn

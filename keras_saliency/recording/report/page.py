@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from keras_saliency.recording.guidance import guidance
 from keras_saliency.recording.report import charts, images, verdict
 from keras_saliency.recording.report.html import (
     Child,
@@ -18,7 +19,7 @@ from keras_saliency.recording.report.html import (
     row,
     script_data,
 )
-from keras_saliency.recording.report.metadata import metadata_of
+from keras_saliency.recording.report.metadata import metadata_of, summary_of
 from keras_saliency.recording.report.script import bundled
 from keras_saliency.recording.tensorboard.event_reader import Training
 from keras_saliency.version import __version__
@@ -27,10 +28,10 @@ _HERE = Path(__file__).parent
 _TAB_STYLE = _HERE.parent / "tensorboard" / "static" / "style.css"
 
 _LIMITS = (
-    "A heat map shows where the model looks, never why. “It looks at the animal” is no proof that "
-    "it has learnt the animal.",
+    "An attribution map shows where the model looks, never why. “It looks at the animal” is no "
+    "proof that it has learnt the animal.",
     "Such maps miss cues that are used, and blame some that are not (Adebayo et al. 2022). That is "
-    "why the verdict rests on swaps and not on heat.",
+    "why the verdict rests on counterfactual images and not on maps.",
     "A shortcut that is a place (snow, a watermark) can show in a map; one that is a property (a "
     "tint, a texture) can’t.",
     "The verdict says relies on, not wrongly relies on. Below the threshold it says no evidence "
@@ -70,8 +71,9 @@ def page(
     method = _first_method(all_)
     content: dict[str, Any] = {**responses, "link": _link(list(responses["runs"]), method)}
     content |= {"charts": charts.charts(trainings), "pictures": store.listed()}
+    content["guidance"] = guidance()
     style, script = _style(), bundled(_HERE / "static" / "report.js")
-    title = "What the model looks at: " + " and ".join(trainings)
+    title = "What the model relies on: " + " and ".join(trainings)
     body = node(
         "body",
         node("div", *_sections(trainings, others, steps, method), class_="report", role="main"),
@@ -106,13 +108,13 @@ def _sections(
         yield _section("Older training runs in the same folder", verdict.listed(others))
     yield verdict.differences(trainings)
     if any(training.verdicts for training in trainings.values()):
-        yield _section("What it rests on", *verdict.gaps(trainings))
-        yield _section("Twins", *verdict.counterfactuals(trainings))
+        yield _section("What the verdict rests on", *verdict.gaps(trainings))
+        yield _section("See it: counterfactual images", *verdict.counterfactuals(trainings))
     hint = node("p", "The curves are drawn by a script, which does not run here.", class_="still")
     yield _section("Over time", node("div", id="curves", class_="plots"), hint)
-    yield _section("Where it looks", *_maps(trainings, steps, method))
-    limits = node("ul", *(node("li", limit) for limit in _LIMITS))
-    yield _section("What these pictures can’t tell", limits)
+    yield _section("Attribution maps", *_maps(trainings, steps, method))
+    limits = node("ul", *(node("li", limit) for limit in _LIMITS), class_="limits")
+    yield _section("What these maps can’t tell", limits)
     faults = ((name, fault) for name, training in trainings.items() for fault in training.faults)
     notes = (node("p", f"{name}: {fault}.", class_="note") for name, fault in faults)
     yield _section("Settings", _table(trainings), *notes)
@@ -124,12 +126,20 @@ def _sections(
 
 
 def _heading(trainings: Mapping[str, Training]) -> Element:
-    if len(trainings) == 1:
-        ((name, training),) = trainings.items()
-        title = node("h1", "What the model looks at")
-        return node("header", node("p", name, class_="run"), title, node("p", training.span_words))
-    spans = (node("p", f"{name}: {run.span_words}") for name, run in trainings.items())
-    return node("header", node("h1", "What two models look at"), *spans)
+    many = len(trainings) > 1
+    title = node("h1", "What two models rely on" if many else "What the model relies on")
+    named = (
+        part
+        for name, run in trainings.items()
+        for part in (node("p", name, class_="run"), _facts(run))
+    )
+    return node("header", title, *named)
+
+
+def _facts(training: Training) -> Element:
+    """The facts that a reader wants first: which model, when, how well."""
+    facts = summary_of(training).items()
+    return node("dl", *(node("div", node("dt", name), node("dd", value)) for name, value in facts))
 
 
 def _section(title: str, *children: Child) -> Element:

@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from keras_saliency.recording.guidance import LISTS, actions, explain_cause
 from keras_saliency.recording.report.html import Child, Element, figure, node, row
+from keras_saliency.recording.snapshot import at_step
 from keras_saliency.recording.tensorboard.event_reader import Entry, Judgement, Training, number
 from keras_saliency.recording.tensorboard.plugin_schema import image_type
 
@@ -15,12 +17,26 @@ _NONE = (
 )
 _GAP = (
     "The gap is the probability of the right class that is lost when a thing (the background, the "
-    "colour cast ...) comes from an image of another class rather than of the same one. 0 is a "
-    "model that does not care; 1 is one that follows nothing else."
+    "colour cast ...) comes from an image of another class rather than of the same one; of a "
+    "regression (carry), the share of the difference of two labels by which the prediction moves "
+    "with the thing. 0 is a model that does not care; 1 is one that follows nothing else. ± is one "
+    "standard error."
 )
-_TWINS = (
-    "A few of the pictures behind the gaps: as they are, with the thing of an image of the same "
-    "class, and with that of another class. Under each is the probability of the right class."
+_COUNTERFACTUALS = (
+    "Some of the images behind the gaps: the original, and the same image with the background (or "
+    "what else is swapped) from an image of the same class, and from one of another class. p is "
+    "the probability of the right class: where it falls in the last column alone, the model "
+    "relies on what was swapped. Of a regression the two are images of a low and of a high label, "
+    "with the prediction below."
+)
+_COMPONENTS = (
+    "What feeds the score of a class most in this place, in the images where it is strongest, "
+    "eight of each class. The model follows it: the right class loses probability where this "
+    "comes from an image of another class."
+)
+_EXAMPLES = (
+    "Those training images that the model is surest of teach it the shortcut; those whose label "
+    "gets the least probability contradict it. More of the latter are what is missing."
 )
 _MARKS = {
     "true": "! Alarm",
@@ -57,10 +73,26 @@ def _card(title: str | None, last: Judgement | None) -> Element:
         named,
         node("p", *_marked(alarm), class_="kicker"),
         node("p", f"{text[:1].upper()}{text[1:]}.", class_="headline"),
-        node("p", f"At {last.when}. {_by_class(last)}", class_="note"),
+        node("p", f"At {at_step(last.when, last.step)}. {_by_class(last)}", class_="note"),
+        *_next(last),
         class_="card",
         data_alarm=alarm,
     )
+
+
+def _next(last: Judgement) -> Iterable[Child]:
+    """Say why this cause is named, and what to do about it."""
+    if not last.alarm or last.cause is None:
+        return
+    gaps = {name: gap for name, (gap, _) in last.gaps.items()}
+    why = explain_cause(last.cause, gaps, last.reliance)
+    yield None if why is None else node("p", why)
+    todo = (
+        node("li", node("a", words, href=link), ".")
+        for words, link in actions(last.cause, gaps, last.threshold)
+    )
+    yield node("h3", "What to do next")
+    yield node("ul", *todo)
 
 
 def _alarm_of(last: Judgement) -> str:
@@ -88,7 +120,8 @@ def listed(trainings: Sequence[Training]) -> Element:
 
 def _by_class(last: Judgement) -> str:
     gaps = [f"{name} {_two(gap)}" for name, gap in last.per_class.items()]
-    return f"By class: {', '.join(gaps)}." if last.alarm and len(gaps) > 1 else ""
+    words = f"Gap of the {last.cause} by class: {', '.join(gaps)}."
+    return words if last.alarm and last.cause and len(gaps) > 1 else ""
 
 
 def in_words(text: str) -> str:
@@ -165,14 +198,21 @@ def _bar(gap: float, threshold: float | None) -> Element:
 
 def counterfactuals(trainings: Mapping[str, Training]) -> Iterable[Child]:
     """Show the counterfactual images of the last verdicts, on which gaps are measured."""
-    yield node("p", _TWINS, class_="note")
+    yield node("p", _COUNTERFACTUALS, class_="note")
     verdicts = [last for last in _last(trainings) if last is not None]
+    places = dict.fromkeys(place for last in verdicts for place in last.components)
+    if places:
+        yield node("p", _COMPONENTS, class_="note")
+        yield _sheets(trainings, places)
     first = dict.fromkeys(name for last in verdicts for name in _order(last)[: _leading(last)])
     rest = dict.fromkeys(name for last in verdicts for name in _order(last) if name not in first)
     yield _sheets(trainings, first)
     if rest:
-        title = node("summary", f"Twins of what has a small gap: {', '.join(rest)}")
+        title = node("summary", f"Counterfactual images of what has a small gap: {', '.join(rest)}")
         yield node("details", title, _sheets(trainings, rest))
+    if lists := dict.fromkeys(kind for last in verdicts for kind in last.examples):
+        yield node("p", _EXAMPLES, class_="note")
+        yield _sheets(trainings, lists)
 
 
 def _leading(last: Judgement) -> int:
@@ -186,32 +226,47 @@ def _sheets(trainings: Mapping[str, Training], nuisances: Iterable[str]) -> Elem
     rows = [[_sheet(last, nuisance, name) for name, last in titled] for nuisance in nuisances]
     if len(trainings) > 1:
         return node("div", *(node("div", *row, class_="beside") for row in rows), class_="twins")
-    return node("div", *(figure for row in rows for figure in row), class_="twins beside")
+    return node("div", *(figure for row in rows for figure in row), class_="twins")
 
 
 def _order(last: Judgement) -> list[str]:
     """The nuisances with images: the cause first, then by their gaps."""
     gap = {name: pair[0] for name, pair in last.gaps.items()}
-    return sorted(last.sheets, key=lambda name: (name != last.cause, -gap.get(name, -1.0)))
+    names = [name for name in last.sheets if name not in (*last.components, *last.examples)]
+    return sorted(names, key=lambda name: (name != last.cause, -gap.get(name, -1.0)))
 
 
 def _sheet(last: Judgement | None, nuisance: str, name: str | None) -> Element:
     blob = b"" if last is None else last.sheets.get(nuisance, b"")
     if last is None or (kind := image_type(blob)) is None:
         return node("p", f"{name}: {nuisance} was not tested." if name else "", class_="note")
+    if nuisance in last.components:
+        words = f"{f'{name}: ' if name else ''}relied on {nuisance}, at {last.when}"
+        return figure(blob, kind, f"Images with the place in colour: {words}", words)
+    if nuisance in last.examples:
+        words = f"{f'{name}: ' if name else ''}{LISTS.get(nuisance, nuisance)}, at {last.when}"
+        return figure(blob, kind, f"{words}: {', '.join(last.examples[nuisance])}", words)
     gap = f", gap {_pair(last.gaps[nuisance])}" if nuisance in last.gaps else ""
     words = f"{f'{name}: ' if name else ''}{nuisance} swapped{gap}, at {last.when}"
-    alt = f"Pictures and their twins with the probability of the right class: {words}"
+    alt = f"Original and counterfactual images with what the model says of them: {words}"
     return figure(blob, kind, alt, words)
 
 
 def caption(entry: Entry, probe: int) -> str:
     """Caption a probe with the model's prediction and the localization of its map."""
-    words = f"says {_at(entry, 'predicted', probe) or 'nothing'}"
+    words = f"predicted {_at(entry, 'predicted', probe) or 'nothing'}"
     sure, focus = (number(_at(entry, name, probe)) for name in ("confidence", "focus"))
     if sure is not None:
         words += f", {_percent(sure)}"
-    return words + ("" if focus is None else f"; focus {focus:.3g} × chance")
+    if focus is not None:
+        words += f"; focus {focus:.3g} × chance"
+    check = _at(entry, "check", probe)
+    return f"{words}; {check}" if check else words
+
+
+def is_chance(entry: Entry, probe: int) -> bool:
+    """Whether a map was found to mark nothing that the model needs more than chance."""
+    return _at(entry, "is_chance", probe) is True
 
 
 def _at(entry: Entry, quantity: str, probe: int) -> Any:

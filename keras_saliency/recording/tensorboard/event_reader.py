@@ -6,7 +6,7 @@ The files may be cut off, broken, or of others: what can't be read is left out, 
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from keras_saliency.recording.tensorboard.plugin_schema import (
     MAPS,
     PROBES,
     VERDICT,
+    VERDICT_GROUP,
     Data,
     decoded,
     maps_shown,
@@ -33,6 +34,7 @@ _METRIC = re.compile(r"epoch_(?!learning_rate$|shortcut_)(val_)?(\w+)")
 _ALWAYS = -math.inf, math.inf
 _HUGE = 1e100  # which still has a square
 _CANNOT_SAY = "can't say"  # how a verdict begins that is none
+_SCORE = "probes/score"  # written at every evaluation
 _MAY_RELY = "may rely on"  # and one that waits for the next evaluation
 
 
@@ -67,6 +69,8 @@ class Judgement:
         masks_from: Where the masks are from, or `None`.
         threshold: The gap above which there may be an alarm, or `None`.
         sheets: `{nuisance: its counterfactual images as a JPEG}`.
+        components: The places of components that the model relies on, whose images are sheets too.
+        examples: `{list: names}` of training images, whose images are sheets too.
     """
 
     step: int
@@ -81,6 +85,8 @@ class Judgement:
     masks_from: str | None
     threshold: float | None
     sheets: dict[str, bytes]
+    components: tuple[str, ...]
+    examples: dict[str, list[str]]
 
     @property
     def abstains(self) -> bool:
@@ -93,12 +99,24 @@ class Judgement:
         return not self.alarm and self.text.startswith(_MAY_RELY)
 
     @classmethod
-    def of(cls, entry: Entry) -> "Judgement":
-        """Read a verdict from a file, whoever wrote it."""
+    def of(
+        cls, entry: Entry, images: Mapping[str, Mapping[int, bytes]] | None = None
+    ) -> "Judgement":
+        """Read a verdict from a file, whoever wrote it.
+
+        Args:
+            entry: The verdict. Earlier versions wrote the counterfactual images with it.
+            images: The counterfactual images of its run, by tag and step.
+
+        Returns:
+            The verdict.
+        """
         data = entry.data
         gaps = _typed(dict, data.get("gaps")) or {}
         per_class = _typed(dict, data.get("per_class")) or {}
         sheets = [str(name) for name in _typed(list, data.get("sheets")) or []]
+        components = _typed(dict, data.get("components")) or {}
+        examples = _typed(dict, data.get("examples")) or {}
         return cls(
             step=entry.step,
             when=entry.when,
@@ -119,8 +137,25 @@ class Judgement:
             },
             masks_from=_typed(str, data.get("masks_from")),
             threshold=number(data.get("threshold")),
-            sheets=dict(zip(sheets, entry.images, strict=False)),
+            sheets=dict(zip(sheets, entry.images, strict=False))
+            or _sheets(entry, sheets, images or {}),
+            components=tuple(name for name in components if name in sheets),
+            examples={
+                kind: [str(pair[0]) for pair in listed if isinstance(pair, list) and pair]
+                for kind, listed in examples.items()
+                if kind in sheets and isinstance(listed, list)
+            },
         )
+
+
+def _sheets(
+    entry: Entry, names: Sequence[str], images: Mapping[str, Mapping[int, bytes]]
+) -> dict[str, bytes]:
+    """Find the counterfactual images of a verdict by the tags that it names."""
+    tags = map(str, _typed(list, entry.data.get("sheet_tags")) or [])
+    named = zip(names, tags, strict=False)
+    found = {name: images.get(tag, {}).get(entry.step) for name, tag in named}
+    return {name: image for name, image in found.items() if image is not None}
 
 
 @dataclass
@@ -128,6 +163,7 @@ class _Events:
     """What the event files of one folder hold that we read, by tag and step."""
 
     blobs: dict[str, dict[int, Entry]] = field(default_factory=dict)
+    images: dict[str, dict[int, bytes]] = field(default_factory=dict)  # of verdicts
     scalars: dict[str, dict[int, float]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -187,7 +223,7 @@ class Training:
     @cached_property
     def verdicts(self) -> list[Judgement]:
         """The verdicts, the newest last."""
-        return [Judgement.of(entry) for entry in self._entries(VERDICT)]
+        return [Judgement.of(entry, self._events.images) for entry in self._entries(VERDICT)]
 
     @cached_property
     def moments(self) -> dict[int, str]:
@@ -212,7 +248,10 @@ class Training:
         if not whens:
             return "nothing can be read"
         many = f"{len(whens)} evaluations, from {whens[0]} to {whens[-1]}"
-        return many if len(whens) > 1 else f"one evaluation, {whens[0]}"
+        words = many if len(whens) > 1 else f"one evaluation, {whens[0]}"
+        # Pictures are left out where drawing can't keep up.
+        bare = self.scalars.get(_SCORE, {}).keys() - self.moments if self.moments else ()
+        return f"{words} ({len(bare)} more have numbers alone)" if bare else words
 
     @cached_property
     def curves(self) -> dict[str, dict[str, dict[int, float]]]:
@@ -374,6 +413,9 @@ def _events(folder: Path, maps: bool, span: tuple[float, float] = _ALWAYS) -> _E
                     wanted = maps or not value.tag.startswith(MAPS)
                     if wanted and (entry := _entry(value, event.step)) is not None:
                         events.blobs.setdefault(value.tag, {})[event.step] = entry
+                elif _is_sheet(value):
+                    *_, image = value.tensor.string_val or [b""]
+                    events.images.setdefault(value.tag, {})[event.step] = image
                 elif (scalar := _scalar(value)) is not None:
                     events.scalars.setdefault(value.tag, {})[event.step] = scalar
     events.scalars = {tag: dict(sorted(steps.items())) for tag, steps in events.scalars.items()}
@@ -385,7 +427,7 @@ def _parsed(path: Path, faults: list[str]) -> Iterator[event_pb2.Event]:
     try:
         for record in records(path):
             event = event_pb2.Event.FromString(record.data)
-            read = any(_is_ours(value) or _may_be_scalar(value) for value in event.summary.value)
+            read = any(map(_is_read, event.summary.value))
             if read and not record.is_sound:
                 raise ValueError("a checksum is wrong")
             yield event
@@ -396,7 +438,11 @@ def _parsed(path: Path, faults: list[str]) -> Iterator[event_pb2.Event]:
 def _drop_rewritten(events: _Events, event: event_pb2.Event) -> None:
     """Drop what comes from this step on: a run that was continued has written it anew."""
     if event.session_log.status == event_pb2.SessionLog.START:
-        known: list[dict[int, Any]] = [*events.blobs.values(), *events.scalars.values()]
+        known: list[dict[int, Any]] = [
+            *events.blobs.values(),
+            *events.images.values(),
+            *events.scalars.values(),
+        ]
         for steps in known:
             for step in [step for step in steps if step >= event.step]:
                 del steps[step]
@@ -404,6 +450,15 @@ def _drop_rewritten(events: _Events, event: event_pb2.Event) -> None:
 
 def _is_ours(value: summary_pb2.Summary.Value) -> bool:
     return value.metadata.plugin_data.plugin_name == PLUGIN_NAME
+
+
+def _is_sheet(value: summary_pb2.Summary.Value) -> bool:
+    is_image = value.metadata.plugin_data.plugin_name == "images"
+    return is_image and value.tag.startswith(VERDICT_GROUP)
+
+
+def _is_read(value: summary_pb2.Summary.Value) -> bool:
+    return _is_ours(value) or _is_sheet(value) or _may_be_scalar(value)
 
 
 def _may_be_scalar(value: summary_pb2.Summary.Value) -> bool:

@@ -28,6 +28,7 @@ from keras_saliency.common.validation import local_folder
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.tensorboard import PLUGIN_NAME
 from keras_saliency.recording.tensorboard.file_lock import hold, is_held
+from keras_saliency.recording.tensorboard.plugin_schema import VERDICT_GROUP
 from keras_saliency.recording.tensorboard.tfrecord import frame
 
 JPEG_QUALITY = 90
@@ -192,7 +193,8 @@ class EventWriter(BaseWriter):
     """
 
     def __init__(self, run_dir: str | os.PathLike[str], continued_at: int | None = None) -> None:
-        self.folder = self.state_folder = pathlib.Path(run_dir)
+        self.folder: pathlib.Path = pathlib.Path(run_dir)
+        self.state_folder = self.folder
         self.description = f"the run {self.folder}"
         self.is_continued = continued_at is not None
         self._lock = threading.Lock()
@@ -246,7 +248,7 @@ class EventWriter(BaseWriter):
         """
         tags = {"loss": [_LOSS], "accuracy": [_ACCURACY, "probes/accuracy$"]}
         if verdict:
-            tags["verdict: relies on"] = ["shortcut/"]
+            tags["verdict: relies on"] = [VERDICT_GROUP]
         if focus:
             tags["focus: times more on the object than by chance"] = ["focus/"]
         tags["similarity to the maps before"] = ["similarity/"]

@@ -21,11 +21,13 @@ from tensorboard.data import provider
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
+from keras_saliency.recording.guidance import actions, explain_cause, guidance
 from keras_saliency.recording.tensorboard import PLUGIN_NAME
 from keras_saliency.recording.tensorboard.plugin_schema import (
     MAPS,
     PROBES,
     VERDICT,
+    VERDICT_GROUP,
     Data,
     decoded,
     image_type,
@@ -36,6 +38,7 @@ from keras_saliency.recording.tensorboard.plugin_schema import (
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
+_IMAGES = "images"  # the plugin of TensorBoard's Images tab
 _KEPT_STEPS = 1000  # of a tag; TensorBoard keeps ten of what it doesn't know
 _ALL = 10**6  # steps: which of them are kept is decided when they are loaded
 _MOST_BLOBS = 10**4  # in one step: a broken length must not be taken for a number of blobs
@@ -102,6 +105,7 @@ class SaliencyPlugin(base_plugin.TBPlugin):
             "/maps": _answer_maps,
             "/verdicts": _answer_verdicts,
             "/blob": _answer_blob,
+            "/guidance": _answer_guidance,
         }
         apps = {route: self._app(answer) for route, answer in answers.items()}
         names = {path.name for path in _STATIC.glob("*") if path.suffix in _STATIC_TYPES}
@@ -134,9 +138,11 @@ class _Query:
             )
         return value
 
-    def sequences(self, run: str | None = None, tag: str | None = None) -> Sequences:
-        """Return by run and tag what was written, in the order of steps."""
-        ours = {"experiment_id": self._experiment, "plugin_name": PLUGIN_NAME}
+    def sequences(
+        self, run: str | None = None, tag: str | None = None, plugin: str = PLUGIN_NAME
+    ) -> Sequences:
+        """Return by run and tag what was written for a plugin, in the order of steps."""
+        ours = {"experiment_id": self._experiment, "plugin_name": plugin}
         chosen = provider.RunTagFilter(runs=run and [run], tags=tag and [tag])
         listed = self._provider.list_blob_sequences(self._context, run_tag_filter=chosen, **ours)
         sound = [
@@ -236,9 +242,53 @@ def _answer_maps(query: _Query) -> wrappers.Response:
 
 def _answer_verdicts(query: _Query) -> wrappers.Response:
     """Describe the verdict at each evaluation."""
-    verdicts = query.read(query.steps(query.parameter("run"), VERDICT))
-    steps = [data | {"step": datum.step, "sheet_keys": _keys(datum)} for datum, data in verdicts]
+    run = query.parameter("run")
+    verdicts = query.read(query.steps(run, VERDICT))
+    images: dict[str, dict[int, str]] = {}
+    for tag in {tag for _, data in verdicts for tag in _sheet_tags(data) if tag}:
+        written = query.sequences(run, tag, _IMAGES).get(run, {}).get(tag, [])
+        images[tag] = {datum.step: key for datum in written for key in _keys(datum)[-1:]}
+    steps = []
+    for datum, data in verdicts:
+        # Earlier versions wrote the counterfactual images with the verdict.
+        found = [images.get(tag, {}).get(datum.step) for tag in _sheet_tags(data)]
+        keys: Sequence[str | None] = _keys(datum) or found
+        guide = _guide(data)
+        steps.append(data | guide | {"step": datum.step, "sheet_keys": keys})
     return query.answer({"steps": steps})
+
+
+def _guide(data: Data) -> Data:
+    """Why the cause of an alarm is named, and what to do; nothing without an alarm."""
+    cause, gaps = data.get("cause"), data.get("gaps")
+    if data.get("alarm") is not True or not isinstance(cause, str):
+        return {"why": None, "actions": []}
+    pairs = gaps.items() if isinstance(gaps, dict) else ()
+    known = {
+        name: pair[0]
+        for name, pair in pairs
+        if isinstance(pair, list) and pair and isinstance(pair[0], int | float)
+    }
+    threshold, reliance = (
+        value if isinstance(value := data.get(name), int | float) else None
+        for name in ("threshold", "reliance")
+    )
+    todo = actions(cause, known, threshold)
+    why = explain_cause(cause, known, reliance)
+    return {"why": why, "actions": [action._asdict() for action in todo]}
+
+
+def _sheet_tags(data: Data) -> list[str]:
+    """The tags of a verdict's images; a text without letters in place of what is none."""
+    tags = data.get("sheet_tags")
+    listed = tags if isinstance(tags, list) else []
+    sound = (isinstance(tag, str) and tag.startswith(VERDICT_GROUP) for tag in listed)
+    return [tag if is_sound else "" for tag, is_sound in zip(listed, sound, strict=True)]
+
+
+def _answer_guidance(query: _Query) -> wrappers.Response:
+    """Say how maps and verdicts are read, and what the words mean."""
+    return query.answer(guidance())
 
 
 def _answer_blob(query: _Query) -> wrappers.Response:

@@ -5,13 +5,13 @@ are chosen in the browser. All maps of a method and a step are one image, one be
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_saliency.common.arrays import json_number
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_image, resize_maps, scaled_size
 from keras_saliency.common.types import Array
@@ -91,40 +91,25 @@ class PluginData:
             self._writer.blobs(MAPS + safe_tag(method), blobs, snapshot.step)
 
     def add_verdict(
-        self, verdict: Verdict, sheets: Mapping[str, Array], when: str, step: int
+        self, verdict: Verdict, sheets: Mapping[str, str], when: str, step: int
     ) -> None:
-        """Write a verdict with its numbers and counterfactual images.
+        """Write a verdict with its numbers.
 
         Args:
             verdict: What the model relies on.
-            sheets: Nuisance to its counterfactual images as drawn, uint8 `(height, width, 3)`.
+            sheets: Nuisance, or place of components, to the tag under which its images are written
+                as an image of this step; they are read from there, so that they are stored once.
             when: The moment in words.
             step: The same as a step.
         """
-        names = self._probes.class_names
         data = {
             "when": when,
             "step": step,
-            "text": verdict.text,
-            "reliance": _number(verdict.reliance),
-            "gaps": {name: _numbers(gap) for name, gap in verdict.gaps.items()},
-            "alarm": bool(verdict.alarm),
-            "cause": verdict.cause,
-            "since": verdict.since,
-            "per_class": {
-                str(names[label] if names else label): _number(gap)
-                for label, gap in verdict.per_class.items()
-            },
-            "masks_from": verdict.masks_from,
-            "threshold": _number(verdict.threshold),
-            "intervals": {name: _numbers(ends) for name, ends in verdict.intervals.items()},
-            "grounds": {
-                str(names[label] if names else label): _number(share)
-                for label, share in verdict.grounds.items()
-            },
+            **verdict.to_dict(self._probes.class_names),
             "sheets": list(sheets),
+            "sheet_tags": list(sheets.values()),
         }
-        self._writer.blobs(VERDICT, [_json(data), *map(encode_jpeg, sheets.values())], step)
+        self._writer.blobs(VERDICT, [_json(data)], step)
 
     def _map_blobs(
         self, method: str, snapshot: Snapshot, numbers: Mapping[str, Array]
@@ -143,6 +128,9 @@ class PluginData:
             "predicted": [snapshot.predicted[i] for i in shown],
             "correct": [None if known is None else bool(known) for known in correct],
         }
+        if method in snapshot.checks:
+            data["check"] = [snapshot.check(method, i) for i in shown]
+            data["is_chance"] = [snapshot.is_chance(method, i) for i in shown]
         if maps is None:
             return [_json(data)]
         shades, data["peak"] = zip(*(self._shades(maps[i], signed) for i in shown), strict=True)
@@ -160,7 +148,7 @@ class PluginData:
         peak = float(np.abs(values).max())
         shares = values / (peak or 1.0)
         shades = 128 + 127 * shares if signed else 255 * np.abs(shares)
-        return shades, _number(peak) if known else None
+        return shades, json_number(peak) if known else None
 
 
 def probe_blobs(
@@ -230,10 +218,4 @@ def _json(data: Mapping[str, Any]) -> bytes:
 
 
 def _numbers(values: Iterable[Any]) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
-def _number(value: Any) -> float | None:
-    """Return a number as JSON can hold it, of six digits: float32 has hardly more."""
-    number = float(f"{float(value):.6g}")
-    return number if math.isfinite(number) else None
+    return [json_number(value) for value in values]

@@ -9,6 +9,13 @@ from typing import Any
 VERSION = 2
 MAPS, PROBES, VERDICT = "maps/", "probes", "verdict"
 
+# Tags in TensorBoard's own tabs, which sort capitals before small letters and "y" behind the names
+# of methods: the verdict stands first there, and the numbers of single probes last.
+VERDICT_GROUP, EACH_PROBE = "Verdict/", "your-probes/"
+COUNTERFACTUALS = f"{VERDICT_GROUP}counterfactuals-"
+COMPONENTS = f"{VERDICT_GROUP}feature-components-"
+EXAMPLES = f"{VERDICT_GROUP}examples-"
+
 MOST_PIXELS = 2**22  # of an image that is unpacked; all maps of a step have fewer
 
 _OTHERS = "the probes were others then"

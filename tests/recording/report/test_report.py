@@ -1,6 +1,7 @@
 """A training read from its event files alone, and judged."""
 
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -21,16 +22,27 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from keras_saliency.cli.main import main
 from keras_saliency.data.probes import Probes
 from keras_saliency.recording.report import images
+from keras_saliency.recording.report.metadata import summary_of
 from keras_saliency.recording.report.page import page
 from keras_saliency.recording.report.script import bundled
 from keras_saliency.recording.tensorboard.event_reader import newest
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, encode_jpeg, new_run
 from keras_saliency.recording.tensorboard.plugin_data import PluginData
 from keras_saliency.recording.tensorboard.tfrecord import frame, records
+from keras_saliency.shortcuts.components import ComponentGap
 from keras_saliency.shortcuts.verdict import Verdict
 
 from helpers.made_logs import train
-from helpers.made_training import CLOSING, HOSTILE, NAMES, Training, hot_cell
+from helpers.made_training import (
+    CHANCE,
+    CHECKED,
+    CHECKS,
+    CLOSING,
+    HOSTILE,
+    NAMES,
+    Training,
+    hot_cell,
+)
 
 EPOCHS = 2
 
@@ -85,6 +97,17 @@ def test_a_training_is_read_as_it_was(trained):
         assert list(found["validation"].values()) == pytest.approx(history[f"val_{metric}"])
 
 
+def test_evaluations_that_have_no_pictures_are_counted_as_such(tmp_path):
+    made = Training(tmp_path / "saliency")
+    for step in range(5):
+        made.writer.scalars({"probes/score": np.nan}, step)
+        if step in (0, 3):
+            made.add(step)
+    made.writer.close()
+    words = newest(tmp_path)[0].span_words
+    assert words == "2 evaluations, from epoch 1 to epoch 4 (3 more have numbers alone)"
+
+
 def test_numbers_are_those_that_tensorboard_reads(trained):
     folder = trained[0]
     theirs = EventAccumulator(str(folder / "saliency"), size_guidance={"tensors": 0}).Reload()
@@ -137,6 +160,28 @@ def test_runs_that_are_not_numbered_go_by_the_time_in_their_files(tmp_path, monk
     training, older = newest(tmp_path)
     assert training.name == "b/saliency_2"  # though the clock was set back before it
     assert older == ["c/saliency", "a/saliency", "b/saliency"]
+
+
+def test_what_the_model_relies_on_beside_the_object_is_shown(tmp_path):
+    red = np.full((30, 40, 3), (200, 30, 30), np.uint8)
+    tags = {
+        "cast": "Verdict/counterfactuals-cast",
+        "off the object": "Verdict/feature-components-off",
+    }
+    found = ComponentGap("off the object", (0.5, 0.06), True, (), "epoch 1")
+    writer = EventWriter(new_run(tmp_path, "saliency"))
+    tab = PluginData(writer, Probes(np.zeros((1, 5, 7, 3), np.uint8)), [0])
+    judged = Verdict("relies on something", 0.5, {"cast": (0.1, 0.01)}, True, "component")
+    judged = dataclasses.replace(judged, components=(found,))
+    writer.images(dict.fromkeys(tags.values(), red), 0)
+    tab.add_verdict(judged, tags, "epoch 1", 0)
+    writer.close()
+    training, _ = newest(tmp_path)
+    assert training.verdicts[-1].components == ("off the object",)
+    text = page({"a": training}).decode()
+    assert text.count("relied on off the object, at epoch 1") == 2  # caption and description
+    assert "off the object swapped" not in text
+    assert "cast swapped" in text
 
 
 def test_what_was_continued_counts_from_there_on(tmp_path):
@@ -526,9 +571,39 @@ def test_all_that_is_seen_stands_in_the_page(trained, tmp_path):
     assert gaps["threshold"] == 0.2
     assert [len(line["points"]) for line in gaps["lines"]] == [EPOCHS, EPOCHS]
     images = [one for tag, one in found.attributes if tag == "img"]
-    assert len(images) == 2 + 6  # twins of two nuisances, and a still of each probe
+    # Two nuisances, two lists of training images, and a still of each probe.
+    assert len(images) == 2 + 2 + 6
+    names = [example.name for example in watch.verdict.examples["teaching"]]
+    words = f"Training images that teach the shortcut, at epoch {EPOCHS}"
+    assert words in found.text
+    assert f"{words}: {', '.join(names)}" in [one["alt"] for one in images]
     assert all(one["alt"] for one in images)
     assert found.data["maps"][run]["saliency"][0]["when"] == "before training"
+
+
+def test_an_alarm_says_why_and_what_to_do(tmp_path):
+    found = made(tmp_path, steps=31)  # with an alarm of the background from step 29 on
+    assert "At epoch 30 (step 29)." in found.text
+    assert "What to do next" in found.text
+    links = [one["href"] for tag, one in found.attributes if tag == "a"]
+    assert len(links) == 3
+    assert all(link.partition("#")[0].endswith("/what_to_do/") for link in links)
+    assert "What to do next" not in made(tmp_path / "clean").text
+
+
+def test_the_head_says_which_model_when_and_how_well(tmp_path):
+    training = Training(tmp_path / "logs" / "saliency")
+    for step in range(3):
+        training.add(step)
+        numbers = {"epoch_accuracy": 0.5 + step / 10, "epoch_val_accuracy": 0.5, "epoch_loss": 1.0}
+        training.writer.scalars(numbers | {"probes/accuracy": float("nan")}, step)
+    training.writer.close()
+    newest_one, _ = newest(tmp_path / "logs")
+    facts = summary_of(newest_one)
+    assert list(facts) == ["date", "accuracy", "classes"]  # the file names no model
+    assert facts["accuracy"] == "0.70 in training, 0.50 in validation"
+    assert facts["classes"] == "owl, fox"
+    assert facts["date"].endswith("UTC; 3 evaluations, from epoch 1 to epoch 3")
 
 
 def test_a_page_lists_the_verdicts_of_the_other_trainings(tmp_path, capsys):
@@ -595,6 +670,16 @@ def test_stills_are_the_last_maps_as_the_stock_pictures_draw_them(tmp_path):
             assert (hot[2] > hot[0]) == signed  # bwr's blue is below zero, inferno's end is yellow
             far = picture[25 * ((row + 3) % 6) + 12, 25 * ((column + 4) % 8) + 12]
             assert abs(far - grey).max() <= 3
+
+
+def test_a_still_that_is_no_better_than_chance_is_grey_and_says_so(tmp_path):
+    found = made(tmp_path, steps=CHECKED + 1)
+    training, _ = newest(tmp_path / "logs")
+    for probe, blob in images.stills(training, "grad-cam"):
+        colour = np.ptp(np.asarray(Image.open(io.BytesIO(blob))).astype(int), axis=2).max()
+        assert (colour < 16) == (probe == CHANCE)
+    assert found.text.count(CHECKS[True]) == 1
+    assert found.text.count(CHECKS[False]) == len(NAMES) - 1
 
 
 def test_more_steps_than_there_is_room_for_are_chosen_evenly(tmp_path):
@@ -665,7 +750,7 @@ def test_a_page_is_made_of_whatever_can_be_read(trained, tmp_path):
         except ValueError:
             continue
         found = Found(page({"a": training}))
-        assert "What these pictures can’t tell" in found.text
+        assert "What these maps can’t tell" in found.text
         assert all(fault in found.text for fault in training.faults)
 
 

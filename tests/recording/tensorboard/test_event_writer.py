@@ -364,11 +364,11 @@ ON = {
         "epoch_acc",
         "probes/accuracy",
     ],
-    "verdict": ["shortcut/reliance", "shortcut/background"],
+    "verdict": ["Verdict/reliance", "Verdict/background"],
     "focus": ["focus/grad-cam"],
     "similarity to the maps before": ["similarity/grad-cam"],
 }
-OFF = ["epoch_learning_rate", "focus-grad-cam/00_cat", "probes/score", "grad-cam/peak"]
+OFF = ["epoch_learning_rate", "your-probes/focus-grad-cam/00_cat", "probes/score", "grad-cam/peak"]
 
 
 def test_each_curve_is_on_its_chart(tmp_path):

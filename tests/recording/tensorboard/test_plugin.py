@@ -48,6 +48,9 @@ def maps_of(step, note=None):
     return [said, png(step + 1, 100, 101, 102)]
 
 
+GAPS = {"background": [0.5, 0.01], "mark": [0.4, 0.02], "broken": 7, "cast": []}
+
+
 def write_sound_run(folder):
     folder.mkdir()
     writer = EventWriter(folder)
@@ -60,6 +63,13 @@ def write_sound_run(folder):
         writer.scalars({"probes/score": 1.0}, step)
     writer.blobs("verdict", [described(text=HOSTILE, sheets=["a", "b"]), jpeg(1), jpeg(2)], 3)
     writer.blobs("verdict", [described(text="can't say", sheets=[])], 4)
+    tags = ["Verdict/counterfactuals-mark", "probes/score", [7], "Verdict/counterfactuals-frame"]
+    said = {"alarm": True, "cause": "mark", "gaps": GAPS, "reliance": 0.5}
+    named = {"sheets": ["mark", "score", "seven", "frame"], "sheet_tags": tags}
+    writer.blobs("verdict", [described(text="relies on", **said, **named)], 5)
+    for step in (3, 5):
+        image = np.full((8, 12, 3), 40 * step, np.uint8)
+        writer.images({"Verdict/counterfactuals-mark": image}, step)
     writer.close()
 
 
@@ -287,7 +297,7 @@ def test_all_steps_of_all_methods_are_kept(server):
     found = server.json("runs")["runs"]
     assert found[HOSTILE] == {
         "methods": {"grad-cam": STEPS, "saliency": STEPS},
-        "verdict": [3, 4],
+        "verdict": [3, 4, 5],
     }
     assert "rubbish" not in found
     steps = server.json("maps", run=HOSTILE, method="saliency")["steps"]
@@ -325,13 +335,36 @@ def test_names_stay_data(server):
 
 
 def test_verdicts_and_their_sheets(server):
-    first, second = server.json("verdicts", run=HOSTILE)["steps"]
+    first, second, _ = server.json("verdicts", run=HOSTILE)["steps"]
     assert (first["text"], first["step"], second["text"]) == (HOSTILE, 3, "can't say")
     assert second["sheet_keys"] == []
     for i, key in enumerate(first["sheet_keys"]):
         status, headers, body = server.get("blob", key=key)
         assert (status, headers["Content-Type"]) == (200, "image/jpeg")
         assert body == jpeg(1 + i)
+
+
+def test_counterfactual_images_are_those_of_the_images_tab(server):
+    *_, last = server.json("verdicts", run=HOSTILE)["steps"]
+    mark, score, seven, frame = last["sheet_keys"]
+    status, headers, body = server.get("blob", key=mark)
+    assert (status, headers["Content-Type"]) == (200, "image/jpeg")
+    found = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+    assert found.shape == (8, 12, 3)
+    assert np.abs(found.astype(int) - 200).max() < 4  # that of its step
+    assert frame is None  # it was not written, or TensorBoard dropped it
+    assert (score, seven) == (None, None)  # whoever wrote this file can't have others handed out
+
+
+def test_an_alarm_comes_with_its_reason_and_what_to_do(server):
+    first, _, last = server.json("verdicts", run=HOSTILE)["steps"]
+    assert (first["why"], first["actions"]) == (None, [])
+    assert last["why"].startswith("The mark is named although the background has the larger gap")
+    assert [action["link"].partition("#")[2] for action in last["actions"]] == [
+        "vary-it",
+        "collect-images",
+        "re-train-the-head",
+    ]
 
 
 def test_pictures_are_kept_by_the_browser_for_a_day(server):
@@ -510,6 +543,7 @@ def test_the_entry_point_imports_nothing_that_could_stop_tensorboard():
     assert found.stdout.split() == [
         "keras_saliency",
         "keras_saliency.recording",
+        "keras_saliency.recording.guidance",
         tensorboard,
         f"{tensorboard}.plugin",
         f"{tensorboard}.plugin_schema",

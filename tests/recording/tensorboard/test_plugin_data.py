@@ -11,9 +11,11 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
 from keras_saliency.data.probes import Probes
+from keras_saliency.metrics.map_check import MapCheck
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
 from keras_saliency.recording.tensorboard.plugin_data import PluginData
+from keras_saliency.shortcuts.components import Component, ComponentGap
 from keras_saliency.shortcuts.verdict import Verdict
 
 
@@ -203,6 +205,22 @@ def test_what_the_model_says_is_there_in_json(tmp_path):
     assert (b["focus"], b["similarity"]) == ([None] * 3, [0.5, None, None])
 
 
+def test_what_hiding_costs_is_there_where_it_was_checked(tmp_path):
+    costs = np.array([0.4, np.nan, 0.0])
+    checks = {"a": MapCheck(costs, costs / 4, costs, costs, np.array([False, False, True]))}
+    board = Board(tmp_path, probes(), shown=[2, 0, 1])
+    maps = {"a": np.ones((3, 2, 3)), "b": np.ones((3, 2, 3))}
+    board.tab.add(snapshot(maps, checks=checks), {}, {})
+    _, (_, _, a, _, _), (_, _, b, _, _) = board.read()
+    assert a["check"] == [
+        "no better than chance: hiding this costs 0.00 (a random tenth: 0.00)",
+        "hiding this costs 0.40 (a random tenth: 0.10)",
+        "",
+    ]
+    assert a["is_chance"] == [True, False, False]
+    assert not {"check", "is_chance"} & b.keys()
+
+
 def test_a_method_that_failed_says_why_and_has_no_maps(tmp_path):
     board = Board(tmp_path, probes())
     board.tab.add(snapshot({}, errors={"grad_cam": "a loop hides the layer"}), {}, {})
@@ -261,8 +279,7 @@ def test_a_volume_lies_frame_by_frame_as_in_its_picture(tmp_path):
     assert picture[height // 4, width // 2].max() < 15
 
 
-def test_a_verdict_with_its_twins(tmp_path):
-    sheet = np.full((18, 24, 3), (200, 30, 30), np.uint8)
+def test_a_verdict_names_the_tags_of_its_counterfactual_images(tmp_path):
     verdict = Verdict(
         "relies on the <background>",
         reliance=0.4,
@@ -275,11 +292,26 @@ def test_a_verdict_with_its_twins(tmp_path):
         threshold=0.25,
         intervals={"background": (0.1, 0.4)},
         grounds={1: 0.75},
+        components=(
+            ComponentGap(
+                "off the object",
+                (0.5, 0.0625),
+                True,
+                (
+                    Component(
+                        1, 0.75, 0.5, 0.25, np.zeros((1, 18, 24, 3), np.uint8), np.ones((1, 18, 24))
+                    ),
+                ),
+                "epoch 2",
+            ),
+        ),
     )
     board = Board(tmp_path, probes())
-    board.tab.add_verdict(verdict, {"background": sheet}, "epoch 3", 2)
+    board.tab.add_verdict(
+        verdict, {"background": "Verdict/counterfactuals-background"}, "epoch 3", 2
+    )
     board.tab.add_verdict(Verdict("can't say"), {}, "epoch 4", 3)
-    (tag, step, said, (picture,), _), (_, _, unsure, pictures, _) = board.read()
+    (tag, step, said, images, _), (_, _, unsure, _, _) = board.read()
     assert (tag, step) == ("verdict", 2)
     assert said == {
         "version": 2,
@@ -296,11 +328,20 @@ def test_a_verdict_with_its_twins(tmp_path):
         "threshold": 0.25,
         "intervals": {"background": [0.1, 0.4]},
         "grounds": {"dog": 0.75},
+        "components": {
+            "off the object": {
+                "gap": [0.5, 0.0625],
+                "passes": True,
+                "when": "epoch 2",
+                "classes": {"dog": {"gap": 0.75, "share": 0.5, "inside": 0.25}},
+            }
+        },
+        "examples": {},
         "sheets": ["background"],
+        "sheet_tags": ["Verdict/counterfactuals-background"],
     }
-    reds = decoded(picture, "JPEG").astype(int)
-    assert (reds[..., 0] - reds[..., 1] > 120).mean() > 0.2
-    assert (unsure["reliance"], unsure["sheets"], pictures) == (None, [], [])
+    assert images == []
+    assert (unsure["reliance"], unsure["sheets"], unsure["sheet_tags"]) == (None, [], [])
 
 
 def test_classes_without_names_go_by_their_numbers(tmp_path):

@@ -6,7 +6,7 @@ export class FileClient {
   #addresses = new Map();
   #keys = new Map();
 
-  /** `data` is `{runs, probes, maps, pictures}`: the server's answers, and pictures as base64. */
+  /** `data` is `{runs, probes, maps, guidance, pictures}`: the answers, and pictures as base64. */
   constructor(data) {
     this.data = data;
   }
@@ -22,8 +22,9 @@ export class FileClient {
   }
 
   async json(route, { run, method } = {}) {
-    const { runs, probes, maps } = this.data;
+    const { runs, probes, maps, guidance } = this.data;
     if (route === 'runs') return { runs };
+    if (route === 'guidance') return guidance;
     return route === 'probes' ? probes[run] : { steps: maps[run][method] };
   }
 

@@ -27,13 +27,20 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Explain an element to who points at it; nothing is done where there is no explanation. */
+export function explain(node, text) {
+  node.classList.toggle('term', Boolean(text));
+  if (node.title !== (text ?? '')) node.title = text ?? '';
+}
+
 /** A select box with a label; `groups` are `[heading or null, [[value, words], ...]]`. */
 export class Choice {
   #shown = '';
 
   constructor(label, choose) {
     this.box = element('select', { onchange: () => choose(this.box.value) });
-    this.element = element('label', { className: 'field' }, element('span', {}, label), this.box);
+    this.label = element('span', {}, label);
+    this.element = element('label', { className: 'field' }, this.label, this.box);
   }
 
   draw(groups, chosen) {

@@ -1,9 +1,9 @@
 /** The view "at this step": large tiles of all probes. */
 
-import { element, write } from './dom.js';
+import { element, explain, write } from './dom.js';
 import { faultOf } from './maps.js';
 import { Picture } from './picture.js';
-import { describe, focusing, saying } from './words.js';
+import { checking, describe, focusing, saying } from './words.js';
 
 const SHARPNESS = 160;
 
@@ -13,7 +13,9 @@ export class Grid {
 
   constructor(page) {
     this.page = page;
-    this.element = element('div', { className: 'grid' });
+    this.sections = element('div');
+    this.note = element('p', { className: 'note' });
+    this.element = element('div', { className: 'grid' }, this.sections, this.note);
     this.observer = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries) target.tile.visible = isIntersecting;
@@ -27,6 +29,7 @@ export class Grid {
     this.#lay(scene);
     this.element.classList.toggle('paired', Boolean(scene.other));
     for (const tile of this.#tiles.values()) if (tile.visible) tile.draw(scene);
+    write(this.note, reading(scene));
   }
 
   /** Put the tiles in their groups; nothing is done where they already are. */
@@ -48,7 +51,7 @@ export class Grid {
       const list = element('div', { className: 'tiles' }, ...tiles);
       return element('section', {}, ...(groups.length > 1 ? [title] : []), list);
     });
-    this.element.replaceChildren(...(sections.length ? sections : [nothing()]));
+    this.sections.replaceChildren(...(sections.length ? sections : [nothing()]));
     if (this.element.contains(focused)) focused.focus();
   }
 
@@ -76,7 +79,7 @@ class Tile {
       'button',
       { className: 'tile', onclick: () => page.openProbe(probe) },
       element('span', { className: 'pair' }, ...of('frame')),
-      element('span', { className: 'caption' }, this.name, ...of('says'), ...of('focus')),
+      element('span', { className: 'caption' }, this.name, ...of('says'), ...of('focus'), ...of('check')),
     );
     this.element.tile = this;
   }
@@ -107,10 +110,11 @@ class Side {
     this.frame.append(this.badge);
     this.says = element('span', { className: 'says' });
     this.focus = element('span', { className: 'focus' });
+    this.check = element('span', { className: 'check' });
   }
 
   show(shown) {
-    for (const part of [this.frame, this.says, this.focus]) part.hidden = !shown;
+    for (const part of [this.frame, this.says, this.focus, this.check]) part.hidden = !shown;
   }
 
   draw(scene, source, index, probe, label) {
@@ -121,7 +125,23 @@ class Side {
     write(this.says, named(step ? saying(step, probe) : ''));
     this.says.dataset.correct = step?.correct?.[probe] ?? '';
     write(this.focus, named((step && focusing(step, probe)) ?? ''));
+    explain(this.focus, this.focus.textContent && scene.guidance.terms.focus);
+    write(this.check, named(checking(step, probe) ?? ''));
+    explain(this.check, this.check.textContent && scene.guidance.terms.hiding);
   }
+}
+
+/** What the colours mean, and why two methods can differ. */
+function reading({ state, source, other, step, guidance }) {
+  if (state.show === 'image') return '';
+  const two = other?.run === source.run && other.method !== source.method;
+  return [meaning(state.since !== null, step?.signed), ...(two ? [guidance.disagreement] : [])].join(' ');
+}
+
+function meaning(isDifference, isSigned) {
+  if (isDifference) return 'Red = the score rests on it more than then; blue = less.';
+  if (isSigned) return 'Red = raises the score; blue = lowers it.';
+  return 'Bright = what the score rests on.';
 }
 
 /** What stands where the filter leaves nothing. */

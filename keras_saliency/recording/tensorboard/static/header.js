@@ -19,6 +19,7 @@ export class Header {
     this.element = element(
       'header',
       {},
+      page.help.button,
       this.views.element,
       element(
         'div',

@@ -10,6 +10,7 @@ import './colours.js';
 import './dom.js';
 import './grid.js';
 import './header.js';
+import './help.js';
 import './large.js';
 import './maps.js';
 import './matrix.js';

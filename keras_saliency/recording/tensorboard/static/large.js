@@ -1,11 +1,11 @@
 /** One probe large: image, map and overlay, what the model says, and how that went over time. */
 
-import { element, write } from './dom.js';
+import { element, explain, write } from './dom.js';
 import { faultOf } from './maps.js';
 import { Picture } from './picture.js';
 import { CHANCE, Plot } from './plot.js';
 import { Scrubber } from './scrubber.js';
-import { describe, focusing, number, percent, saying } from './words.js';
+import { checking, describe, focusing, number, percent, saying } from './words.js';
 
 const SHARPNESS = 320;
 const PARTS = [
@@ -69,7 +69,8 @@ export class Large {
     }
     if (!this.element.open) this.element.showModal();
     this.scrubber.draw(scene);
-    this.#caption(source, step, probe);
+    this.#caption(source, step, probe, scene.guidance.terms);
+    explain(this.plots[0].caption, scene.guidance.terms.focus);
     this.rows[0].draw(scene, source, index, probe, other ? `${source.run} · ${source.method}` : '');
     const beside = other ? scene.probeIn(other, probe) : -1;
     this.rows[1].element.hidden = beside < 0;
@@ -89,7 +90,7 @@ export class Large {
     });
   }
 
-  #caption({ probes }, step, probe) {
+  #caption({ probes }, step, probe, terms) {
     const label = probes.labels[probe];
     write(this.title, probes.names[probe]);
     const facts = [
@@ -100,16 +101,23 @@ export class Large {
         step?.probability?.[probe] != null && percent(step.probability[probe]),
       ],
       ['Score', step?.score?.[probe] != null && number(step.score[probe])],
-      ['Peak of the map', step && !faultOf(step, probe) && number(step.peak[probe])],
-      ['Focus', step && focusing(step, probe)?.replace('focus ', '')],
-      ['Similarity to before', step?.similarity?.[probe] != null && number(step.similarity[probe])],
+      ['Peak of the map', step && !faultOf(step, probe) && number(step.peak[probe]), terms.peak],
+      ['Focus', step && focusing(step, probe)?.replace('focus ', ''), terms.focus],
+      ['Is it the map?', checking(step, probe), terms.hiding],
+      [
+        'Similarity to before',
+        step?.similarity?.[probe] != null && number(step.similarity[probe]),
+        terms.similarity,
+      ],
     ];
     this.facts.replaceChildren(
       ...facts
         .filter(([, value]) => value)
-        .map(([name, value]) =>
-          element('div', {}, element('dt', {}, name), element('dd', {}, value)),
-        ),
+        .map(([name, value, meaning]) => {
+          const title = element('span', {}, name);
+          explain(title, meaning);
+          return element('div', {}, element('dt', {}, title), element('dd', {}, value));
+        }),
     );
   }
 

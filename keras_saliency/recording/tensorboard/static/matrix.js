@@ -7,10 +7,11 @@ import { Picture } from './picture.js';
 import { cellSize, inSight, layRows } from './rows.js';
 import { describe } from './words.js';
 
-const CELL = { longest: 68, room: 8, narrowest: 60 }; // pixels
+const CELL = { room: 8, narrowest: 60 }; // pixels
+const LONGEST = { least: 68, most: 168 }; // of a picture's sides: as long as all steps fit
 const HEADING = 34;
 const NAMES = 148; // pixels of the column of names
-const SHARPNESS = CELL.longest;
+const SHARPNESS = LONGEST.most;
 
 export class Matrix {
   #cells = new Map();
@@ -23,33 +24,37 @@ export class Matrix {
     this.page = page;
     this.corner = element('div', { className: 'corner' });
     this.columns = element('div', { className: 'columns', 'aria-hidden': 'true' });
+    this.heads = element('div', { className: 'heads' }, this.corner, this.columns);
+    this.place = element('div', { className: 'place-of-row', 'aria-hidden': 'true' });
     this.names = element('div', { className: 'names' });
-    this.body = element('div', { className: 'body' });
+    this.body = element('div', { className: 'body' }, this.place);
     this.empty = nothing();
-    this.element = element(
+    // Steps scroll sideways in it; rows scroll with whatever the matrix stands in.
+    this.rows = element(
       'div',
       {
-        className: 'matrix',
+        className: 'rows',
         tabIndex: 0,
         role: 'group',
         'aria-label':
           'Pictures over time. Arrows left and right change the step, up and down the picture.',
-        onscroll: () => page.redraw(),
         onkeydown: (event) => this.#move(event),
       },
-      this.corner,
-      this.columns,
       this.names,
       this.body,
       this.empty,
     );
+    this.element = element('div', { className: 'matrix' }, this.heads, this.rows);
+    document.addEventListener('scroll', () => page.redraw(), { capture: true, passive: true });
     new ResizeObserver(() => page.redraw()).observe(this.element);
   }
 
   draw(scene) {
     const { steps } = scene.source;
-    this.cell = cellSize(scene.source.probes.size, CELL);
+    const longest = this.#longest(steps.length);
+    this.cell = cellSize(scene.source.probes.size, { ...CELL, longest });
     const { width, height } = this.cell;
+    this.element.style.setProperty('--longest', `${longest}px`);
     this.element.style.setProperty('--width', `${width}px`);
     this.element.style.setProperty('--height', `${height}px`);
     const plan = layRows(scene.groups, { heading: HEADING, row: height });
@@ -57,10 +62,12 @@ export class Matrix {
     this.body.style.width = this.columns.style.width = `${steps.length * width}px`;
     this.body.style.height = this.names.style.height = `${plan.height}px`;
     this.#follow(scene.index);
-    const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.element;
+    const { scrollLeft, clientWidth } = this.rows;
+    this.columns.style.transform = `translateX(${-scrollLeft}px)`;
     const [first, end] = inSight(scrollLeft, clientWidth - NAMES, width, steps.length);
+    const above = -this.rows.getBoundingClientRect().top; // pixels that are scrolled out
     const rows = plan.items.filter(
-      (item) => item.top < scrollTop + clientHeight && item.top + item.height > scrollTop - height,
+      (item) => item.top < above + innerHeight && item.top + item.height > above - height,
     );
     this.#drawNames(scene, rows);
     this.#drawHeads(scene, first, end);
@@ -68,16 +75,22 @@ export class Matrix {
     this.order = plan.items.filter(({ probe }) => probe !== undefined);
   }
 
+  /** The longest side of a picture, so that all steps fill the room if they can. */
+  #longest(steps) {
+    const room = (this.rows.clientWidth - NAMES) / Math.max(steps, 1) - CELL.room;
+    return Math.floor(Math.min(Math.max(room, LONGEST.least), LONGEST.most));
+  }
+
   /** Scroll so that the present step is in sight, once for each change of it. */
   #follow(index) {
-    if (index === this.#followed || !this.element.clientWidth) return;
+    if (index === this.#followed || !this.rows.clientWidth) return;
     this.#followed = index;
     const { width } = this.cell;
     const left = index * width;
-    const room = this.element.clientWidth - NAMES - width;
-    const { scrollLeft } = this.element;
-    if (left < scrollLeft) this.element.scrollLeft = left;
-    else if (left > scrollLeft + room) this.element.scrollLeft = left - room;
+    const room = this.rows.clientWidth - NAMES - width;
+    const { scrollLeft } = this.rows;
+    if (left < scrollLeft) this.rows.scrollLeft = left;
+    else if (left > scrollLeft + room) this.rows.scrollLeft = left - room;
   }
 
   #drawNames({ source }, rows) {
@@ -145,7 +158,7 @@ export class Matrix {
   }
 
   #focus(node) {
-    const inside = this.element.contains(document.activeElement);
+    const inside = this.rows.contains(document.activeElement);
     if (inside && document.activeElement !== node) node.focus({ preventScroll: true });
   }
 
@@ -157,9 +170,8 @@ export class Matrix {
     const at = this.order.findIndex(({ probe }) => probe === this.#focused);
     const row = this.order[Math.min(Math.max(at + down, 0), this.order.length - 1)];
     this.#focused = row.probe;
-    const room = this.element.clientHeight - 2 * this.cell.height;
-    const { scrollTop } = this.element;
-    this.element.scrollTop = Math.min(Math.max(scrollTop, row.top - room), row.top);
+    this.place.style.top = `${row.top}px`;
+    this.place.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     this.#followed = null;
     this.page.redraw();
   }

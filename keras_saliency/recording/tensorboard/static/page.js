@@ -4,6 +4,7 @@ import { MapCache } from './client.js';
 import { element, write } from './dom.js';
 import { Grid } from './grid.js';
 import { Header, VIEWS } from './header.js';
+import { Help } from './help.js';
 import { Large } from './large.js';
 import { readLink } from './link.js';
 import { Matrix } from './matrix.js';
@@ -51,6 +52,7 @@ export class Page {
   other = null;
   verdicts = [];
   otherVerdicts = [];
+  guidance = { how_to_read: [], disagreement: '', terms: {}, lists: {} };
   #orderedBy = 0;
   #follows = true;
   #ticket = 0;
@@ -71,6 +73,7 @@ export class Page {
     );
     this.state = { ...START };
     this.#take(readLink(hash.read()));
+    this.help = new Help();
     this.header = new Header(this);
     this.verdict = new Verdict(this);
     this.scrubber = new Scrubber(this);
@@ -89,7 +92,7 @@ export class Page {
       this.sidebar.element,
       this.main,
     );
-    root.append(this.notice, this.empty, this.frame, this.large.element);
+    root.append(this.notice, this.empty, this.frame, this.large.element, this.help.dialog);
     this.empty.hidden = true;
   }
 
@@ -100,7 +103,18 @@ export class Page {
       this.#take({ probe: null, ...readLink(found) });
       this.#load();
     });
-    await this.#reload();
+    await Promise.all([this.#guide(), this.#reload()]);
+  }
+
+  /** Read what words mean; without it, only explanations are missing. */
+  async #guide() {
+    try {
+      this.guidance = await this.client.json('guidance');
+    } catch {
+      return;
+    }
+    this.help.fill(this.guidance);
+    this.redraw();
   }
 
   /** Go on reading while someone looks. */

@@ -3,6 +3,7 @@
 import { DIVERGING, palette } from './colours.js';
 import { element, svg } from './dom.js';
 import { canvasSize, fit, outline, paint, resize } from './maps.js';
+import { isChance } from './words.js';
 
 export class Picture {
   #drawn = '';
@@ -25,6 +26,7 @@ export class Picture {
   draw(scene, source, index, probe, { show, outlined = scene.state.outline }) {
     this.#place(source, probe, scene.client);
     this.element.dataset.show = show;
+    this.element.classList.toggle('chance', isChance(source.steps[index], probe));
     this.#outline(outlined ? scene.mask(source, probe) : null);
     const style = `${scene.styleOf(source, index, probe)} ${show}`;
     const overlay = style === this.#drawn ? this.#values : scene.map(source, index, probe);

@@ -1,8 +1,8 @@
 /** A small chart as an SVG; a click chooses the step. */
 
 import { MARGIN, layChart } from './charts.js';
-import { element, svg } from './dom.js';
-import { number } from './words.js';
+import { element, explain, svg } from './dom.js';
+import { meaningOf, number } from './words.js';
 
 const SIZE = { width: 320, height: 140 };
 export const CHANCE = [1, 'chance']; // a landmark of focus
@@ -19,17 +19,20 @@ export class Plot {
     this.drawing.addEventListener('click', (event) => this.#choose(event));
     this.value = element('span', { className: 'value' });
     this.key = element('div', { className: 'key' });
-    const caption = element('figcaption', {}, title, this.value);
+    this.caption = element('span', {}, title);
+    const caption = element('figcaption', {}, this.caption, this.value);
     this.element = element('figure', { className: 'plot' }, caption, this.drawing, this.key);
   }
 
   /**
    * Draw lines `{name, points: [[step, value or null, error]]}` and a step among them. `held` are
    * values to keep in sight; at a `landmark`, `[value, words]`, there is a line across. A line that
-   * has nothing at the step is given with what it had `last`, or with a dash.
+   * has nothing at the step is given with what it had `last`, or with a dash. `terms` explain names
+   * of lines.
    */
-  draw(lines, step, { held = [], landmark = null, last = false, whenOf = String, say = number } = {}) {
-    const shown = JSON.stringify([lines, step]);
+  draw(lines, step, options = {}) {
+    const { held = [], landmark = null, last = false, whenOf = String, say = number, terms = {} } = options;
+    const shown = JSON.stringify([lines, step, terms]);
     this.element.hidden = !lines.some(({ points }) => points.some(([, value]) => value !== null));
     if (shown === this.#shown || this.element.hidden) return;
     this.#shown = shown;
@@ -54,6 +57,7 @@ export class Plot {
         ? now.map((words, i) => element('span', { className: `line-${i % COLOURS}` }, words))
         : []),
     );
+    [...this.key.children].forEach((key, i) => explain(key, meaningOf(terms, lines[i].name)));
   }
 
   #choose(event) {

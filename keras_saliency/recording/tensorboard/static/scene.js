@@ -10,8 +10,9 @@ export class Scene {
 
   /** `shown` is the step of the pictures, which may be behind the slider's. */
   constructor({ orderedBy, shown, ...page }) {
-    const { client, maps, state, runs, source, other, verdicts, otherVerdicts } = page;
+    const { client, maps, state, runs, source, other, verdicts, otherVerdicts, guidance } = page;
     Object.assign(this, { client, maps, state, runs, source, other, verdicts, otherVerdicts });
+    this.guidance = guidance;
     this.index = Math.max(0, indexAt(source.steps, shown));
     this.step = source.steps[this.index];
     this.current = Math.max(0, indexAt(source.steps, state.step));

@@ -34,7 +34,7 @@ export class Scrubber {
     this.slider.setAttribute('aria-valuetext', step?.when ?? 'none');
     this.slider.style.setProperty('--done', `${count > 1 ? (100 * current) / (count - 1) : 100}%`);
     write(this.when, step?.when ?? 'nothing yet');
-    write(this.count, count ? `${current + 1} of ${count}` : '');
+    write(this.count, count ? `(step ${step.step}), ${current + 1} of ${count}` : '');
     write(this.play, state.playing ? '❚❚' : '▶');
     this.play.title = state.playing ? 'Pause (space)' : 'Play (space)';
     this.play.setAttribute('aria-label', state.playing ? 'Pause' : 'Play');

@@ -1,7 +1,7 @@
 /** How maps are drawn and in which order, and the legend. */
 
 import { DIVERGING, SEQUENTIAL, palette } from './colours.js';
-import { Choice, Switch, element, write } from './dom.js';
+import { Choice, Switch, element, explain, write } from './dom.js';
 import { paint } from './maps.js';
 import { ORDERS } from './rows.js';
 import { number, percent } from './words.js';
@@ -16,6 +16,7 @@ const SCALES = [
   ['probe', 'each picture over all steps'],
   ['all', 'all pictures, all steps'],
 ];
+const TERM_OF = { focus: 'focus', change: 'similarity' }; // by which probes are sorted
 const BAR = 200; // pixels of the legend
 
 export class Sidebar {
@@ -72,6 +73,7 @@ export class Sidebar {
     );
     this.colours.box.disabled = diverging;
     this.scale.draw([[null, SCALES]], state.scale);
+    explain(this.scale.label, scene.guidance.terms.peak);
     const steps = source.steps.map((one) => [String(one.step), one.when]);
     this.since.draw(
       [
@@ -84,6 +86,7 @@ export class Sidebar {
     this.outlined.hidden = !source.probes.mask_pictures;
     const orders = Object.entries(ORDERS).map(([name, { words }]) => [name, words]);
     this.order.draw([[null, orders]], state.order);
+    explain(this.order.label, scene.guidance.terms[TERM_OF[state.order]]);
     this.legend.draw(scene, diverging);
   }
 }

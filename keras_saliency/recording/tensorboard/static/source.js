@@ -70,7 +70,8 @@ const numbers = (values) =>
 
 /** A verdict with all that the page relies on; `gaps` become a map, which has no names of its own. */
 export function soundVerdict(verdict) {
-  const { step, text, when, alarm, reliance, threshold, gaps, per_class: classes, sheets } = verdict;
+  const { step, text, when, alarm, reliance, threshold, gaps } = verdict;
+  const { per_class: classes, sheets, components, examples } = verdict;
   const known = (pair) => Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite);
   return {
     ...verdict,
@@ -82,7 +83,16 @@ export function soundVerdict(verdict) {
     gaps: new Map(Object.entries(gaps ?? {}).filter(([, pair]) => known(pair))),
     per_class: Object.entries(classes ?? {}).filter(([, gap]) => Number.isFinite(gap)),
     sheets: Array.isArray(sheets) ? sheets.map(String) : [],
+    places: Object.keys(components ?? {}),
+    lists: namesOf(examples),
+    cause: typeof verdict.cause === 'string' ? verdict.cause : null,
   };
+}
+
+/** The names of the training images in each list, by the name of the list. */
+function namesOf(examples) {
+  const known = Object.entries(examples ?? {}).filter(([, list]) => Array.isArray(list));
+  return new Map(known.map(([kind, list]) => [kind, list.map((pair) => String(pair?.[0]))]));
 }
 
 /**

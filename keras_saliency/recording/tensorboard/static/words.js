@@ -25,11 +25,11 @@ export function percent(share) {
   return `${rounded} %`;
 }
 
-/** What the model says of a probe: "says penguin, 93 %". */
+/** What the model predicts for a probe: "predicted penguin, 93 %". */
 export function saying(step, probe) {
   const confidence = step.confidence?.[probe] ?? null;
   const sure = confidence === null ? '' : `, ${percent(confidence)}`;
-  return `says ${step.predicted?.[probe] ?? 'nothing'}${sure}`;
+  return `predicted ${step.predicted?.[probe] ?? 'nothing'}${sure}`;
 }
 
 /** How much of the attribution lies on the object: "2.1 × chance on the object". */
@@ -38,9 +38,25 @@ export function focusing(step, probe) {
   return focus === null ? null : `focus ${number(focus)} × chance`;
 }
 
+/** Whether a map was found to mark nothing that the model needs more than chance. */
+export function isChance(step, probe) {
+  return step?.is_chance?.[probe] === true;
+}
+
+/** What hiding the strongest tenth of a map costs, in words; nothing where that was not checked. */
+export function checking(step, probe) {
+  return step?.check?.[probe] || null;
+}
+
+/** What a word means; nothing where that is not known. */
+export function meaningOf(terms, word) {
+  return Object.hasOwn(terms, word) ? terms[word] : '';
+}
+
 /** A picture for those who don't see it. */
 export function describe(name, method, step, probe, fault) {
   if (!step) return `${name}: no map at this step`;
-  const summary = fault ?? focusing(step, probe) ?? 'map drawn';
+  const found = [focusing(step, probe), checking(step, probe)].filter(Boolean).join('; ');
+  const summary = fault ?? (found || 'map drawn');
   return `${name}, ${method} at ${step.when}: ${saying(step, probe)}; ${summary}`;
 }

@@ -1,58 +1,15 @@
-"""Writers of snapshots other than TensorBoard's: a folder of images, or the user's own."""
+"""A training run as a folder of images."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.validation import local_folder
 from keras_saliency.recording.base_writer import BaseWriter
-from keras_saliency.recording.resuming import PreviousRun
-from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run, safe_tag
-
-
-@runtime_checkable
-class Writer(Protocol):
-    """What `SaliencyCallback(log_dir=...)` takes besides a folder: any object with three methods.
-
-    All methods are called from one thread beside the training. Numbers go first: those of a step
-    may come before images of an earlier one. An exception that a writer raises is
-    reported once, as a warning, and does not stop the training run.
-
-    A writer may have two methods more: `text(texts, step)` receives pages in Markdown by tag, and
-    `animations(gifs, step)` the bytes of animated GIFs by tag.
-
-    Example:
-        >>> class PrintingWriter:
-        ...     def images(self, pictures, step):
-        ...         print(step, sorted(pictures))
-        ...     def scalars(self, numbers, step): ...
-        ...     def close(self): ...
-        >>> isinstance(PrintingWriter(), Writer)
-        True
-    """
-
-    def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
-        """Write the images of one step.
-
-        Args:
-            pictures: Tag to uint8 `(height, width, 3)`, RGB.
-            step: The epoch, or the global batch, from 0; -1 is before training.
-        """
-
-    def scalars(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write the numbers of one step.
-
-        Args:
-            numbers: Tag to number.
-            step: The epoch, or the global batch, from 0; -1 is before training.
-        """
-
-    def close(self) -> None:
-        """Finish a training run; another one may follow."""
+from keras_saliency.recording.tensorboard.event_writer import new_run, safe_tag
 
 
 class PictureFolder(BaseWriter):
@@ -82,7 +39,8 @@ class PictureFolder(BaseWriter):
     description = "what PictureFolder writes"
 
     def __init__(self, folder: str | Path = "pictures") -> None:
-        self._wanted = self.folder = local_folder(folder)
+        self._wanted = local_folder(folder)
+        self.folder: Path = self._wanted
         self._is_open = False
 
     def begin(self) -> None:
@@ -167,51 +125,3 @@ class PictureFolder(BaseWriter):
         path = self._open_folder().joinpath(*parts) / f"{step:06d}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-
-class _CompleteWriter(BaseWriter):
-    """A writer of the user's, with the methods that it lacks."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.description = f"what {type(writer).__name__} writes"
-        for name in ("images", "scalars", "close", "text", "animations"):
-            if hasattr(writer, name):
-                setattr(self, name, getattr(writer, name))
-
-
-def open_writer(
-    log_dir: Path | Writer,
-    run: str,
-    described: Callable[[], Sequence[bytes]],
-    *,
-    resume_at: int | None,
-    later: int,
-) -> tuple[BaseWriter, PreviousRun | None]:
-    """Make what a training run is written with.
-
-    Args:
-        log_dir: The folder that TensorBoard is pointed at, or the user's writer.
-        run: The name of the TensorBoard run, to which a number is added where it is taken.
-        described: What describes the probes and the settings, of which a run has one of each.
-        resume_at: The first step that is written now, where the newest run of this name is
-            continued if there is one and it has the same probes and settings; None for a new run.
-        later: How many callbacks that come after this one have runs of this name.
-
-    Returns:
-        A writer with all methods, of which those that the user's writer lacks do nothing; and the
-        run that is resumed, whether it is continued or not, if there is one.
-
-    Raises:
-        OSError: If the run's folder or its event file cannot be made.
-    """
-    if isinstance(log_dir, PictureFolder):
-        log_dir.begin()
-    if not isinstance(log_dir, Path):
-        return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir), None
-    folder = new_run(log_dir, run, resume_at is not None, later)
-    if resume_at is None or not any(folder.iterdir()):
-        return EventWriter(folder), None
-    previous = PreviousRun.read(folder, resume_at, described())
-    if previous.differences:
-        return EventWriter(new_run(log_dir, run)), previous
-    return EventWriter(folder, resume_at), previous

@@ -1,0 +1,70 @@
+"""Making what a training run is written with."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from keras_saliency.recording.base_writer import BaseWriter
+from keras_saliency.recording.resuming import PreviousRun
+from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
+from keras_saliency.recording.writers.picture_folder import PictureFolder
+from keras_saliency.recording.writers.protocol import Writer
+from keras_saliency.recording.writers.tracker import TrackedRun, TrackerWriter
+
+
+class _CompleteWriter(BaseWriter):
+    """A writer of the user's, with the methods that it lacks."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.description = f"what {type(writer).__name__} writes"
+        for name in ("images", "scalars", "close", "text", "animations", "maps"):
+            if hasattr(writer, name):
+                setattr(self, name, getattr(writer, name))
+
+
+def open_writer(
+    log_dir: Path | Writer,
+    run: str,
+    described: Callable[[], Sequence[bytes]],
+    *,
+    resume_at: int | None,
+    later: int,
+) -> tuple[BaseWriter, PreviousRun | None]:
+    """Make what a training run is written with.
+
+    Args:
+        log_dir: The folder that TensorBoard is pointed at, or a writer.
+        run: The name of the TensorBoard run, to which a number is added where it is taken.
+        described: What describes the probes and the settings, of which a run has one of each.
+        resume_at: The first step that is written now, where the newest run of this name is
+            continued if there is one and it has the same probes and settings; None for a new run.
+        later: How many callbacks that come after this one have runs of this name.
+
+    Returns:
+        A writer with all methods, of which those that the user's writer lacks do nothing; and the
+        run that is resumed, whether it is continued or not, if there is one.
+
+    Raises:
+        OSError: If the run's folder or its event file cannot be made.
+    """
+    if isinstance(log_dir, PictureFolder):
+        log_dir.begin()
+    opened: Callable[..., EventWriter] = EventWriter
+    if isinstance(log_dir, TrackerWriter):
+        opened, log_dir = partial(TrackedRun, log_dir), log_dir.log_dir
+    if not isinstance(log_dir, Path):
+        return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir), None
+    folder = new_run(log_dir, run, resume_at is not None, later)
+    if resume_at is None or not any(folder.iterdir()):
+        return opened(folder), None
+    previous = PreviousRun.read(folder, resume_at, described())
+    if previous.differences:
+        return opened(new_run(log_dir, run)), previous
+    return opened(folder, resume_at), previous
+
+
+def tensorboard_folder(log_dir: Path | Writer) -> Path | None:
+    """Return the folder that TensorBoard is pointed at, or None where no run is written for it."""
+    if isinstance(log_dir, TrackerWriter):
+        return log_dir.log_dir
+    return log_dir if isinstance(log_dir, Path) else None
