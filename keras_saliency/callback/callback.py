@@ -1,6 +1,6 @@
 """The Keras callback: its settings, and hooks that a `TrainingSession` carries out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,21 @@ import keras
 
 from keras_saliency.attribution.explainer import name_methods
 from keras_saliency.callback import messages
-from keras_saliency.callback.schedule import Schedule
+from keras_saliency.callback.schedule import Schedule, check_interval
 from keras_saliency.callback.session import Settings, TrainingSession
-from keras_saliency.common.validation import check_count, check_share, check_switch, local_folder
+from keras_saliency.common.validation import (
+    check_call,
+    check_count,
+    check_share,
+    check_switch,
+    local_folder,
+)
 from keras_saliency.data.directory import check_folder
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.notebook import figure_html, png
 from keras_saliency.engine.model_choice import ModelChoice, check_model_choice, explained_model
 from keras_saliency.engine.scored_model import Method
-from keras_saliency.engine.target_layer import LayerChoice, check_choice
+from keras_saliency.engine.target_layer import LayerChoices, check_choices
 from keras_saliency.engine.targets import Target, What
 from keras_saliency.recording.scalars import check_tags
 from keras_saliency.recording.writers import Writer
@@ -41,20 +47,22 @@ class SaliencyCallback(keras.callbacks.Callback):
             images per class), or a folder of class sub-folders.
         log_dir: Folder that TensorBoard is pointed at. A run is never mixed with an older one: the
             first is `saliency`, the next `saliency_2`; `fit` with `initial_epoch > 0` continues the
-            newest, if its probes and settings are the same. Alternatively a `PictureFolder`, or a
-            `Writer` of your own.
+            newest, if its probes and settings are the same. Alternatively one of `ks.writers`, such
+            as `WandbWriter`, or a `Writer` of your own.
         methods: Names listed by `keras_saliency.methods.available()`, or callables
             `(model, images) -> maps`.
         layer: Layer whose activations CAM methods use: a name, a path (`"mobilenetv2/out_relu"`, or
-            a tuple), a `Layer`, or None for the last feature map before the head.
+            a tuple), a `Layer`, or None for the last feature map before the head. A list of these
+            gives finer maps, those of all layers fused, at one pass for each.
         target: Output that is explained: `"label"` (the prediction, where there are no labels),
             `"predicted"`, `"contrast"`, a class index, one per probe, an array of output weights, a
             callable, or a `Target`, which also chooses logits, probability or log probability.
         shortcuts: `Shortcuts`, or the training data itself (a dataset, or `(images, labels)`, read
-            now), for a verdict after every epoch. The verdict is written to TensorBoard, returned
-            by `verdict`, and added to `logs` as `shortcut_reliance` and `shortcut_<nuisance>`, from
-            0 to 1. Callbacks that monitor these come after this one in the list and need
-            `mode="min"`, as in `ModelCheckpoint(path, monitor="shortcut_reliance", mode="min")`. A
+            now), for a verdict after every epoch. The verdict is written to TensorBoard and
+            returned by `verdict`, and its largest gap is added to `logs` as `shortcut_reliance`,
+            from -1 to 1 (`Shortcuts(log_gaps=True)` adds the others). Callbacks that monitor it
+            come after this one in the list and need `mode="min"`, as in
+            `ModelCheckpoint(path, monitor="shortcut_reliance", mode="min")`. A
             model that has learnt nothing relies on nothing: monitor the accuracy too.
         every: Number of epochs from one evaluation to the next, or of batches, as in
             `"200 batches"`. The latter are written to a run of their own, with the global batch, as
@@ -63,8 +71,16 @@ class SaliencyCallback(keras.callbacks.Callback):
         strict: Whether faults during training are raised rather than reported once as a warning.
         max_overhead: Share of an epoch's time, above 0 and below 1, for which the callback may
             block training; None for no limit. It is measured from the second epoch on. Where it is
-            exceeded, methods with passes of their own, all evaluations, or verdicts are run less
-            often; this is printed, and listed on the page `about`.
+            exceeded, methods with passes of their own, all evaluations, checks of maps, or verdicts
+            are run less often; this is printed, and listed on the page `about`.
+        on_alarm: Callable that is given the `Verdict` when an alarm is raised, in the thread that
+            trains: it may send a message, or set `model.stop_training`. An alarm is one however its
+            cause changes, until it ends; a training run that is resumed with its alarm on raises it
+            anew. An exception in it is reported once, as a warning.
+        check_maps: Whether maps are checked, at the last evaluation and every fifth: the model
+            must need the strongest tenth of a map more than a tenth elsewhere, or the map is drawn
+            in grey. It takes four forward passes for each method. `"every"` checks all evaluations,
+            the one before training included.
         model: Model that is explained, where it is not the one that trains but one that this holds:
             the name of an attribute, as `"discriminator"` of a GAN, or a function of the model that
             trains, such as `lambda m: keras.Sequential([m.encoder, m.probe])`, called when training
@@ -90,13 +106,15 @@ class SaliencyCallback(keras.callbacks.Callback):
         log_dir: str | Path | Writer = "logs",
         methods: Sequence[str | Method] = ("saliency", "grad_cam"),
         *,
-        layer: LayerChoice = None,
+        layer: LayerChoices = None,
         target: Target | What = "label",
         shortcuts: Any = None,
         every: int | str = 1,
         batch_size: int = 32,
         strict: bool = False,
         max_overhead: float | None = None,
+        on_alarm: Callable[[Verdict], Any] | None = None,
+        check_maps: bool | str = True,
         model: ModelChoice = None,
     ) -> None:
         super().__init__()
@@ -105,10 +123,12 @@ class SaliencyCallback(keras.callbacks.Callback):
         named = name_methods(methods)
         check_tags(named)
         images = check_folder(probes) if isinstance(probes, (str, Path)) else Probes.of(probes)
-        check_choice(layer)
+        check_choices(layer)
         check_model_choice(model)
         check_switch(strict, "strict")
         check_share(max_overhead, "max_overhead")
+        if on_alarm is not None:
+            _check_on_alarm(on_alarm)
         self.settings = Settings(
             log_dir=log_dir,
             methods=list(named.values()),
@@ -120,6 +140,8 @@ class SaliencyCallback(keras.callbacks.Callback):
             batch_size=check_count(batch_size, "batch_size"),
             strict=strict,
             max_overhead=max_overhead,
+            on_alarm=on_alarm,
+            check_maps=check_interval(check_maps),
             model=model,
         )
         self.session: TrainingSession | None = None
@@ -137,16 +159,28 @@ class SaliencyCallback(keras.callbacks.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Give a copy, or a pickle, the settings and the verdict, and no training run."""
-        left_out = {"_model": None, "params": None, "session": None, "_verdict": self.verdict}
+        left_out = {
+            "_model": None,
+            "params": None,
+            "session": None,
+            "_verdict": self._newest_verdict(),
+        }
         return {k: v for k, v in vars(self).items() if k != "on_train_batch_end"} | left_out
 
     @property
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> Verdict:
         """What the model relies on, as of the newest evaluation.
 
         Returns:
-            The `Verdict` of the training run under way, or of the last one; None before the first.
+            The `Verdict` of the training run under way, or of the last one. Where there is none its
+            text begins with "can't say", and says why.
         """
+        if (newest := self._newest_verdict()) is not None:
+            return newest
+        asked = self.settings.shortcuts is not None
+        return Verdict(messages.NO_VERDICT_YET if asked else messages.VERDICT_MISSING)
+
+    def _newest_verdict(self) -> Verdict | None:
         return self._verdict if self.session is None else self.session.verdict
 
     def set_model(self, model: keras.Model) -> None:
@@ -184,12 +218,31 @@ class SaliencyCallback(keras.callbacks.Callback):
         if self.session is not None:
             self.session.end_batch(batch, logs)
 
+    def __repr__(self) -> str:
+        chosen = self.settings
+        probes = f"{len(chosen.probes)} probes" if isinstance(chosen.probes, Probes) else "a folder"
+        listed = ", ".join(name_methods(chosen.methods))
+        folder = isinstance(chosen.log_dir, Path)
+        place = f"'{chosen.log_dir}'" if folder else type(chosen.log_dir).__name__
+        return (
+            f"SaliencyCallback({probes}, {place}, "
+            f"methods: {listed}, every {chosen.schedule}, "
+            f"{'without' if chosen.shortcuts is None else 'with'} shortcuts)"
+        )
+
     def _repr_html_(self) -> str | None:
         """Show a notebook the newest maps, and the verdict in words."""
-        image, verdict = self._repr_png_(), self.verdict
-        text = messages.VERDICT_MISSING if verdict is None else verdict.text
-        return None if image is None else figure_html(image, f"The model: {text}.")
+        image = self._repr_png_()
+        return None if image is None else figure_html(image, f"The model: {self.verdict.text}.")
 
     def _repr_png_(self) -> bytes | None:
         sheet = None if self.session is None else self.session.draw()
         return None if sheet is None else png(sheet)
+
+
+def _check_on_alarm(on_alarm: Any) -> None:
+    if not callable(on_alarm):
+        raise TypeError(
+            f"on_alarm must be a callable that takes a verdict. Received: on_alarm={on_alarm!r}"
+        )
+    check_call(on_alarm, ("verdict",), "on_alarm")

@@ -5,11 +5,13 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_saliency.common.progress import Report, terminal_line
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.engine.output_head import Head
 
@@ -24,7 +26,11 @@ _ESCAPED = re.compile(r'["\\\x00-\x1f]')  # in JSON, as TensorBoard's data serve
 OWN_RUN = "goes on in a run of its own, {}, since {} has other {}"
 NO_LABELS = "the probes have no labels, so the predicted class is explained"
 NO_VERDICT = "gives no verdict on shortcuts without shortcuts=, the training data"
-VERDICT_MISSING = "no verdict without shortcuts="
+VERDICT_MISSING = (
+    "can't say: no verdict without the training data, SaliencyCallback(..., shortcuts=(images, "
+    "labels))"
+)
+NO_VERDICT_YET = "can't say: no epoch has been trained yet"
 TARGET_LAYER = "explains layer {!r}, a grid of {}"
 EXPLAINED = "explains the {}, since the model's logits can't be had"
 NO_CURVE = (
@@ -50,6 +56,7 @@ METHOD_FAILED_AT_ONCE = (
 )
 VERDICT_FAILED = "there is no verdict of epoch {} ({})"
 IS_MISSING = "{} is missing ({})"
+ON_ALARM_FAILED = "on_alarm could not be called with the verdict ({})"
 TIME_TAKEN = (
     "the callback took {:.1f} s, {:.0f} % of {}; a larger every= evaluates less often, and fewer "
     "probes, methods or donors are quicker"
@@ -111,10 +118,14 @@ class Reporter:
     def say(self, *texts: str | None) -> None:
         """Print lines as Keras prints its progress, but for those that are None."""
         for text in filter(None, texts):
-            if keras.config.is_interactive_logging_enabled() and self._is_verbose:
+            if self._prints:
                 sys.stdout.write(f"keras_saliency: {text}\n")
             else:
                 logger.info(text)
+
+    @property
+    def _prints(self) -> bool:
+        return keras.config.is_interactive_logging_enabled() and self._is_verbose
 
     def say_later(self, text: str | None) -> None:
         """Keep a line until no progress bar is in the way."""
@@ -131,6 +142,12 @@ class Reporter:
         pending, self._pending = self._pending, []
         self.say(*pending)
 
+    def progress(self, text: str) -> AbstractContextManager[Report]:
+        """Say within a context how far something is, where Keras shows its own progress."""
+        if self._prints:
+            return terminal_line(f"keras_saliency: {text}")
+        return nullcontext(lambda done, total: None)
+
     def warn(self, text: str) -> None:
         """Warn of a fault that does not stop the training run."""
         warn_user(f"keras_saliency: {text}. The training goes on.")
@@ -142,8 +159,14 @@ class Reporter:
             self.warn(text)
 
     def alarm(self, verdict: str) -> None:
-        """Warn that the model relies on a shortcut."""
-        warn_user(f"keras_saliency: the model {verdict}")
+        """Tell that the model relies on a shortcut: in a line before the next epoch's bar.
+
+        Where no bar is shown, no line would be printed either, and a warning tells it now.
+        """
+        if self._prints:
+            self.say_later(f"ALARM: the model {verdict}")
+        else:
+            warn_user(f"keras_saliency: the model {verdict}")
 
 
 def expensive_methods(perturbed: Mapping[str, int], probes: int) -> str | None:
@@ -168,27 +191,31 @@ def expensive_methods(perturbed: Mapping[str, int], probes: int) -> str | None:
     return f"{', '.join(listed)} per evaluation; a larger every= reduces this" if listed else None
 
 
-def all_steps(evaluations: int, folder: Path) -> str | None:
-    """Explain how to see all snapshots in TensorBoard, where it would keep a few of them.
+def where_to_look(run: Path, folder: Path, evaluations: int) -> str:
+    """Explain where a training run is written, and how to see all of it in TensorBoard.
 
     Args:
-        evaluations: How many are planned.
+        run: The folder of the run.
         folder: Where TensorBoard looks for runs.
+        evaluations: How many are planned, 0 where nobody knows.
 
     Returns:
-        One line, or None where ten evaluations or fewer are planned.
+        One line.
+
+    Example:
+        >>> where_to_look(Path("logs/saliency_2"), Path("logs"), 5)
+        'writing to logs/saliency_2; view: keras-saliency tensorboard --logdir logs'
     """
-    if evaluations <= _KEPT:
-        return None
     logs, steps = shlex.quote(str(folder)), evaluations + _BESIDES
-    shown, samples = "all, as does", f"images={steps}"
-    if steps > _SHOWN:
-        shown = f"{_SHOWN:,} of {steps:,}, as the Saliency tab does, and all"
-        samples += f",keras_saliency={steps}"
-    return (
-        f"TensorBoard keeps {_KEPT} steps of each picture; keras-saliency tensorboard --logdir "
-        f"{logs} shows {shown} tensorboard --logdir {logs} --samples_per_plugin {samples}"
-    )
+    shown = folder / run.name  # as the user wrote it
+    line = f"writing to {shown}; view: keras-saliency tensorboard --logdir {logs}"
+    if evaluations > _KEPT:
+        line += f" (tensorboard keeps {_KEPT} steps of each picture"
+        if steps > _SHOWN:
+            samples = f"--samples_per_plugin images={steps},keras_saliency={steps}"
+            line += f", this {_SHOWN:,} of {steps:,}; all: tensorboard --logdir {logs} {samples}"
+        line += ")"
+    return line
 
 
 def unreadable_name(folder: Path) -> str | None:

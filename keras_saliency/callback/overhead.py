@@ -18,11 +18,12 @@ _GROWTH = 1.25  # of an interval that is not long enough yet
 
 
 # Part to how rarely it runs: 1 is as often as the user requested, 3 a third of that. A part is the
-# evaluation, the verdict, or by its name a method with passes of its own, which runs at one of so
-# many evaluations.
+# evaluation, the check of maps, the verdict, or by its name a method with passes of its own, which
+# runs at one of so many evaluations.
 Pace = dict[Any, int]
 
-_EVALUATION, _VERDICT = object(), object()  # parts that no method can be named like
+# Parts that no method can be named like.
+_EVALUATION, _CHECK, _VERDICT = object(), object(), object()
 
 
 class Overhead:
@@ -32,6 +33,7 @@ class Overhead:
         most: Share of the time that the callback may take, above 0 and below 1; None for any.
         schedule: How often the user wants an evaluation.
         verdict_every: After how many epochs the user wants a verdict; None for never.
+        check_every: At one of how many evaluations maps are checked; None for never.
 
     Attributes:
         changes: What was changed, in words.
@@ -40,9 +42,7 @@ class Overhead:
         >>> overhead = Overhead(0.1, Schedule(1), verdict_every=None)
         >>> with overhead.running():
         ...     time.sleep(0.01)
-        >>> overhead.report("epoch 1") is None  # Nobody waits for a hundredth of a second.
-        True
-        >>> overhead.adjust(training=9.0)  # The first epoch traces.
+        >>> overhead.adjust(training=9.0)  # The first epoch compiles.
         >>> overhead.is_evaluation_due(2)
         True
         >>> overhead.add_evaluation(0.9, {"rise": 0.8})
@@ -52,10 +52,16 @@ class Overhead:
         [['rise'], [], ['rise']]
     """
 
-    def __init__(self, most: float | None, schedule: Schedule, verdict_every: int | None) -> None:
+    def __init__(
+        self,
+        most: float | None,
+        schedule: Schedule,
+        verdict_every: int | None,
+        check_every: int | None = None,
+    ) -> None:
         self.changes: list[str] = []
         self._most, self._schedule = most, schedule
-        self._verdict_every = verdict_every or 1
+        self._verdict_every, self._check_every = verdict_every or 1, check_every or 1
         self._seconds: dict[Any, float] = {_EVALUATION: 0.0, _VERDICT: 0.0}
         self._pace: Pace = {}
         self._epochs: list[float] = []
@@ -77,7 +83,9 @@ class Overhead:
             self._ours += time.perf_counter() - entered
 
     def report(self, when: str) -> str | None:
-        """Report, of the first epoch with an evaluation, how much of it was the callback's.
+        """Report, of the first epoch with an evaluation after the first one, the callback's share.
+
+        In the first epoch of a training run, what runs is compiled as well, which is no measure.
 
         Args:
             when: The epoch in words.
@@ -85,9 +93,12 @@ class Overhead:
         Returns:
             A line for the user, or None where it was no more than `NOTICEABLE` or under `LEAST`.
         """
-        is_first, self._is_reported = not self._is_reported, self._is_reported or self._ours > 0
+        has_begun, self._has_begun = self._has_begun, True
+        if not has_begun or self._is_reported or not self._ours:
+            return None
+        self._is_reported = True
         share = self._ours / (time.perf_counter() - self._began)
-        if not is_first or share <= NOTICEABLE or self._ours < LEAST:
+        if share <= NOTICEABLE or self._ours < LEAST:
             return None
         return messages.TIME_TAKEN.format(self._ours, 100 * share, when)
 
@@ -113,14 +124,33 @@ class Overhead:
         number = count // self._period
         return frozenset(name for name, one_of in self._method_pace() if number % one_of)
 
+    def is_check_due(self, number: int, *, is_last: bool) -> bool:
+        """Whether the maps of an evaluation are checked, of which 0 is before training."""
+        is_first = number == 0 and self._check_every > 1
+        return is_last or (number % self._check_period == 0 and not is_first)
+
+    @property
+    def _check_period(self) -> int:
+        return self._check_every * self._pace.get(_CHECK, 1)
+
     def is_verdict_due(self, epochs: int) -> bool:
         """Whether a verdict is due after so many epochs."""
         return epochs % (self._verdict_every * self._pace.get(_VERDICT, 1)) == 0
 
-    def add_evaluation(self, seconds: float, methods: Mapping[str, float]) -> None:
-        """Add an evaluation: its seconds, and those of methods with passes of their own."""
+    def add_evaluation(
+        self, seconds: float, methods: Mapping[str, float], check: float | None = None
+    ) -> None:
+        """Add the seconds of an evaluation, and which of them methods and a check of maps took.
+
+        Args:
+            seconds: All of them.
+            methods: Those of methods with passes of their own, by name.
+            check: Those of the check of maps; None where maps were not checked.
+        """
         self._seconds.update(methods)
-        self._seconds[_EVALUATION] = seconds - sum(methods.values())
+        if check is not None:
+            self._seconds[_CHECK] = check
+        self._seconds[_EVALUATION] = seconds - sum(methods.values()) - (check or 0.0)
 
     def add_verdict(self, seconds: float) -> None:
         """Add the seconds of a verdict."""
@@ -173,6 +203,7 @@ class Overhead:
         evaluations /= pace.get(_EVALUATION, 1)
         counts = {
             _EVALUATION: evaluations,
+            _CHECK: evaluations / self._check_every / pace.get(_CHECK, 1),
             _VERDICT: 1 / self._verdict_every / pace.get(_VERDICT, 1),
         }
         return {
@@ -190,5 +221,7 @@ class Overhead:
         return [
             *[f"it evaluates every {evaluations}"] * (self._pace.get(_EVALUATION, 1) > 1),
             *(f"{name} in one of {n} evaluations" for name, n in self._method_pace() if n > 1),
+            *[f"a check of maps in one of {self._check_period} evaluations"]
+            * (self._pace.get(_CHECK, 1) > 1),
             *[f"a verdict every {verdicts}"] * (self._pace.get(_VERDICT, 1) > 1),
         ]

@@ -15,6 +15,7 @@ from keras_saliency.engine.predictor import Forward
 from keras_saliency.recording.snapshot import Snapshot
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.experiment import Shortcuts
+from keras_saliency.shortcuts.tasks.classification import Classification
 
 # Measured by `benchmarks/reliability/scales.py`: nothing is said in 17 ordinary training runs (with
 # dropout, batch norm, augmentation, penalties, a rare class, without shuffling ...), and 11 of 12
@@ -83,9 +84,11 @@ class ScaleCheck:
 
     def _of_shortcuts(self, reported: _Quality) -> str | None:
         shortcuts, classifier = self._shortcuts, self._classifier
-        if shortcuts is None or classifier is None or shortcuts.label_count is not None:
+        if shortcuts is None or classifier is None:
             return None
-        images, chances = shortcuts.receivers, classifier.probabilities
+        if not isinstance(shortcuts.task, Classification):
+            return None
+        images, chances = shortcuts.receivers, classifier.answers
         if not len(images):
             return None
         now = _quality(chances(shortcuts.to_input(images.pixels)), images.labels)
@@ -108,7 +111,7 @@ class ScaleCheck:
             pixels, _ = read_pixels(probes)
         except ValueError:  # `preprocess` makes something else of what is drawn.
             return None
-        chances = Forward(self._explainer.context).probabilities
+        chances = Forward(self._explainer.context).answers
         return _note(f"the {len(probes)} probes", now, reported, chances, pixels, labels)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+_CHECKED = 5  # evaluations, of which the maps of one are checked
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -38,8 +40,34 @@ class Schedule:
         unit, units = ("batch", "batches") if self.counts_batches else ("epoch", "epochs")
         return unit if self.every == 1 else f"{self.every} {units}"
 
-    def evaluations(self, params: Mapping[str, Any]) -> int:
-        """Return how many evaluations a callback's `params` plan, 0 where nobody knows."""
+    def planned(self, params: Mapping[str, Any]) -> int:
+        """Return how many epochs or batches a callback's `params` plan, 0 where nobody knows."""
         epochs: int = params.get("epochs") or 0
         steps: int = params.get("steps") or 0  # unknown for a dataset without a length
-        return (epochs * steps if self.counts_batches else epochs) // self.every
+        return epochs * steps if self.counts_batches else epochs
+
+    def evaluations(self, params: Mapping[str, Any]) -> int:
+        """Return how many evaluations a callback's `params` plan, 0 where nobody knows."""
+        return self.planned(params) // self.every
+
+
+def check_interval(check_maps: bool | str) -> int | None:
+    """Read `check_maps=`: maps are checked at one of so many evaluations; None for never.
+
+    Args:
+        check_maps: True, "every" or False.
+
+    Returns:
+        The number of evaluations.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if check_maps == "every":
+        return 1
+    if not isinstance(check_maps, bool):
+        raise ValueError(
+            "check_maps must be True, for the last evaluation and every fifth, 'every', or False. "
+            f"Received: check_maps={check_maps!r}"
+        )
+    return _CHECKED if check_maps else None

@@ -1,6 +1,7 @@
 """One training run, from `on_train_begin` to `on_train_end`, and all of its state."""
 
 import contextlib
+import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +18,15 @@ from keras_saliency.callback.callback_list import OtherCallbacks
 from keras_saliency.callback.overhead import Overhead
 from keras_saliency.callback.scale_check import ScaleCheck
 from keras_saliency.callback.schedule import Schedule
-from keras_saliency.data.normalization import rgb
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.cards import mask_sheet
 from keras_saliency.engine.backend import is_alone, is_chief
 from keras_saliency.engine.model_choice import ModelChoice, explained_model
 from keras_saliency.engine.predictions import read_predictions
 from keras_saliency.engine.scored_model import Method
-from keras_saliency.engine.target_layer import LayerChoice
+from keras_saliency.engine.target_layer import LayerChoices
 from keras_saliency.engine.targets import Target
+from keras_saliency.metrics.map_check import MapCheck, MapChecker
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.recorder import DRAWN, Recorder
@@ -34,10 +35,12 @@ from keras_saliency.recording.run_summary import about, further_settings, settin
 from keras_saliency.recording.scalars import plain_numbers
 from keras_saliency.recording.snapshot import Snapshot, choose_evenly
 from keras_saliency.recording.tensorboard.plugin_data import probe_blobs
-from keras_saliency.recording.writers import Writer, open_writer
+from keras_saliency.recording.writers import Writer
+from keras_saliency.recording.writers.opening import open_writer, tensorboard_folder
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
+from keras_saliency.shortcuts.label_leakage import leakage_of
 from keras_saliency.shortcuts.verdict import Verdict
 from keras_saliency.shortcuts.video_swaps import stills
 from keras_saliency.tiles.explainer import TileMaps, explainer_of
@@ -52,19 +55,27 @@ class Settings:
     log_dir: Path | Writer
     methods: Sequence[str | Method]
     probes: Probes | Path
-    layer: LayerChoice
+    layer: LayerChoices
     target: Target
     shortcuts: Shortcuts | None
     schedule: Schedule
     batch_size: int
     strict: bool
     max_overhead: float | None
+    on_alarm: Callable[[Verdict], Any] | None
+    check_maps: int | None
     model: ModelChoice
+
+    @property
+    def folder(self) -> Path | None:
+        """Where TensorBoard looks for runs, or None where nothing is written for it."""
+        return tensorboard_folder(self.log_dir)
 
     @property
     def run(self) -> tuple[Path | Writer, str]:
         """Where all goes, and the name of the TensorBoard run."""
-        return self.log_dir, "saliency_batches" if self.schedule.counts_batches else "saliency"
+        name = "saliency_batches" if self.schedule.counts_batches else "saliency"
+        return self.folder or self.log_dir, name
 
 
 class TrainingSession:
@@ -98,6 +109,7 @@ class TrainingSession:
     _overhead: Overhead
     _batches: BatchCount
     _batch_norm: BatchNormStatus
+    _checker: MapChecker | None
     _evaluator: Evaluator | None
 
     def __init__(
@@ -109,6 +121,7 @@ class TrainingSession:
         self.newest: Snapshot | None = None
         self.verdict: Verdict | None = None
         self._best: Snapshot | None = None
+        self._evaluations = 0
         if settings.max_overhead is not None and not is_alone(self._model):
             raise ValueError(messages.BY_CLOCK.format(settings.max_overhead))
         self._reporter = messages.Reporter(callback.params)
@@ -186,22 +199,35 @@ class TrainingSession:
             return
         if self.verdict is None or self._overhead.is_verdict_due(epoch + 1):
             try:
-                with self._measured() as seconds:
-                    verdict = self._evaluator.evaluate(epoch)
+                progress = self._reporter.progress("computing the verdict, nuisances")
+                with self._measured() as seconds, progress as report:
+                    verdict = self._evaluator.evaluate(epoch, progress=report)
                 self._overhead.add_verdict(seconds())
             except Exception as error:
                 self._fault("verdict", messages.VERDICT_FAILED.format(epoch + 1, error), error)
                 verdict = Verdict(f"can't say: {error}")
-            if verdict.alarm and not (self.verdict and self.verdict.alarm):
-                self._reporter.alarm(verdict.text)
+            is_raised = verdict.alarm and not (self.verdict and self.verdict.alarm)
             self.verdict = verdict
             # Where the steps of the run are batches, so is that of its verdicts.
             step = self._batches.count if self._settings.schedule.counts_batches else epoch
             self.recorder.record_verdict(verdict, f"epoch {epoch + 1}", step)
+            if is_raised:
+                self._raise_alarm(verdict)
         if logs is not None:
             logs["shortcut_reliance"] = self.verdict.reliance
-            for name in self._settings.shortcuts.nuisances:
-                logs[f"shortcut_{name}"] = self.verdict.gaps.get(name, (float("nan"),))[0]
+            shortcuts, gaps = self._settings.shortcuts, self.verdict.gaps
+            for name in shortcuts.nuisances if shortcuts.log_gaps else ():
+                logs[f"shortcut_{name}"] = gaps.get(name, (float("nan"),))[0]
+
+    def _raise_alarm(self, verdict: Verdict) -> None:
+        """Tell the user, and in one process of several whom the user wants to be told."""
+        self._reporter.alarm(verdict.text)
+        if self._settings.on_alarm is None or not is_chief(self._model):
+            return
+        try:
+            self._settings.on_alarm(verdict)
+        except Exception as error:
+            self._fault("on_alarm", messages.ON_ALARM_FAILED.format(error), error)
 
     def _check_scale(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """Warn once if images are scaled unlike those that the model is trained on."""
@@ -237,21 +263,30 @@ class TrainingSession:
 
     def _announce(self) -> None:
         """Say what is explained, what is expensive, and how to see all of it."""
-        say, explainer, layer = self._reporter.say, self.explainer, self.explainer.target_layer
-        if layer is not None:
-            grid = " x ".join(map(str, layer.shape[1:-1]))
-            say(messages.TARGET_LAYER.format(layer.name, grid), explainer.what_is_missed)
+        say, explainer = self._reporter.say, self.explainer
+        for layer in explainer.target_layers:
+            say(messages.TARGET_LAYER.format(layer.name, layer.grid))
+        say(explainer.what_is_missed)
         if explainer.of != self._settings.target.of:
             say(messages.EXPLAINED.format(explainer.of))
         say(messages.assumed(explainer.head))
         if keeps_averages(self._model):
             swapped = self._others.swaps_averages() and not self._settings.schedule.counts_batches
             say(messages.AVERAGED if swapped else messages.NOT_AVERAGED)
-        say(messages.expensive_methods(explainer.perturbed, len(self.probes)))
-        if isinstance(self._settings.log_dir, Path):
-            evaluations = self._settings.schedule.evaluations(self._callback.params or {})
-            say(messages.all_steps(evaluations, self._settings.log_dir))
-            say(messages.unreadable_name(self._settings.log_dir))
+        say(messages.expensive_methods(explainer.perturbed, len(self.probes)), self._leakage())
+        if self._settings.folder is not None:
+            say(messages.unreadable_name(self._settings.folder))
+
+    def _leakage(self) -> str | None:
+        """Say which trivial property tells the label of the training images, if one does."""
+        if self._settings.shortcuts is None or not self._is_first:
+            return None
+        try:
+            leakage = leakage_of(self._settings.shortcuts)
+        except Exception as error:
+            self._fault("leakage", messages.IS_MISSING.format("the check of labels", error), error)
+            return None
+        return leakage.text if leakage is not None and leakage.leaks else None
 
     def _begin(self, epoch: int) -> None:
         """Evaluate for the first time, when a method that fails is still an error, and write."""
@@ -274,16 +309,22 @@ class TrainingSession:
             settings=all_settings,
             slides=TileMaps.of(self.probes, self.explainer.head),
             previous=first.maps if writer.is_continued else None,
+            checks_maps=chosen.check_maps is not None,
             on_fault=self._reporter.warn,
         )
         self.is_recording = True
         verdict_every = chosen.shortcuts.every if chosen.shortcuts else None
-        self._overhead = Overhead(chosen.max_overhead, chosen.schedule, verdict_every)
+        self._overhead = Overhead(
+            chosen.max_overhead, chosen.schedule, verdict_every, chosen.check_maps
+        )
         self._batch_norm, self._batches = BatchNormStatus(model), BatchCount(self._model)
         self._evaluator = self._make_evaluator(epoch)
+        self._checker = None if chosen.check_maps is None else MapChecker(self.explainer)
+        checks = self._check_maps(first, is_last=False)
         if not writer.is_continued:
             before = self._batches.count if chosen.schedule.counts_batches else epoch - 1
-            self._record(before, f"epoch {epoch}" if epoch else "before training", first, {})
+            when = f"epoch {epoch}" if epoch else "before training"
+            self._record(before, when, first, {}, checks)
             has_masks, has_verdict = self.probes.masks is not None, chosen.shortcuts is not None
             self.recorder.record_charts(focus=has_masks, verdict=has_verdict)
             self._write_summary(before)
@@ -303,10 +344,15 @@ class TrainingSession:
             return probe_blobs(self.probes, shown, self.explainer.of, all_settings)
 
         resume_at = first if epoch > 0 else None
-        writer, previous = open_writer(*run, described, resume_at=resume_at, later=later)
+        chosen = self._settings.log_dir, run[1], described
+        writer, previous = open_writer(*chosen, resume_at=resume_at, later=later)
         if previous is not None and previous.differences:
             own, other = writer.state_folder, ", ".join(previous.differences)
             self._reporter.say(messages.OWN_RUN.format(own, previous.folder, other))
+        if self._settings.folder is not None and writer.folder is not None:
+            evaluations = self._settings.schedule.evaluations(self._callback.params or {})
+            where = messages.where_to_look(writer.folder, self._settings.folder, evaluations)
+            self._reporter.say(where)
         return writer, previous
 
     def _make_evaluator(self, epoch: int) -> Evaluator | None:
@@ -318,20 +364,21 @@ class TrainingSession:
         donors = shortcuts.donors
         if donors.masks is not None and len(donors):
             title = f"masks of donors: {shortcuts.masks_from}"
-            images, masks = rgb(stills(donors.pixels)), stills(donors.masks[..., None])[..., 0]
+            images = shortcuts.display(stills(donors.pixels))
+            masks = stills(donors.masks[..., None])[..., 0]
             sheet = mask_sheet(images, masks, title=title)
             self.recorder.record_images({"shortcut-masks/donors": sheet}, epoch - 1)
         names = self.probes.class_names
         alarm = self._previous.alarm(shortcuts.threshold) if self._previous else None
-        classifier = self._classifier
-        return Evaluator(
-            shortcuts, classifier.probabilities, classifier.saliency_maps, names, alarm
-        )
+        asked = self._classifier
+        evidence = asked.evidence if asked.has_feature_map else None
+        return Evaluator(shortcuts, asked.answers, asked.saliency_maps, names, alarm, evidence)
 
     def _evaluate(self, left_out: frozenset[str] = frozenset()) -> Evaluation:
         """Evaluate all probes; where memory is short this is said, though nothing is missing."""
         before = self.explainer.batch_size
-        evaluation = self.explainer.evaluate(left_out=left_out)
+        with self._reporter.progress("evaluating the probes, passes") as report:
+            evaluation = self.explainer.evaluate(left_out=left_out, progress=lambda _: report)
         if self.explainer.batch_size < before:
             self._reporter.say_later(
                 messages.OUT_OF_MEMORY.format(before, self.explainer.batch_size)
@@ -345,7 +392,10 @@ class TrainingSession:
         left_out = self._overhead.left_out(count)
         is_due = self._overhead.is_evaluation_due(count, last)
         if is_due and self.explainer.perturbed.keys() - left_out:
-            self._evaluate_in_training(step, when, logs, left_out)
+            planned = self._settings.schedule.planned(self._callback.params or {})
+            is_last = planned > 0 and not self._overhead.is_between(count, planned)
+            is_last |= bool(getattr(self._model, "stop_training", False))
+            self._evaluate_in_training(step, when, logs, left_out, is_last=is_last)
 
     def _evaluate_in_training(
         self,
@@ -353,6 +403,8 @@ class TrainingSession:
         when: str,
         logs: Mapping[str, Any] | None = None,
         left_out: frozenset[str] = frozenset(),
+        *,
+        is_last: bool,
     ) -> None:
         """Evaluate and record, when no fault of ours may stop the training run."""
         try:
@@ -360,13 +412,32 @@ class TrainingSession:
                 evaluation = self._evaluate(left_out)
                 for name, error in evaluation.errors.items():
                     self._fault(name, messages.METHOD_FAILED.format(name, error), error)
-                self._record(step, when, evaluation, logs or {})
-            self._overhead.add_evaluation(seconds(), evaluation.seconds)
+                began = time.perf_counter()
+                checks = self._check_maps(evaluation, is_last=is_last)
+                check = time.perf_counter() - began if checks else None
+                self._record(step, when, evaluation, logs or {}, checks)
+            self._overhead.add_evaluation(seconds(), evaluation.seconds, check)
         except Exception as error:
             self._fault("set", messages.IS_MISSING.format(f"the set of {when}", error), error)
 
+    def _check_maps(self, evaluation: Evaluation, *, is_last: bool) -> dict[str, MapCheck]:
+        """Check the maps of an evaluation, where that is due."""
+        number, self._evaluations = self._evaluations, self._evaluations + 1
+        if self._checker is None or not self._overhead.is_check_due(number, is_last=is_last):
+            return {}
+        try:
+            return self._checker.check(evaluation, seed=number)
+        except Exception as error:
+            self._fault("check", messages.IS_MISSING.format("the check of maps", error), error)
+            return {}
+
     def _record(
-        self, step: int, when: str, evaluation: Evaluation, logs: Mapping[str, Any]
+        self,
+        step: int,
+        when: str,
+        evaluation: Evaluation,
+        logs: Mapping[str, Any],
+        checks: dict[str, MapCheck],
     ) -> None:
         probes, head = self.probes, self.explainer.head
         numbers, others = plain_numbers(self._others.unwritten(logs))
@@ -388,6 +459,7 @@ class TrainingSession:
             correct=answers.correct,
             logs=numbers,
             tiles=evaluation.tiles,
+            checks=checks,
         )
         self.recorder.record(self.newest)
 
@@ -409,7 +481,7 @@ class TrainingSession:
                 continue
             step, when = last.step + 1, f"kept: epoch {restorer.best_epoch + 1}"
             if self._others.comes_before(restorer):
-                self._evaluate_in_training(step, when)
+                self._evaluate_in_training(step, when, is_last=True)
             elif self._best is not None:
                 self.newest = replace(self._best, step=step, when=when, note="", logs={})
                 self.recorder.record(self.newest)

@@ -37,7 +37,8 @@ def add_to(commands: Any) -> None:
     words = "predicted, contrast (it rather than the runner-up), or a class index (%(default)s)"
     option("--target", type=as_target, default="predicted", metavar="WHAT", help=words)
     option("--of", choices=("logits", "probability", "log_probability"), default="logits")
-    option("--layer", metavar="NAME", help="a name or path, as in mobilenetv2/out_relu")
+    words = "a name or path, as in mobilenetv2/out_relu; given more than once, their maps are fused"
+    option("--layer", metavar="NAME", action="append", help=words)
     option(
         "--out",
         metavar="PATH",
@@ -58,6 +59,10 @@ def add_to(commands: Any) -> None:
 
 def _explain(args: argparse.Namespace) -> None:
     """Explain all images; other arguments are checked before the model is loaded."""
+    from keras_saliency.cli.startup import import_keras
+
+    import_keras()
+
     from keras_saliency.cli import models
     from keras_saliency.drawing import heatmap
 
@@ -81,7 +86,7 @@ def _explain(args: argparse.Namespace) -> None:
         explainer = Explainer(loaded.model, probes, [args.method], target, args.layer, 32)
         if explainer.what_is_missed is not None:
             print(f"note: {explainer.what_is_missed}", flush=True)
-        evaluation = explainer.evaluate()
+        evaluation = _evaluate(explainer, args.method)
         for error in evaluation.errors.values():
             raise error
         predictions = _predictions(explainer, evaluation, loaded.decode)
@@ -91,10 +96,18 @@ def _explain(args: argparse.Namespace) -> None:
             map_ = maps[row]
             signed = bool((map_ < 0).any())
             _draw(args, image, map_, signed, f"{what}\n{predictions[row]}", files[image])
-            at = f" at {explainer.target_layer.name}" if explainer.target_layer else ""
+            at = f" at {explainer.layer_names}" if explainer.layer_names else ""
             peak = heatmap.fault(map_, signed) or f"raw peak {heatmap.peak_of(map_, signed):.3g}"
             words = f"{image}: {predictions[row]}; {what}{at}, {peak} -> {files[image]}"
             print(words, flush=True)
+
+
+def _evaluate(explainer: Explainer, method: str) -> Evaluation:
+    """Compute the maps, and tell on a terminal how far it is."""
+    from keras_saliency.common.progress import terminal_line
+
+    with terminal_line(f"{method}, passes") as report:
+        return explainer.evaluate(progress=lambda _: report)
 
 
 def _groups(

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
-from keras_saliency.cli import demo, explain, motion, report, tensorboard
+from keras_saliency.cli import check, data, demo, explain, motion, report, tensorboard
 from keras_saliency.version import __version__
 
 _LACKING = ". Install it, or set KERAS_BACKEND to what is installed of tensorflow, jax and torch."
@@ -58,6 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, explain, motion, report, tensorboard):
+    for module in (data, demo, explain, motion, report, check, tensorboard):
         module.add_to(commands)
     return parser

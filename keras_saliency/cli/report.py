@@ -1,15 +1,12 @@
-"""The commands `keras-saliency report`, `compare` and `check`, which read log folders."""
+"""The commands `keras-saliency report`, `compare` and `rank`, which read log folders."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from keras_saliency.cli.arguments import as_number
 
 if TYPE_CHECKING:
     from keras_saliency.recording.tensorboard.event_reader import Training
@@ -34,22 +31,15 @@ def add_to(commands: Any) -> None:
         "before and after mitigation, as one HTML file that needs nothing else.",
     )
     _add_options(compare, _compare, {"first": "LOGDIR_A", "second": "LOGDIR_B"}, "compare.html")
-    check = commands.add_parser(
-        "check",
-        help="say in one line whether a training run relies on a shortcut, for CI",
-        description="Judge the last epoch of every training run in a log folder, each in one line. "
-        "Without limits a training run passes if its verdict gives no alarm and waits for none to "
-        "be confirmed. A verdict that can't say passes no limit.",
-        epilog="Exit status: 0 all passed, 1 one failed, 2 one could not be judged, or wrong use.",
+    rank = commands.add_parser(
+        "rank",
+        help="list all training runs below a folder by what they rely on",
+        description="List all training runs below a folder by their reliance at the last "
+        "evaluation, the largest first, with its cause, since when, and the accuracy. Those whose "
+        "verdict can't say come last.",
     )
-    _add_options(check, _check, {"log_dir": "LOGDIR"})
-    options = {"type": as_limit, "action": "append", "default": [], "metavar": "NAME=VALUE"}
-    of = (
-        "of reliance (the largest gap), a nuisance (background, cast ...), focus, or the tag of a "
-        "number in TensorBoard; may be repeated"
-    )
-    check.add_argument("--max", **options, help=f"at most; {of}")
-    check.add_argument("--min", **options, help=f"at least; {of}")
+    _add_options(rank, _rank, {"log_dir": "LOGDIR"})
+    rank.add_argument("--format", choices=("text", "csv", "json"), default="text")
 
 
 def _add_options(
@@ -62,15 +52,6 @@ def _add_options(
         words = "(%(default)s)"
         parser.add_argument("--out", metavar="FILE", type=as_page, default=Path(page), help=words)
     parser.set_defaults(run=run)
-
-
-def as_limit(text: str) -> tuple[str, float]:
-    """Read a limit, such as reliance=0.2."""
-    name, _, value = text.rpartition("=")
-    number = as_number(value)
-    if not name or math.isnan(number):
-        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, as reliance=0.2. Received: {text}")
-    return name, number
 
 
 def as_page(text: str) -> Path:
@@ -126,21 +107,10 @@ def _write(out: Path, trainings: Mapping[str, Training], others: Sequence[Traini
     print(f"{out}: {' and '.join(trainings)}, {out.stat().st_size / 1e6:.1f} MB")
 
 
-def _check(args: argparse.Namespace) -> int:
-    """Judge each training run in one line, and return the exit status of all."""
-    from keras_saliency.recording.report.check import check
+def _rank(args: argparse.Namespace) -> None:
+    """List all training runs."""
+    from keras_saliency.recording.report import rank
     from keras_saliency.recording.tensorboard.event_reader import trainings
 
-    found, statuses = trainings(args.log_dir, maps=False), set()
-    for training in found:
-        try:
-            passed, reason = check(training, dict(args.max), dict(args.min))
-        except ValueError as error:
-            if len(found) == 1:
-                raise
-            print(f"not judged: {error}")
-            statuses.add(2)
-        else:
-            print(f"{'passed' if passed else 'FAILED'}: {reason} ({training.folder})")
-            statuses.add(0 if passed else 1)
-    return 1 if 1 in statuses else max(statuses)
+    write = {"text": rank.as_text, "csv": rank.as_csv, "json": rank.as_json}[args.format]
+    print(write(rank.rank(trainings(args.log_dir, maps=False))))

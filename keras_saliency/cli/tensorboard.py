@@ -1,11 +1,16 @@
 """The command `keras-saliency tensorboard`: TensorBoard with every step of every image."""
 
 import argparse
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
+TAB = "#keras_saliency"  # behind TensorBoard's address: the Saliency tab, with the verdict on top
 _IMAGES = 1000  # steps of each, as many as TensorBoard keeps of numbers
+_HELP = {"-h", "--help", "--helpfull", "--version", "--version_tb"}
 
 
 def add_to(commands: Any) -> None:
@@ -22,11 +27,32 @@ def add_to(commands: Any) -> None:
 
 
 def _tensorboard(args: argparse.Namespace) -> None:
-    """Become TensorBoard, as its own command does."""
-    from tensorboard.main import run_main
-
+    """Become TensorBoard, as its own command does, and say where the verdict is."""
+    errors: Any = sys.stderr
+    if _HELP & set(args.flags):
+        # Where this module is there, TensorBoard leaves TensorFlow alone, which takes seconds, and
+        # says that it is not installed.
+        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
+        errors = io.StringIO()
     sys.argv = ["tensorboard", *with_all_images(args.flags)]
-    run_main()
+    with contextlib.redirect_stderr(errors):
+        _serve()
+
+
+def _serve() -> None:
+    """Run TensorBoard with a server that says where the verdict is."""
+    from absl import app
+    from tensorboard import default, main_lib, program
+
+    class Server(program.WerkzeugServer):
+        def print_serving_message(self) -> None:
+            super().print_serving_message()
+            print(f"The verdict is at {self.get_url()}{TAB}", flush=True)
+
+    main_lib.global_init()
+    server = program.with_port_scanning(Server)
+    tensorboard = program.TensorBoard(plugins=default.get_plugins(), server_class=server)
+    app.run(tensorboard.main, flags_parser=tensorboard.configure)
 
 
 def with_all_images(flags: Sequence[str]) -> list[str]:

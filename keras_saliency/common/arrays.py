@@ -1,5 +1,6 @@
 """NumPy arrays of whatever holds numbers: NumPy, the backends, pandas and Pillow."""
 
+import math
 import sys
 from typing import Any
 
@@ -40,6 +41,12 @@ def frozen(array: Array) -> Array:
     array = np.ascontiguousarray(array)
     array.setflags(write=False)
     return array
+
+
+def json_number(value: Any) -> float | None:
+    """Return a number as JSON can hold it, of six digits: float32 has hardly more."""
+    number = float(f"{float(value):.6g}")
+    return number if math.isfinite(number) else None
 
 
 def _entries(values: list[Any] | tuple[Any, ...]) -> list[Any]:

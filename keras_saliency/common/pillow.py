@@ -8,6 +8,10 @@ from PIL import Image
 
 from keras_saliency.common.types import Array
 
+# Else Pillow loads the module that writes GIFs when the interpreter exits, and its named tuples are
+# evaluated as text: Python then forgets that a KeyboardInterrupt ended it, and its status is 1.
+Image.preinit()
+
 
 def pixels_of(images: Sequence[Image.Image]) -> list[Array]:
     """Return open images as `read_image` reads files, uint8: grey if all of them are, else RGB.

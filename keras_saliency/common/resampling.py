@@ -124,14 +124,14 @@ def average_masks(masks: Array, size: tuple[int, int]) -> Array:
     check_batch(masks, "masks")
     shares = np.asarray(masks, np.float64)
     if shares.shape[1:] != tuple(size):
-        rows, columns = (_cell_shares(n, m) for n, m in zip(shares.shape[1:], size, strict=True))
+        rows, columns = (cell_shares(n, m) for n, m in zip(shares.shape[1:], size, strict=True))
         # Not a matrix product, which would wake all the threads of BLAS beside the training.
         shares = np.einsum("yh,nhw->nyw", rows, shares)
         shares = np.einsum("xw,nyw->nyx", columns, shares)
     return shares
 
 
-def _cell_shares(cells_in: int, cells_out: int) -> Array:
-    """`(cells_out, cells_in)`: the share of each new cell that each old cell covers."""
+def cell_shares(cells_in: int, cells_out: int) -> Array:
+    """Return `(cells_out, cells_in)`, the share of each new cell that each old cell covers."""
     new = np.arange(cells_out + 1) / cells_out
     return overlaps(new[:-1], new[1:], np.arange(cells_in + 1) / cells_in) * cells_out

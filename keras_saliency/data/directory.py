@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from keras_saliency.data.image_files import PILLOW_MODES, read_image, read_image
 
 _EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _MASK_ENDING = ".mask.png"
+_Entry = TypeVar("_Entry")
 
 
 def read_folder(
@@ -28,11 +29,9 @@ def read_folder(
     if per_class is not None:
         check_count(per_class, "per_class")
     size = _resolve_size(image_size)
-    class_names, folders = _list_classes(check_folder(directory))
-    taken = [_spread(list(_images_in(folder)), per_class) for folder in folders]
+    class_names, listed = list_images(directory)
+    taken = [spread(own, per_class) for own in listed]
     paths = [path for own in taken for path in own]
-    if not paths:
-        raise ValueError(f"No images ({', '.join(_EXTENSIONS)}) were found in {directory}.")
     images = read_images(paths, color_mode)
     masks = _read_masks(paths, images)
     _check_sizes(paths, images, size)
@@ -45,6 +44,15 @@ def read_folder(
         "class_names": class_names,
         "display": [_on_white(image) for image in images] if color_mode == "rgba" else None,
     }
+
+
+def list_images(directory: str | Path) -> tuple[list[str] | None, list[list[Path]]]:
+    """List the images in a folder, by class; without class folders there are no class names."""
+    class_names, folders = _list_classes(check_folder(directory))
+    listed = [list(_images_in(folder)) for folder in folders]
+    if not any(listed):
+        raise ValueError(f"No images ({', '.join(_EXTENSIONS)}) were found in {directory}.")
+    return class_names, listed
 
 
 def _resolve_size(image_size: Any) -> tuple[int, int] | None:
@@ -116,11 +124,11 @@ def _is_image(name: str) -> bool:
     return lower.endswith(_EXTENSIONS) and not lower.endswith(_MASK_ENDING)
 
 
-def _spread(paths: list[Path], count: int | None) -> list[Path]:
-    """Take `count` paths from all over the list: neighbours are often frames of one series."""
-    if count is None or count >= len(paths):
-        return paths
-    return [paths[i * len(paths) // count] for i in range(count)]
+def spread(entries: list[_Entry], count: int | None) -> list[_Entry]:
+    """Take `count` entries from all over a list: neighbours are often frames of one series."""
+    if count is None or count >= len(entries):
+        return entries
+    return [entries[i * len(entries) // count] for i in range(count)]
 
 
 def _read_masks(paths: list[Path], images: list[Array]) -> list[Array] | None:

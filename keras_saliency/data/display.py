@@ -14,6 +14,9 @@ from keras_saliency.data.inputs import Kind, image_batch
 KNOWN_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 # Interpolation overshoots a little: this share of the span still counts as rounding.
 OVERSHOOT = 0.01
+# Of values of an unknown range, from black to white: one bright tag must not leave the rest grey.
+_SHOWN = (1, 99)  # percentiles
+_SAMPLED = 1_000_000  # values, from which these are computed
 
 _STRIP = 360  # the least width of a displayed signal or volume
 _CURVES = 6  # as many channels as are drawn as curves
@@ -37,14 +40,40 @@ def displayed(images: Array, kind: Kind, value_range: tuple[float, float], known
     """Show images `(batch, *grid, channels)`: uint8 `(batch, [frames,] height, width, 3)`."""
     if kind == "signal":
         return _drawn_signals(images)
-    if not known:
-        warn_user(
-            "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and "
-            "[0, 255]: they are shown stretched linearly, with one scale for all probes. For true "
-            "colours pass the raw images with `preprocess=`, or what a person should see as "
-            "`display=`.".format(*value_range)
-        )
-    return _to_rgb(images, value_range)
+    if known:
+        return _to_rgb(images, value_range)
+    window = shown_range(images)
+    warn_user(
+        "The images' values run from {:g} to {:g}, which is none of [0, 1], [-1, 1] and [0, 255]: "
+        "they are shown stretched linearly from {:g} to {:g}, their 1st and 99th percentile, with "
+        "one scale for all probes. For true colours pass the raw images with `preprocess=`, or "
+        "what a person should see as `display=`.".format(*value_range, *window)
+    )
+    return _to_rgb(images, window)
+
+
+def shown_range(images: Array) -> tuple[float, float]:
+    """Return what is shown as black and as white, of images of an unknown range.
+
+    Args:
+        images: Floats `(batch, *grid, channels)`, of which the channels that are shown count.
+
+    Returns:
+        The 1st and the 99th percentile of all images together, or the extremes where nearly all
+        values are equal. Of many values a sample is taken, always the same.
+
+    Example:
+        >>> scan = np.linspace(0, 100, 100).reshape(1, 10, 10, 1)
+        >>> scan[0, 0, 0] = 30_000  # A metal tag.
+        >>> low, high = shown_range(scan)
+        >>> round(low), round(high)
+        (2, 399)
+    """
+    values = images[..., : 3 if images.shape[-1] >= 3 else 1].reshape(-1)
+    if values.size > _SAMPLED:
+        values = values[np.random.default_rng(0).integers(0, values.size, _SAMPLED)]
+    low, high = map(float, np.percentile(values, _SHOWN))
+    return (low, high) if high > low else (float(images.min()), float(images.max()))
 
 
 def convert_display(display: Any, kind: Kind, images: Array) -> Array:

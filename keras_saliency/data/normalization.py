@@ -1,14 +1,14 @@
 """Normalization: from what a model gets to pixels of 0 to 255, and back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
-from keras_saliency.data.display import KNOWN_RANGES
+from keras_saliency.data.display import KNOWN_RANGES, shown_range
 from keras_saliency.data.probes import Probes
 
 _ROUNDING = 2.5  # Of 255: half a step, and what interpolation overshoots.
@@ -26,6 +26,7 @@ class Scaling:
         flipped: Whether the model gets blue, green, red.
         true_zero: Whether a pixel of 0 is known to be black, so that ratios mean something.
         preprocess: Called on float32 `(batch, height, width, channels)`, or `None`.
+        window: What is shown as black and as white, of pixels from 0 to 255.
     """
 
     scale: tuple[float, ...]
@@ -33,6 +34,16 @@ class Scaling:
     flipped: bool = False
     true_zero: bool = True
     preprocess: Callable[[Any], Any] | None = None
+    window: tuple[float, float] = field(default=(0.0, 255.0), compare=False)
+
+    def display(self, pixels: Array) -> Array:
+        """Show uint8 pixels as a person sees them, uint8 `(..., height, width, 3)`."""
+        low, high = self.window
+        shown = rgb(pixels)
+        if self.window == (0.0, 255.0):
+            return shown
+        levels = np.rint(255 * np.clip((np.arange(256) - low) / (high - low), 0, 1))
+        return levels.astype(np.uint8)[shown]
 
     def to_input(self, pixels: Array) -> Array:
         """Make the model's input, float32, of pixels `(batch, height, width, channels)`."""
@@ -112,7 +123,10 @@ def _scaling_of(inputs: Array, low: float, high: float) -> Scaling:
             inside = pixels.min() > -_ROUNDING and pixels.max() < 255 + _ROUNDING
             if inside and high - low > span:
                 return known
-    return _linear(low, high, true_zero=(low, high) in KNOWN_RANGES)
+    if (low, high) in KNOWN_RANGES or low == high:
+        return _linear(low, high, true_zero=(low, high) in KNOWN_RANGES)
+    window = tuple(255 * (end - low) / (high - low) for end in shown_range(inputs))
+    return _linear(low, high, true_zero=False, window=window)
 
 
 def _linear(low: float, high: float, **options: Any) -> Scaling:

@@ -39,7 +39,7 @@ class TileExplainer(Explainer):
 
     def evaluate(self, **options: Any) -> Evaluation:
         """Explain the tiles that get maps, and predict all tiles part by part."""
-        parts = [self._forward.probabilities(part) for part in self._tiles.parts()]
+        parts = [self._forward.answers(part) for part in self._tiles.parts()]
         evaluation = super().evaluate(**options)
         return replace(evaluation, tiles=np.concatenate(parts).astype(np.float32))
 

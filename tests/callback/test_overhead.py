@@ -16,13 +16,15 @@ from keras_saliency.callback.schedule import Schedule
 SIZE = (24, 31)
 
 
-def share_that_is_spent(overhead, epochs, training, look, methods, verdict, every, batches):
+def share_that_is_spent(
+    overhead, epochs, training, look, methods, verdict, every, batches, check=0.0
+):
     """Go through a training by the clock, and return which share of its last half is not its own.
 
     Lists of seconds by epoch; `batches` is how many an epoch has, where looks count them.
     """
     ours = np.zeros(epochs)
-    count = 0
+    count = looks = 0
     for epoch in range(epochs):
         if verdict and overhead.is_verdict_due(epoch + 1):
             ours[epoch] += verdict
@@ -32,8 +34,11 @@ def share_that_is_spent(overhead, epochs, training, look, methods, verdict, ever
             if overhead.is_evaluation_due(count):
                 left_out = overhead.left_out(count)
                 there = {name: taken for name, taken in methods.items() if name not in left_out}
-                ours[epoch] += look + sum(there.values())
-                overhead.add_evaluation(look + sum(there.values()), there)
+                looks += 1
+                checked = check if overhead.is_check_due(looks, is_last=False) else None
+                taken = look + sum(there.values()) + (checked or 0.0)
+                ours[epoch] += taken
+                overhead.add_evaluation(taken, there, checked)
         overhead.adjust(training[epoch])
     half = slice(epochs // 2, None)
     return ours[half].sum() / (ours[half].sum() + training[half].sum())
@@ -46,11 +51,12 @@ def test_the_share_is_kept_in_the_long_run(seed):
     most = rng.choice([0.02, 0.05, 0.3])
     every = int(rng.integers(1, 4))
     batches = int(rng.choice([0, 7]))
-    overhead = Overhead(most, Schedule(every, batches > 0), 2)
+    overhead = Overhead(most, Schedule(every, batches > 0), 2, (None, 1, 5)[seed % 3])
     costs = {
         "look": 10 ** rng.uniform(-3, 0.5),
         "methods": {name: 10 ** rng.uniform(-3, 1) for name in ("rise", "own")[: seed % 3]},
         "verdict": rng.choice([0, 10 ** rng.uniform(-2, 1)]),
+        "check": 10 ** rng.uniform(-2, 1),
     }
     training = rng.uniform(0.95, 1.05, 4000)
     spent = share_that_is_spent(
@@ -74,6 +80,18 @@ def test_what_is_dear_gives_way_and_nothing_else():
         "evaluations"
     )
     assert [re.sub(r"\d+(?= evaluations)", "N", change) for change in overhead.changes] == [wanted]
+
+
+def test_checks_of_maps_are_done_less_often_where_they_take_too_long():
+    overhead = Overhead(0.1, Schedule(1), None, check_every=5)
+    share_that_is_spent(overhead, 200, np.full(200, 1.0), 0.01, {}, 0, 1, 0, check=2.0)
+    assert re.fullmatch(
+        r"the callback takes .*; from now on a check of maps in one of 2\d evaluations",
+        overhead.changes[0],
+    )
+    due = [number for number in range(1, 121) if overhead.is_check_due(number, is_last=False)]
+    assert 4 <= len(due) <= 6  # of 120 x 0.1 s / 2 s = 6
+    assert overhead.is_check_due(7, is_last=True)
 
 
 def test_where_all_fits_nothing_changes():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_saliency.cli.demo import Trained, comparison
+from keras_saliency.cli.demo import Trained, accuracy_by_background, comparison
 from keras_saliency.data.synthetic import (
     BACKGROUND_NAMES,
     CLASS_NAMES,
@@ -265,30 +265,45 @@ def test_unknown_kinds_are_refused():
         draw_background("sand", _rng(0), (64, 64), feet=40)
 
 
-def trained(correlation, verdict, accuracy=0.954, heat=1.1):
+def trained(correlation, verdict, accuracy=0.954, on_background=1.1, usual=0.98, other=0.21):
     run = f"correlation-{correlation}/saliency"
-    return Trained(correlation, run, accuracy, heat, verdict)
+    return Trained(correlation, run, accuracy, usual, other, on_background, verdict)
 
 
 def test_the_verdicts_of_two_trainings_stand_beside_each_other():
     text = "relies on the background (gap 0.92 +- 0.01) since epoch 1; masks made by a program"
     lured = Verdict(text, alarm=True, cause="background")
     fine = Verdict("no evidence of background, cast, texture, frame, position, mark")
-    said = comparison([trained(0.95, lured), trained(0.5, fine, 0.86, float("nan"))], "there")
-    table, _, rest = said.partition("* Grad-CAM")
+    sound = trained(0.5, fine, 0.86, float("nan"), 0.9, 0.88)
+    said = comparison([trained(0.95, lured), sound], "there")
+    table, _, rest = said.partition("* Attribution")
     lines = [line for line in table.splitlines() if line]
     left, right = (lines[0].index(f"in {share} of 100") for share in (95, 50))
     first = " ".join(" ".join(line[left:right] for line in lines).split())
     second = " ".join(" ".join(line[right:] for line in lines).split())
-    assert first == f"in 95 of 100 95 of 100 1.10 ALARM {text} correlation-0.95/saliency"
-    assert second == (f"in 50 of 100 86 of 100 nan no alarm {fine.text} correlation-0.5/saliency")
+    numbers = "in 95 of 100 95 of 100 98 of 100 21 of 100 1.10"
+    assert first == f"{numbers} ALARM {text} correlation-0.95/saliency"
+    numbers = "in 50 of 100 86 of 100 90 of 100 88 of 100 nan"
+    assert second == f"{numbers} no alarm {fine.text} correlation-0.5/saliency"
     assert all(len(line) <= 100 for line in said.splitlines())
-    assert rest.count("grass and snow") == 1
-    assert "The network of correlation 0.95 tells" in rest
+    lines = " ".join(rest.split())
+    assert "correlation 0.95 classifies 98 of 100 new images correctly where" in lines
+    assert "21 of 100 where the same animals change places: it has learnt the background." in lines
+    assert "88 of 100 where the same animals change places: it has learnt the animal." in lines
     assert "tensorboard --logdir there" in rest
+    assert "http://localhost:6006/#keras_saliency" in rest
 
 
-def test_other_causes_are_not_called_grass_and_snow():
-    tinted = Verdict("relies on the colour cast", alarm=True, cause="cast")
-    weak = Verdict("weak signs of reliance on the background", cause="background")
-    assert "grass and snow" not in comparison([trained(0.95, tinted), trained(0.5, weak)], "logs")
+def test_the_accuracy_is_that_on_each_background():
+    """A model that answers by the colour of the corners is right on the usual background alone."""
+
+    class ByTheGround:
+        input_shape = (None, 64, 64, 3)
+
+        def predict(self, images, verbose):
+            red, green, _ = np.moveaxis(images[:, -8:].astype(float).mean((1, 2)), -1, 0)
+            return np.stack([green > 1.05 * red, green <= 1.05 * red], axis=1).astype(float)
+
+    usual, other = accuracy_by_background(ByTheGround())
+    assert usual > 0.75
+    assert other < 0.25

@@ -162,6 +162,8 @@ def test_target_of_and_layer_are_those_asked_for(cli, models, folder):
         assert f"class {index}, probability {chances[index]:.3g}" in said
     said = cli("explain", file, "leaf.png", "--of", "log_probability", "--layer", "first")
     assert f"log_probability {np.log(chances.max()):.3g} at first" in said
+    said = cli("explain", file, "leaf.png", "--layer", "first", "--layer", "last")
+    assert " at first + last, raw peak 0.964 " in said  # tanh(2)
     lead = np.log(np.sort(chances)[-1] / np.sort(chances)[-2])
     said = cli("explain", file, "leaf.png", "--target", "contrast")
     assert float(said.split("logits ")[1].split(" at ")[0]) == pytest.approx(lead, rel=0.02)
@@ -432,6 +434,20 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "grad_cam_plus_plus" in done.stdout
+
+
+def test_tensorboards_help_leaves_tensorflow_alone():
+    script = """
+import sys
+from keras_saliency.cli.main import main
+try:
+    main(["tensorboard", "--help"])
+finally:
+    assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"--samples_per_plugin" in done.stdout
 
 
 def test_the_console_script_is_this_function():

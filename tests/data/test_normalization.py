@@ -81,6 +81,19 @@ def test_a_display_that_preprocess_does_not_start_from_is_refused():
         read_pixels(small)
 
 
+def test_pixels_of_an_unknown_range_are_shown_as_their_probes_are():
+    scan = np.random.default_rng(0).uniform(-1000, 1000, (2, 90, 90, 1)).astype("float32")
+    scan[:, :5, :5] = 3000
+    with pytest.warns(UserWarning, match="percentile"):
+        probes = Probes(scan)
+    pixels, scaling = read_pixels(probes)
+    # Half a step of the pixels, which span the whole range, is one step and a bit of what is shown.
+    assert np.abs(scaling.display(pixels) - probes.display.astype(int)).max() <= 2
+    assert np.abs(scaling.to_input(pixels) - scan).max() <= 4000 / 510 + 0.01
+    known = read_pixels(Probes(PIXELS[None] if PIXELS.ndim == 3 else PIXELS))
+    np.testing.assert_array_equal(known[1].display(known[0]), rgb(known[0]))
+
+
 def test_rgb_takes_the_first_channels():
     many = np.concatenate([PIXELS, PIXELS[..., :2]], axis=-1)
     np.testing.assert_array_equal(rgb(many), PIXELS)

@@ -77,6 +77,20 @@ def test_an_unknown_range_is_stretched_with_one_scale_and_said_once():
     assert probes.value_range == (-2, 2)
 
 
+@pytest.mark.parametrize("count", [1, 30])  # of which the latter are sampled
+def test_one_bright_tag_does_not_leave_the_rest_grey(count):
+    scan = np.random.default_rng(0).uniform(-1000, 1000, (count, 200, 200)).astype("float32")
+    scan[:, :10, :10] = 30_000  # in 1 of 400 pixels
+    with pytest.warns(UserWarning, match=r"to 30000.*1st and 99th percentile"):
+        probes = Probes(scan)
+    assert probes.value_range == (pytest.approx(-1000, abs=1), 30_000)
+    window = np.percentile(scan, [1, 99])
+    wanted = 255 * np.clip((scan - window[0]) / np.ptp(window), 0, 1)
+    assert np.abs(probes.display[..., 0] - wanted).max() < 2
+    assert probes.display[:, 20:].std() > 60
+    np.testing.assert_array_equal(probes.images[..., 0], scan)
+
+
 def test_a_constant_image_of_unknown_range_is_no_division_by_zero():
     with pytest.warns(UserWarning, match="stretched"):
         assert Probes(colours(300.0, dtype=np.float32)).display.max() == 0

@@ -179,6 +179,9 @@ def test_what_takes_long_is_told(squares, capsys, monkeypatch):
     monkeypatch.setattr("keras_saliency.common.progress._PATIENCE", -1)
     monkeypatch.setattr("keras_saliency.common.progress._EVERY", -1)
     segment(white, squares[0])
+    assert capsys.readouterr().err == ""  # no terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    segment(white, squares[0])
     assert "Masks (function white), batches: 3 of 3\n" in capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_saliency.common.progress import with_progress
 from keras_saliency.common.validation import check_count, check_number, check_size
 from keras_saliency.data.synthetic.animals import CLASS_NAMES, draw_animal
 from keras_saliency.data.synthetic.backgrounds import BACKGROUND_NAMES, Background, draw_background
@@ -100,7 +101,7 @@ def scenes(
     backgrounds = np.where(chance < correlation, labels, 1 - labels)
     images = np.empty((2, count, *size, 3), np.uint8)
     masks = np.empty((2, count, *size), np.float32)
-    for index in range(count):
+    for index in with_progress(range(count), count, "drawing animals"):
         animal = draw_animal(CLASS_NAMES[labels[index]], _stream(seed, index, _ANIMAL), size)
         feet = int(np.flatnonzero(animal.cover.any(axis=1))[-1])
         light = draw_light(_stream(seed, index, _LIGHT), size)
