@@ -91,8 +91,15 @@ def test_the_table_counts_what_the_goals_are_about(tmp_path):
         ),
         # It is missed.
         _row(_run("border", seed=2), R=0.7, gap_frame=0.3),
-        # There is nothing, and nothing is said; the gap of the background errs by .2.
+        # There is nothing, and nothing is said; the gap of the background has the border in it.
         _row(_run("border", seed=3), R=0.1, gap_frame=0.2, gap_background=0.2),
+        # The same of a tag; the gap of the background errs by .2.
+        _row(_run("tag"), gap_background=0.2),
+        # The cue is named beside the cause.
+        _row(
+            _run("tint"), R=0.3, alarm=1, cause="background", R_named=0.2,
+            text="relies on the background since epoch 1; also on the colour cast (gap 0.30); more",
+        ),
         # It can't say, though the background is relied on.
         _row(_run("none"), R_background=0.3, text="can't say yet", gap_background="nan"),
         # True masks: the background is named rightly, by accuracy alone.
@@ -102,17 +109,18 @@ def test_the_table_counts_what_the_goals_are_about(tmp_path):
         ),
     ]  # fmt: skip
     cells = _cells(photo_table.table(_write(tmp_path / "rows.csv", rows)))
-    assert cells["training runs"] == ["5", "5", "1", "1"]
-    assert cells["alarms that name a factor of R <= .1"] == ["1 of 5", "0 of 5", "0 of 1", "0 of 1"]
-    assert cells['"can\'t say" at R > .2'][:3] == ["1 of 5", "0 of 5", "0 of 1"]
+    assert cells["training runs"] == ["7", "7", "1", "1"]
+    assert cells["alarms that name a factor of R <= .1"] == ["1 of 7", "0 of 7", "0 of 1", "0 of 1"]
+    assert cells['"can\'t say" at R > .2'][:3] == ["1 of 7", "0 of 7", "0 of 1"]
     assert cells["alarm at R >= .5"] == ["2 of 3", "0 of 0", "1 of 1", "0 of 0"]
     assert cells["... that names a factor of R >= .5"] == ["1 of 2", "0 of 0", "1 of 1", "0 of 0"]
+    assert cells["what is planted is named, at its R > .2"] == ["2 of 4", *["0 of 0"] * 3]
     assert cells["R within the interval"] == ["1 of 2", "0 of 2", "1 of 1", "0 of 1"]
     assert cells["median width of the interval"][::2] == ["0.20", "0.25"]
     # Gaps .5, .1, .3 at a large R and .2 at none: two of three pairs are in order.
     name = "... of the gap of what is planted: border"
     assert cells[name][0] == "0.67 (3 of 4)"
-    assert cells["mean distance of the background's gap from R"][::2] == ["0.05", "0.10"]
+    assert cells["mean distance of the background's gap from R"][::2] == ["0.20", "0.10"]
 
 
 def test_the_page_shows_the_figures_that_are_kept(tmp_path):

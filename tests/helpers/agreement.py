@@ -15,6 +15,7 @@ from keras_saliency import Probes, Target, methods
 from keras_saliency.attribution.explainer import Explainer
 
 from helpers.few_perturbations import method
+from helpers.transformers import ATTENTION
 
 BACKEND = keras.backend.backend()
 
@@ -115,7 +116,7 @@ def drawn(name):
 def serving(model):
     """Name the methods that a model has what they ask for."""
     kinds = {type(layer).__name__ for layer in model._flatten_layers()}
-    without = set() if "MultiHeadAttention" in kinds else {"attention_rollout"}
+    without = set() if "MultiHeadAttention" in kinds else set(ATTENTION)
     without |= {"cam"} if kinds & {"Flatten", "Resizing", "MultiHeadAttention"} else set()
     return [name for name in methods.available() if name not in without]
 

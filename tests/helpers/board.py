@@ -48,6 +48,7 @@ def shown(names, display, labels, masks):
         label_texts=lambda: list(labels),
         masks=masks,
         frames=1,
+        class_names=None,
         clips=None,
     )
 

@@ -62,7 +62,7 @@ assert watch.verdict.gaps.keys() >= {"background", "mark"}, watch.verdict
 events = EventAccumulator(str(place / "logs" / "saliency"), size_guidance={"tensors": 0})
 events.Reload()
 tags = events.Tags()["tensors"]
-wanted = {"grad-cam/00_elephant", "film-strip/saliency", "shortcut/background", "about"}
+wanted = {"grad-cam/00_elephant", "film-strip/saliency", "Verdict/background", "about"}
 assert wanted <= set(tags), tags
 inputs = keras.Input((32, 40, 3))
 tokens = keras.layers.Reshape((20, 6))(keras.layers.Conv2D(6, 8, strides=8)(inputs))
@@ -70,7 +70,7 @@ tokens = keras.layers.Add()([tokens, keras.layers.MultiHeadAttention(2, 3)(token
 pooled = keras.layers.GlobalAveragePooling1D()(tokens)
 transformer = keras.Model(inputs, keras.layers.Dense(2)(pooled))
 for name in ks.methods.available():
-    asked = transformer if name == "attention_rollout" else model
+    asked = transformer if name.startswith("attention_") else model
     method = partial(ks.methods.get(name), samples=20) if name == "rise" else name
     found = ks.explain(asked, probes, method, target="label")
     assert found.maps.any(), name

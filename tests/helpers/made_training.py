@@ -14,7 +14,11 @@ LABELS = ["owl", "fox", "fox", "owl", "fox"]
 EPOCHS = 50
 HEIGHT, WIDTH = 60, 80  # of the images, which are grey
 CELLS = 6, 8  # of the maps
+LIST = "Verdict/examples-teaching"
+SHEETS = ["Verdict/counterfactuals-background", "Verdict/counterfactuals-mark"]
 DEAD = 4  # the probe whose map is dead at first
+CHECKED, CHANCE = 25, 3  # the step whose maps are checked, and the probe whose map is chance
+CHECKS = "hiding this costs 0.41 (a random tenth: 0.02)", "no better than chance: hiding ..."
 
 
 def hot_cell(probe, step):
@@ -56,14 +60,23 @@ class Training:
             said |= {"score": [float(step)] * n, "predicted": ["owl"] * n, "probability": [0.5] * n}
             said |= {"confidence": [0.75] * n, "correct": [label == "owl" for label in LABELS]}
             said |= {"focus": [focus_of(probe, step) for probe in range(n)]}
+            if step == CHECKED:
+                said |= {"is_chance": [probe == CHANCE for probe in range(n)]}
+                said |= {"check": [CHECKS[probe == CHANCE] for probe in range(n)]}
             self._write(f"maps/{method}", said, [png(maps.reshape(-1, CELLS[1]))], step)
         if step % 10 == 9:
             gap = step / 100
             said = {"when": f"epoch {step + 1}", "step": step, "text": f"Relies on <b>{step}</b>."}
             said |= {"gaps": {"background": [gap, 0.05], "mark": [0.0, 0.02]}, "reliance": gap}
             said |= {"alarm": step > 20, "cause": "background", "since": "epoch 30"}
-            said |= {"per_class": {"owl": gap}, "masks_from": "given", "sheets": ["background"]}
-            self._write("verdict", said, [encode_jpeg(np.zeros((40, 120, 3), np.uint8))], step)
+            said |= {"per_class": {"owl": gap}, "masks_from": "given", "threshold": 0.2}
+            said |= {"sheets": ["background", "mark"], "sheet_tags": SHEETS}
+            if said["alarm"]:
+                said |= {"examples": {"teaching": [[HOSTILE, 0.99]], "contradicting": []}}
+                said["sheets"], said["sheet_tags"] = [*said["sheets"], "teaching"], [*SHEETS, LIST]
+                self.writer.images({LIST: np.full((40, 120, 3), 99, np.uint8)}, step)
+            self.writer.images({SHEETS[0]: np.zeros((40, 120, 3), np.uint8)}, step)
+            self._write("verdict", said, [], step)
         self.writer.flush()
 
     def _write(self, tag, said, blobs, step):

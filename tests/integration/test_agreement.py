@@ -12,6 +12,7 @@ import pytest
 from keras_saliency import methods
 
 from helpers.agreement import BACKEND, MODELS, drawn, explained
+from helpers.transformers import ATTENTION
 
 BACKENDS = [
     one for one in ("tensorflow", "jax", "torch") if importlib.util.find_spec(one) is not None
@@ -60,7 +61,7 @@ def test_a_model_saved_here_looks_the_same_on_the_next_backend(tmp_path):
     model.save(tmp_path / f"{name}.keras")
     elsewhere(follower, "explain", tmp_path, name)
     found = np.load(tmp_path / f"{name}-{follower}.npz")
-    assert {*found} >= {*methods.available()} - {"attention_rollout"}
+    assert {*found} >= {*methods.available()} - ATTENTION
     assert beyond(explained(model), found) == {}
 
 

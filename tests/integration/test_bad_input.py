@@ -123,14 +123,14 @@ WRONG = {
         ["the method 'my-map' and the method 'my_map'", "under 'my-map'"],
     ),
     "a method named like numbers": (
-        watch(methods=[named("score")]),
+        watch(methods=[named("probes")]),
         ValueError,
-        ["the method 'score' and the probes' numbers", "another name"],
+        ["the method 'probes' and the probes' numbers", "another name"],
     ),
-    "a method named like those of another": (
-        watch(methods=["grad_cam", named("peak_grad_cam")]),
+    "a method named like the focus of another": (
+        watch(methods=["grad_cam", named("focus")]),
         ValueError,
-        ["the method 'peak_grad_cam' and numbers of 'grad_cam'", "another name"],
+        ["the method 'focus' and the probes' numbers", "another name"],
     ),
     "a writer's class": (
         watch(PAIR, ks.PictureFolder),
@@ -160,7 +160,8 @@ WRONG = {
     "overhead as text": (watch(max_overhead="5%"), ValueError, ["share", "max_overhead='5%'"]),
     "strict as text": (watch(strict="no"), TypeError, ["True or False", "strict='no'"]),
     "a layer's place": (watch(layer=0), TypeError, ["a name, a path", "layer=0"]),
-    "a layer in a list": (watch(layer=["conv"]), TypeError, ["a name, a path", "['conv']"]),
+    "layers in a list of lists": (watch(layer=[["conv"]]), TypeError, ["a name", "['conv']"]),
+    "a list of no layers": (watch(layer=[]), ValueError, ["at least one", "layer=[]", "None is"]),
     "a layer without a name": (watch(layer=""), TypeError, ["a name, a path", "layer=''"]),
     "tokens of no layer": (watch(layer=ks.Tokens(3, (2, 2))), TypeError, ["layer=3"]),
     "a target for of": (watch(target="probability"), ValueError, ["predicted", "'probability'"]),
@@ -322,10 +323,15 @@ WRONG = {
         ValueError,
         ["classes of whole pictures", "labels.shape=(200, 12, 15)"],
     ),
-    "labels between classes": (
-        shortcuts((MANY[0], MANY[1] + 0.5)),
+    "several numbers a picture": (
+        shortcuts((MANY[0], np.random.default_rng(0).normal(size=(200, 2)))),
         ValueError,
-        ["needs one class as its label", "float32"],
+        ["of several numbers pass one", "labels.shape=(200, 2)"],
+    ),
+    "a task that is none": (
+        shortcuts(task="ranking"),
+        ValueError,
+        ["'classification', 'multi-label', 'regression'", "task='ranking'"],
     ),
     "a preprocess by name": (
         shortcuts(preprocess="vgg16"),
@@ -417,7 +423,7 @@ WRONG = {
     "attention where there is none": (
         explain(X, "attention_rollout"),
         ValueError,
-        ["needs self-attention", "Use 'grad_cam'", "model='network'"],
+        ["need self-attention", "Use 'grad_cam'", "model='network'"],
     ),
     "classes alike in a contrast": (
         explain(X, "finer_cam", target="contrast"),
@@ -527,6 +533,10 @@ FIRST_USE = {
     "no samples": (
         watch(methods=[partial("smooth_grad", samples=0)]),
         ["an integer from 1", "samples=0"],
+    ),
+    "numbers for a classifier": (
+        watch(shortcuts=ks.Shortcuts((MANY[0], MANY[1] + 0.5))),
+        ["needs a model of one value", "a softmax of shape (3,)", "head='values'"],
     ),
     "donors of another size": (
         watch(shortcuts=ks.Shortcuts((RNG.integers(0, 256, (200, 9, 9, 3), np.uint8), MANY[1]))),

@@ -181,8 +181,18 @@ def test_mitigation_brings_the_gap_down_in_the_same_chart(example, tmp_path):
     assert after < before - 0.3
     assert [run.name for run in (tmp_path / "there").iterdir()] == ["saliency"]
     steps, last = read(tmp_path / "there" / "saliency")
-    assert steps["shortcut/background"] == list(range(6))
-    assert last["shortcut/background"] == pytest.approx(after, abs=0.006)
+    assert steps["Verdict/background"] == list(range(6))
+    assert last["Verdict/background"] == pytest.approx(after, abs=0.006)
+
+
+def test_retraining_the_head(example):
+    said = example("retrain_the_head", "--count", 300, "--epochs", 6, "--correlation", 1)
+    assert "Relied on: " in said
+    rows = {
+        name: [float(number) for number in re.findall(rf"^{name} +(\d+) % +(\d+) %", said, re.M)[0]]
+        for name in ("as trained", "head retrained")
+    }
+    assert rows["head retrained"][1] > rows["as trained"][1]  # on the other animal's ground
 
 
 def test_transfer_learning_is_one_run(example, tmp_path):
@@ -220,6 +230,10 @@ def test_what_moves_and_what_is_looked_at(example, tmp_path):
         with Image.open(tmp_path / f"looks-at-{run}.gif") as gif:
             assert (gif.n_frames, gif.width) == (6, 240)
         steps, _ = read(tmp_path / "there" / run / "saliency")
-        assert {"video/grad-cam", "shortcut-twins/background", "focus/grad-cam"} <= steps.keys()
+        assert {
+            "video/grad-cam",
+            "Verdict/counterfactuals-background",
+            "focus/grad-cam",
+        } <= steps.keys()
     with Image.open(tmp_path / "moves.gif") as gif:
         assert gif.n_frames == 6

@@ -319,7 +319,7 @@ def test_numbers_do_not_wait_behind_pictures_on_a_slow_disk(tmp_path, monkeypatc
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert forked(record) == signal.SIGKILL
-    for tag in ("grad-cam/peak", "shortcut/reliance", "shortcut/background", "shortcut/verdict"):
+    for tag in ("grad-cam/peak", "Verdict/reliance", "Verdict/background", "Verdict/in-words"):
         assert readable(tmp_path, tag) == list(range(12))
     assert len(readable(tmp_path, "overview")) < 3
 

@@ -1,5 +1,6 @@
 """KerasHub's tasks that take images: what `predict` feeds to each of them is what is explained."""
 
+import functools
 import importlib
 import os
 
@@ -334,6 +335,101 @@ def test_detectors():
         np.testing.assert_allclose(
             found.outputs, ops.convert_to_numpy(wanted["cls_logits"]), rtol=1e-3, atol=1e-4
         )
+
+
+def retinanet():
+    """Build RetinaNet with boxes that differ, whose probabilities are not rounded to 1."""
+    keras.utils.set_random_seed(0)
+    (model,) = detectors(hub().models)
+    random = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        fan_in = np.prod(weight.shape[:-1])
+        weight.assign(random.normal(size=weight.shape) * np.sqrt(2 / max(fan_in, 1)))
+    for weight in model.classification_head.prediction_layer.trainable_variables:
+        weight.assign(0.05 * weight)
+    return model
+
+
+def test_the_best_box_of_a_detector_is_the_first_that_it_predicts():
+    """Which `predict` has decoded, and suppressed the duplicates of."""
+    model = retinanet()
+    predicted = model.predict(images(), verbose=0)
+    aim = ks.Target(ks.Boxes(), "probability", output="cls_logits", head="sigmoid")
+    found = ks.explain(model, images(), nothing, target=aim)
+    np.testing.assert_allclose(found.scores, predicted["confidence"][:, 0], rtol=1e-3)
+    np.testing.assert_array_equal(found.targets, predicted["labels"][:, 0])
+
+
+def d_fine(models, size=(64, 64, 3)):
+    """Build D-FINE, whose decoder has a candidate for each of eight queries."""
+    sides = {"image_shape": size, "out_features": ["stage3", "stage4"]}
+    encoder = models.HGNetV2Backbone(
+        stem_channels=[3, 4, 4],
+        stackwise_stage_filters=[[4, 4, 8, 1, 3, 3], *[[8, 4, 8, 1, 3, 3]] * 3],
+        apply_downsample=[False, True, True, True],
+        use_lightweight_conv_block=[False, False, True, True],
+        depths=[1] * 4,
+        hidden_sizes=[8] * 4,
+        embedding_size=4,
+        use_learnable_affine_block=True,
+        hidden_act="relu",
+        **sides,
+    )
+    widths = dict.fromkeys(("encoder_hidden_dim", "hidden_dim", "encoder_ffn_dim"), 16)
+    widths |= {"decoder_ffn_dim": 16, "lqe_hidden_dim": 16, "decoder_in_channels": [16, 16]}
+    counts = {"num_labels": 3, "num_queries": 8, "num_denoising": 0, "num_feature_levels": 2}
+    counts |= {"num_attention_heads": 2, "decoder_attention_heads": 2, "num_lqe_layers": 2}
+    counts |= {"num_encoder_layers": 1, "num_decoder_layers": 1, "decoder_n_points": [2, 2]}
+    backbone = models.DFineBackbone(
+        backbone=encoder,
+        learn_initial_query=False,
+        anchor_image_size=size[:2],
+        feat_strides=[16, 32],
+        encoder_in_channels=[8, 8],
+        encode_proj_layers=[1],
+        hidden_expansion=0.5,
+        depth_multiplier=0.5,
+        eval_idx=-1,
+        seed=0,
+        **widths,
+        **counts,
+        **sides,
+    )
+    return models.DFineObjectDetector(backbone, num_classes=3, bounding_box_format="yxyx")
+
+
+def test_the_best_box_of_a_detector_with_queries():
+    keras.utils.set_random_seed(0)
+    model = d_fine(hub().models)
+    given = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    logits = ops.convert_to_numpy(model(given, training=False)["logits"])
+    aim = ks.Target(ks.Boxes(threshold=0.0), output="logits", head="sigmoid")
+    found = ks.explain(model, given, "saliency", target=aim)
+    np.testing.assert_allclose(found.scores, logits.max(axis=(1, 2)), rtol=1e-3)
+    np.testing.assert_array_equal(found.targets, logits.max(axis=1).argmax(axis=1))
+    assert all(map_.any() for map_ in found.maps)
+
+
+@pytest.mark.parametrize(("row", "level"), [(3, "P3"), (15, "P3"), (16, "P4"), (19, "P4")])
+def test_maps_of_a_box_are_of_its_level(row, level):
+    """HiResCAM: how the head's logit of the box changes as one place is made stronger."""
+    model = retinanet()
+    fed = model.preprocess_samples(images(1))
+    features = ops.convert_to_numpy(model.backbone(fed, training=False)[level])[0]
+    cells = features.shape[0] * features.shape[1]
+    step = 2e-3 * np.eye(cells).reshape(cells, *features.shape[:2], 1) * features
+    head, place = model.classification_head, row - 16 * (level == "P4")
+    up, down = (
+        ops.convert_to_numpy(head((features + sign * step).astype("float32"), training=False))
+        for sign in (1, -1)
+    )
+    slopes = (up - down).reshape(cells, -1, 3)[:, place, 1] / 4e-3
+    wanted = slopes.reshape(features.shape[:2])
+    signed = functools.partial(ks.methods.get("hires_cam"), relu=False)
+    aim = ks.Target(ks.Boxes(1, box=row), output="cls_logits", head="sigmoid")
+    found = ks.explain(model, images(1), signed, target=aim)
+    assert level.lower() in found.layer.lower()
+    np.testing.assert_allclose(found.maps[0], wanted, atol=0.05 * np.abs(wanted).max())
 
 
 def test_a_task_of_several_inputs_keeps_the_others():

@@ -16,6 +16,7 @@ from keras_saliency.engine import backend, batching
 from helpers import observed
 from helpers.disks import Run
 from helpers.few_perturbations import method
+from helpers.transformers import ATTENTION
 from helpers.watching import ALL, PICTURE, PROBES, built, fitted, watched
 
 HUGE = 2**58  # bytes, more than any computer can address
@@ -30,7 +31,7 @@ def greedy():
     return built(GreedyLayer)
 
 
-OTHERS = set(ks.methods.available()) - {"attention_rollout"}  # which asks for a transformer
+OTHERS = set(ks.methods.available()) - ATTENTION
 FEW = ["saliency", "grad_cam", "eigen_cam", "score_cam"]
 
 
@@ -49,8 +50,8 @@ def test_a_training_that_diverges(names, tmp_path):
         ks.Probes.of(PROBES).display[0],
         np.full((2, 2), np.nan),
         title="00 0",
-        subtitle="epoch 5 · step 4",
-        caption="says 0",
+        subtitle="epoch 5 (step 4)",
+        caption="predicted 0",
         correct=False,
     )
     found = cv2.imdecode(np.frombuffer(run.pictures(PICTURE)[4], np.uint8), 1)[..., ::-1]

@@ -195,6 +195,6 @@ def test_probes_and_shortcuts_of_a_training_run(tmp_path):
     shown = order[np.linspace(0, len(order) - 1, len(sheet.labels)).astype(int)]
     wanted = model.predict(receivers.pixels[shown])
     wanted = wanted[np.arange(len(shown)), receivers.labels[shown]]
-    np.testing.assert_allclose(sheet.probabilities[:, 0], wanted, rtol=1e-4)
-    assert receivers.spots[:, 1].min() >= 4
-    assert receivers.spots[:, 1].max() < 20
+    np.testing.assert_allclose(sheet.watched[:, 0], wanted, rtol=1e-4)
+    assert receivers.spots[..., 1].min() >= 4
+    assert receivers.spots[..., 1].max() < 20

@@ -16,6 +16,8 @@ from keras_saliency import methods
 from keras_saliency.data.frames import chosen_frames, mosaic_of
 from keras_saliency.drawing import heatmap
 
+from helpers.transformers import ATTENTION
+
 QUICK = {
     "blur_integrated_gradients": {"steps": 4},
     "expected_gradients": {"samples": 4},
@@ -25,7 +27,7 @@ QUICK = {
     "var_grad": {"samples": 3},
 }
 # RISE draws a number for each axis; attention runs over tokens, which have no rank.
-SAME = [name for name in methods.available() if name not in ("rise", "attention_rollout")]
+SAME = sorted({*methods.available()} - ATTENTION - {"rise"})
 
 
 def pictures(*shape, seed=0):
@@ -149,7 +151,7 @@ def test_fit_watches_signals_and_volumes(what, tmp_path):
     events = EventAccumulator(str(tmp_path / "saliency"), size_guidance={"tensors": 0})
     events.Reload()
     last = {tag: events.Tensors(tag)[-1].tensor_proto for tag in events.Tags()["tensors"]}
-    peak = float(tensor_util.make_ndarray(last["peak-grad-cam/01_1"]))
+    peak = float(tensor_util.make_ndarray(last["your-probes/peak-grad-cam/01_1"]))
     assert peak == pytest.approx(found.maps[1].max(), rel=1e-5)
     assert {"grad-cam/01_1", "saliency/03_0", "film-strip/grad-cam"} <= last.keys()
 

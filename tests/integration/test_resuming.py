@@ -115,6 +115,7 @@ def changed(change):
         "explained": {"target": ks.Target("label", of="probability")},
         "every": {"every": 2},
         "layer": {"layer": "further"},
+        "layers": {"layer": ["conv2d", "further"]},
     }.get(change, {})
     return {"probes": probes, "log_dir": None} | options
 
@@ -130,13 +131,14 @@ SAID = {
     "explained": "explained",
     "every": "looks every",
     "layer": "layer",
+    "layers": "layer",
 }
 
 
 @pytest.mark.parametrize("change", SAID)
 def test_a_run_has_one_kind_of_probes_and_settings(change, tmp_path, caplog):
-    model = wide() if change == "layer" else built()
-    first = changed(None) | ({"layer": "conv2d"} if change == "layer" else {})
+    model = wide() if change.startswith("layer") else built()
+    first = changed(None) | ({"layer": "conv2d"} if change.startswith("layer") else {})
     fitted(model, [ks.SaliencyCallback(**first | {"log_dir": tmp_path})], epochs=2)
     with caplog.at_level("INFO", "keras_saliency"):
         watch = ks.SaliencyCallback(**changed(change) | {"log_dir": tmp_path})

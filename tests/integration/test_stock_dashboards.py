@@ -71,8 +71,10 @@ def test_every_dashboard_has_something(trained):
     accumulator = read(trained[1])
     tags = {name: set(accumulator.PluginTagToContent(name)) for name in accumulator.ActivePlugins()}
     assert {"overview", "animation/grad-cam", "animation/saliency"} <= tags["images"]
-    assert {"focus/grad-cam", "similarity/saliency", "focus-saliency/00_b"} <= tags["scalars"]
-    assert {"about", "shortcut/verdict"} <= tags["text"]
+    assert {"focus/grad-cam", "similarity/saliency", "your-probes/focus-saliency/00_b"} <= tags[
+        "scalars"
+    ]
+    assert {"about", "Verdict/in-words"} <= tags["text"]
     assert tags["custom_scalars"] == {"custom_scalars__config__"}
     assert tags["keras_saliency"] == {"probes", "maps/grad-cam", "maps/saliency", "verdict"}
 
@@ -124,14 +126,16 @@ def test_a_run_that_is_continued_keeps_its_charts_and_its_page(tmp_path):
     fit(watch, epochs=4, initial_epoch=2)
     assert list(texts(tmp_path / "saliency", "about")) == [-1]
     assert len(read(tmp_path / "saliency").Tensors("custom_scalars__config__")) == 1
-    assert "no verdict without shortcuts=" in watch._repr_html_()
+    assert "no verdict without the training data" in watch._repr_html_()
 
 
 @pytest.mark.parametrize(("epochs", "times"), [(10, 0), (11, 1)])
 def test_how_to_see_all_steps_is_said_when_training_begins(tmp_path, capsys, epochs, times):
     fit(ks.SaliencyCallback(probes(), tmp_path, ["saliency"]), epochs, verbose=2)
     said = capsys.readouterr().out.partition("Epoch 1/")[0]
-    assert said.count(f"tensorboard --logdir {tmp_path} --samples_per_plugin images=13") == times
+    line = f"writing to {tmp_path}/saliency; view: keras-saliency tensorboard --logdir {tmp_path}"
+    assert said.count(line) == 1
+    assert said.count("tensorboard keeps 10 steps") == times
 
 
 def test_only_batch_norms_that_have_seen_nothing_are_not_settled():

@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+import logging
 import re
 import warnings
 
@@ -59,10 +60,32 @@ def train(folder, shortcuts, after=(), epochs=4, shortcut=True, **options):
     return watch, history.history
 
 
+def of_the_ground():
+    """Shortcuts whose verdict is about the ground alone, which takes a third of the time."""
+    return ks.Shortcuts(scenes(), nuisances=["background", "cast"], components=None)
+
+
 def events(folder):
     found = EventAccumulator(str(folder / "saliency"), size_guidance={"tensors": 0})
     found.Reload()
     return found
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_what_tells_the_label_is_said_once_before_training(tmp_path, caplog, shortcut):
+    images, labels, masks = scenes(shortcut=shortcut)
+    watch = ks.SaliencyCallback(
+        (images[:3], labels[:3]), tmp_path, shortcuts=ks.Shortcuts((images, labels, masks), every=9)
+    )
+    with caplog.at_level(logging.INFO, "keras_saliency"):
+        for _ in range(2):
+            watch.set_params({"verbose": 0, "epochs": 1, "steps": 6})
+            watch.set_model(network())
+            watch.on_train_begin()
+            watch.on_train_end()
+    said = [line for line in caplog.messages if "trivial" in line]
+    assert len(said) == (1 if shortcut else 0)
+    assert not shortcut or "no proof that a model uses it: the colour of" in said[0]
 
 
 def test_a_model_of_the_ground_is_told(tmp_path):
@@ -78,23 +101,101 @@ def test_a_model_of_the_ground_is_told(tmp_path):
         r"(; the exposure without it -?0\.\d\d)?\) since epoch [12]",
         verdict.text,
     )
-    assert history["shortcut_background"][-1] == pytest.approx(verdict.gaps["background"][0])
-    assert history["shortcut_reliance"][-1] > 0.5
+    assert verdict.gaps["background"][0] > 0.5
+    assert {name for name in history if "shortcut" in name} == {"shortcut_reliance"}
+    assert history["shortcut_reliance"][-1] == pytest.approx(verdict.reliance)
     found = events(tmp_path)
     tags = set(found.Tags()["tensors"])
-    assert {"shortcut/reliance", "shortcut/background", "shortcut/verdict"} <= tags
-    assert {"shortcut-twins/background", "shortcut-masks/donors"} <= tags
-    assert [e.step for e in found.Tensors("shortcut/verdict")] == [0, 1, 2, 3]
-    text = found.Tensors("shortcut/verdict")[-1].tensor_proto.string_val[0].decode()
+    assert {"Verdict/reliance", "Verdict/background", "Verdict/in-words"} <= tags
+    assert {"Verdict/counterfactuals-background", "shortcut-masks/donors"} <= tags
+    assert [e.step for e in found.Tensors("Verdict/in-words")] == [0, 1, 2, 3]
+    text = found.Tensors("Verdict/in-words")[-1].tensor_proto.string_val[0].decode()
     assert verdict.text in html.unescape(text)
+
+
+def test_logs_have_the_gaps_where_they_are_asked_for(tmp_path):
+    shortcuts = ks.Shortcuts(scenes(), nuisances=["background", "cast"], log_gaps=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watch, history = train(tmp_path, shortcuts, epochs=2)
+    for name, (gap, _) in watch.verdict.gaps.items():
+        assert history[f"shortcut_{name}"][-1] == pytest.approx(gap)
+    assert {name for name in history if "shortcut" in name} == {
+        *("shortcut_reliance", "shortcut_background", "shortcut_cast")
+    }
+    with pytest.raises(TypeError, match="log_gaps must be True or False"):
+        ks.Shortcuts(scenes(), log_gaps="all")
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_beside_a_progress_bar_an_alarm_is_a_line_between_epochs(tmp_path, capsys, verbose):
+    images, labels, _ = scenes()
+    watch = ks.SaliencyCallback((images[:3], labels[:3]), tmp_path, shortcuts=of_the_ground())
+    options = {"batch_size": 40, "epochs": 4, "verbose": verbose}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        network().fit(images, labels, callbacks=[watch], **options)
+    shown = capsys.readouterr().out.splitlines()
+    lines = [line for line in shown if "the callback took" not in line]  # On a busy machine.
+    (at,) = [i for i, line in enumerate(lines) if "relies on" in line]
+    assert lines[at].startswith("keras_saliency: ALARM: the model relies on the background")
+    assert re.match(r"Epoch [34]/4", lines[at + 1])
+    assert watch.verdict.alarm
+
+
+@pytest.mark.filterwarnings("ignore:.*relies on the background")
+def test_an_alarm_is_handed_over_once(tmp_path):
+    given = []
+    watch, _ = train(tmp_path, of_the_ground(), epochs=5, on_alarm=given.append)
+    (verdict,) = given
+    assert verdict.alarm
+    assert verdict.cause == "background"
+    data = json.loads((tmp_path / "saliency" / "verdict.json").read_bytes())
+    assert (data["when"], data["text"]) == ("epoch 5", watch.verdict.text)
+
+
+@pytest.mark.filterwarnings("ignore:.*relies on the background")
+def test_an_alarm_may_stop_the_training(tmp_path):
+    models = []
+
+    class Known(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            models.append(self.model)
+
+    def stop(verdict):
+        models[0].stop_training = True
+
+    _, history = train(tmp_path, of_the_ground(), [Known()], epochs=6, on_alarm=stop)
+    assert 2 <= len(history["loss"]) < 6
+
+
+def test_what_on_alarm_raises_harms_no_training(tmp_path):
+    def fail(verdict):
+        raise ConnectionError("no network")
+
+    with (
+        pytest.warns(UserWarning, match="relies on"),
+        pytest.warns(UserWarning, match="on_alarm could not be called") as told,
+    ):
+        _, history = train(tmp_path, of_the_ground(), epochs=4, on_alarm=fail)
+    assert len(history["loss"]) == 4
+    assert len([one for one in told if "on_alarm" in str(one.message)]) == 1
+    with pytest.warns(UserWarning, match="relies on"), pytest.raises(ConnectionError):
+        train(tmp_path, of_the_ground(), epochs=4, on_alarm=fail, strict=True)
+
+
+@pytest.mark.parametrize("wrong", ["page me", lambda: None])
+def test_what_can_not_be_told_of_an_alarm_is_refused(tmp_path, wrong):
+    with pytest.raises(TypeError, match="on_alarm"):
+        ks.SaliencyCallback(scenes(4)[:2], tmp_path, on_alarm=wrong)
 
 
 def test_in_a_run_of_batches_verdicts_have_the_steps_of_batches(tmp_path):
     with pytest.warns(UserWarning, match="relies on the background"):
-        train(tmp_path, scenes(), epochs=3, every="4 batches")  # of six an epoch
+        train(tmp_path, of_the_ground(), epochs=3, every="4 batches")  # of six an epoch
     found = EventAccumulator(str(tmp_path / "saliency_batches"), size_guidance={"tensors": 0})
     found.Reload()
-    for tag in ("shortcut/verdict", "shortcut/background", "verdict"):
+    for tag in ("Verdict/in-words", "Verdict/background", "verdict"):
         assert [e.step for e in found.Tensors(tag)] == [6, 12, 18], tag
     assert [e.step for e in found.Tensors("maps/grad-cam")] == [0, 4, 8, 12, 16]
     said = [json.loads(e.tensor_proto.string_val[0]) for e in found.Tensors("verdict")]
@@ -109,7 +210,7 @@ def test_a_verdict_remembers_over_a_resume_since_when(tmp_path, change, capsys):
     for first, last in ((0, 3), (3, 4), (4, 5)):
         arguments = change if first else {}
         watch = ks.SaliencyCallback(
-            (images[:3], labels[:3]), tmp_path, shortcuts=scenes(), **arguments
+            (images[:3], labels[:3]), tmp_path, shortcuts=of_the_ground(), **arguments
         )
         model.fit(images, labels, initial_epoch=first, epochs=last, callbacks=[watch], **options)
         assert watch.verdict.alarm
@@ -144,7 +245,7 @@ def test_callbacks_that_stand_after_see_the_numbers(tmp_path):
         tmp_path / "best.keras", monitor="shortcut_reliance", mode="min", save_best_only=True
     )
     with pytest.warns(UserWarning, match="relies on"):
-        _, history = train(tmp_path, scenes(), after=[log, stop, save], epochs=12)
+        _, history = train(tmp_path, of_the_ground(), after=[log, stop, save], epochs=12)
     assert len(history["loss"]) < 12
     with open(tmp_path / "log.csv") as lines:
         rows = list(csv.DictReader(lines))
@@ -154,7 +255,7 @@ def test_callbacks_that_stand_after_see_the_numbers(tmp_path):
 
 
 def test_between_evaluations_the_last_value_is_repeated(tmp_path):
-    shortcuts = ks.Shortcuts(scenes(), every=3, nuisances=["background"])
+    shortcuts = ks.Shortcuts(scenes(), every=3, nuisances=["background"], log_gaps=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _, history = train(tmp_path, shortcuts, epochs=5)
@@ -162,12 +263,12 @@ def test_between_evaluations_the_last_value_is_repeated(tmp_path):
     assert first == second
     assert third != second
     assert third == fourth == fifth
-    assert [e.step for e in events(tmp_path).Tensors("shortcut/background")] == [0, 2]
+    assert [e.step for e in events(tmp_path).Tensors("Verdict/background")] == [0, 2]
 
 
 def test_too_few_donors_are_told_before_training_and_abstain(tmp_path):
-    images, labels, _ = scenes(60)
-    with pytest.warns(UserWarning, match="donors a class"):
+    images, labels, _ = scenes(30)
+    with pytest.warns(UserWarning, match="pictures a class"):
         watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=(images, labels))
     history = network().fit(images, labels, epochs=2, verbose=0, callbacks=[watch]).history
     assert watch.verdict.text.startswith("can't say")
@@ -190,7 +291,15 @@ def test_without_shortcuts_one_line_says_how_to_get_a_verdict(tmp_path, capsys):
     watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path)
     network().fit(images, labels, epochs=2, verbose=2, callbacks=[watch])
     assert capsys.readouterr().out.count("shortcuts=") == 1
-    assert watch.verdict is None
+    assert re.match(r"can't say: .*shortcuts=\(images, labels\)", watch.verdict.text)
+    assert not watch.verdict.alarm
+
+
+def test_a_verdict_that_is_not_there_yet_says_why(tmp_path):
+    images, labels, _ = data = scenes()
+    watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=data)
+    assert watch.verdict.text == "can't say: no epoch has been trained yet"
+    assert np.isnan(watch.verdict.reliance)
 
 
 def test_the_training_does_not_notice_the_verdict(tmp_path):
@@ -267,7 +376,7 @@ def test_a_model_of_several_labels_has_a_verdict(tmp_path):
     with pytest.warns(UserWarning, match="relies on the background"):
         model.fit(images, rows, epochs=5, shuffle=False, verbose=0, callbacks=[watch])
     assert watch.verdict.per_class[0] > 0.5 > 0.2 > abs(watch.verdict.per_class[1])
-    assert "shortcut-twins/mark" in events(tmp_path).Tags()["tensors"]
+    assert "Verdict/counterfactuals-mark" in events(tmp_path).Tags()["tensors"]
 
 
 @pytest.mark.parametrize(
@@ -305,17 +414,44 @@ def test_a_segmentation_is_refused_before_training(tmp_path):
         model.fit(images, masks.astype(int), verbose=0, callbacks=[watch])
 
 
-def test_a_regression_is_refused_before_training(tmp_path):
-    images, labels, _ = scenes()
+def regressor():
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((*SIZE, 3)),
-            layers.Conv2D(2, 3),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(4, 3),
             layers.GlobalAveragePooling2D(),
             layers.Dense(1),
         ]
     )
-    model.compile("sgd", "mse")
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    return model
+
+
+def test_classes_for_a_regression_are_refused_before_training(tmp_path):
+    images, labels, _ = scenes()
     watch = ks.SaliencyCallback((images[:2], labels[:2]), tmp_path, shortcuts=(images, labels))
-    with pytest.raises(ValueError, match="regression"):
-        model.fit(images, labels, verbose=0, callbacks=[watch])
+    with pytest.raises(ValueError, match=r"regression.*task='regression'"):
+        regressor().fit(images, labels, verbose=0, callbacks=[watch])
+
+
+def test_a_regression_that_follows_the_ground_is_told(tmp_path):
+    images, _, masks = scenes(shortcut=False)
+    ages = np.random.default_rng(0).integers(20, 90, len(images))
+    ground = np.repeat((2.5 * ages)[:, None, None, None], 3, axis=3)
+    images = np.where(masks[..., None] > 0, images, ground).astype("uint8")
+    scaled = (ages - 55) / 20
+    shortcuts = ks.Shortcuts((images, scaled, masks), nuisances=["background", "texture", "mark"])
+    watch = ks.SaliencyCallback((images[:2], scaled[:2]), tmp_path, shortcuts=shortcuts)
+    with pytest.warns(UserWarning, match=r"relies on the background \(carry"):
+        history = (
+            regressor()
+            .fit(images, scaled, batch_size=40, epochs=4, verbose=0, callbacks=[watch])
+            .history
+        )
+    assert history["shortcut_reliance"][-1] == watch.verdict.gaps["background"][0] > 0.6
+    assert abs(watch.verdict.gaps["texture"][0]) < 0.1
+    assert {"Verdict/counterfactuals-background", "Verdict/counterfactuals-mark"} <= set(
+        events(tmp_path).Tags()["tensors"]
+    )

@@ -21,6 +21,8 @@ from keras_saliency.drawing.video import played
 from keras_saliency.metrics.localization import enrichment
 from keras_saliency.recording.scalars import MapMeasure
 
+from helpers.transformers import ATTENTION
+
 VIDEO = (6, 7, 9, 3)  # frames, height, width, channels
 QUICK = {
     "blur_integrated_gradients": {"steps": 3},
@@ -31,7 +33,7 @@ QUICK = {
     "var_grad": {"samples": 2},
     "rise": {"samples": 40, "cells": 3},
 }
-METHODS = [name for name in methods.available() if name != "attention_rollout"]
+METHODS = sorted({*methods.available()} - ATTENTION)
 
 
 def videos(count=1, seed=0):
@@ -329,7 +331,7 @@ def test_fit_writes_strips_and_videos(tmp_path):
 
     found = ks.explain(model, probes, "saliency", target="label")
     wanted = enrichment(found.maps.reshape(4, -1, 9), masks.reshape(4, -1, 9))
-    np.testing.assert_allclose(last("focus-saliency/02_0"), wanted[2], rtol=1e-3)
+    np.testing.assert_allclose(last("your-probes/focus-saliency/02_0"), wanted[2], rtol=1e-3)
     for tag in ("video/saliency", "video/grad-cam"):
         width, height, data = last(tag)
         assert len(frames_of(data)) == 6
@@ -351,5 +353,5 @@ def test_an_explanation_of_videos_is_written_as_they_play(tmp_path):
     wanted = heatmap.overlay_frames(large, found.maps[1], cmap="viridis", opacity=0.5)
     assert np.abs(np.stack([frame for frame, _ in shown]) - wanted).mean() < 6  # of 256 colours
     image = keras.Sequential([keras.Input((4, 5, 3)), kl.Flatten(), kl.Dense(2)])
-    with pytest.raises(ValueError, match="Only videos play"):
+    with pytest.raises(ValueError, match="only videos play"):
         ks.explain(image, np.ones((1, 4, 5, 3)), "saliency").save(tmp_path / "b.gif")

@@ -19,11 +19,8 @@ from pydoclint.visitor import Visitor
 import keras_saliency as ks
 
 PACKAGE = Path(ks.__file__).parent
-# What methods and nuisances of users are given, and what the callback hands out.
-INTERFACES = {
-    "keras_saliency.engine.scored_model": ["ScoredModel"],
-    "keras_saliency.shortcuts.verdict": ["Verdict"],
-}
+# What methods of users are given.
+INTERFACES = {"keras_saliency.engine.scored_model": ["ScoredModel"]}
 OPTIONS = {
     "style": "google",
     "argTypeHintsInDocstring": False,

@@ -1,6 +1,7 @@
 """What is imported where, and what is said where a requirement is missing."""
 
 import ast
+import inspect
 import os
 import subprocess
 import sys
@@ -65,6 +66,28 @@ def test_importing_the_package_is_quick(tmp_path):
         "assert not heavy, heavy"
     )
     assert run(code, tmp_path).returncode == 0
+
+
+def test_dir_shows_the_public_names_alone(tmp_path):
+    code = (
+        "import sys, keras_saliency as ks\n"
+        "print(*dir(ks))\n"
+        "print(*dir(ks.methods))\n"
+        "assert not {'keras', 'numpy'} & set(sys.modules)"
+    )
+    found = run(code, tmp_path)
+    of_package, of_methods = found.stdout.splitlines()
+    assert of_package.split() == sorted([*keras_saliency.__all__, "__version__"])
+    listed = {"Method", "available", "get", "name_of"}
+    assert set(of_methods.split()) == listed | set(keras_saliency.methods.available())
+
+
+def test_methods_are_functions_under_their_names():
+    for name in keras_saliency.methods.available():
+        assert getattr(keras_saliency.methods, name) is keras_saliency.methods.get(name)
+        assert inspect.isfunction(getattr(keras_saliency.methods, name))
+    with pytest.raises(AttributeError, match="no attribute 'guided_backprop'"):
+        keras_saliency.methods.guided_backprop  # noqa: B018
 
 
 def imported_by(path):

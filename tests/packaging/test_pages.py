@@ -20,7 +20,7 @@ NEED_DATA = {"biased_sets.md"}
 
 
 # What other packages are needed for runs in tests/reference/test_trackers.py.
-ELSEWHERE = ("import wandb", "import mlflow")
+ELSEWHERE = ("import wandb", "import mlflow", "import trackio", "import swanlab")
 
 
 def blocks(page):
