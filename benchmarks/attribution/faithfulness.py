@@ -30,7 +30,7 @@ from keras_saliency import metrics
 from keras_saliency.cli.demo import small_cnn
 from keras_saliency.data.synthetic import scenes
 
-TRANSFORMERS_ONLY = {"attention_rollout"}
+TRANSFORMERS_ONLY = {"attention_grad", "attention_rollout"}
 OPTIONS = {"rise": {"samples": 300}}  # of 4000, for the sake of time
 COLUMNS = ("insertion", "deletion", "drop", "increase", "ROAD", "randomised", "other class")
 CONTROLS = ("chance", "edges", "guided backpropagation", "deconvnet")

@@ -12,16 +12,22 @@ from timing import interleaved, ratio
 
 def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[str, Any]]:
     given = subject(model)
-    with watching(given) as two, watching(given, SEVEN) as seven:
+    with (
+        watching(given) as two,
+        watching(given, SEVEN) as seven,
+        watching(given, check_maps="every") as checked,
+    ):
 
         def finish_drawing() -> None:
             two.finish_drawing()
             seven.finish_drawing()
+            checked.finish_drawing()
 
         actions = {
             "two": two.evaluate,
             "limit": limit(given),
             "seven": seven.evaluate,
+            "checked": checked.evaluate,
             "step": given.train,
         }
         times = interleaved(actions, rounds, finish_drawing)
@@ -29,5 +35,6 @@ def measure(model: str, rounds: int, keys: Collection[str]) -> dict[str, dict[st
         "limit": ratio(times["two"], times["limit"]),
         "step": ratio(times["two"], times["step"]),
         "seven": ratio(times["seven"], times["limit"]),
+        "check": ratio(times["checked"], times["limit"]),
     }
     return {key: found[key.removeprefix("gpu-")] for key in keys}

@@ -87,12 +87,16 @@ class Watch:
 
 
 @contextmanager
-def watching(given: Subject, methods: Sequence[str] = TWO, batch_size: int = 32) -> Iterator[Watch]:
+def watching(
+    given: Subject,
+    methods: Sequence[str] = TWO,
+    batch_size: int = 32,
+    check_maps: bool | str = False,
+) -> Iterator[Watch]:
     """Begin a training run with the callback, everything logged."""
     with TemporaryDirectory() as logs:
-        callback = ks.SaliencyCallback(
-            (given.images, given.labels), logs, methods, batch_size=batch_size
-        )
+        probes, options = (given.images, given.labels), {"batch_size": batch_size}
+        callback = ks.SaliencyCallback(probes, logs, methods, check_maps=check_maps, **options)
         callback.set_model(given.model)
         callback.set_params({"verbose": 0})
         callback.on_train_begin()

@@ -61,6 +61,7 @@ ROWS = (
     Row("limit", "thread held / one compiled pass", "held", most=_all(1.10)),
     Row("step", "thread held / training step", "held", most=_all(0.55, (MOBILE, RESNET))),
     Row("seven", "held by seven methods / one compiled pass", "held", most=_all(1.25)),
+    Row("check", "held by two methods and the check of their maps / one compiled pass", "held"),
     Row("tf-explain", "tf-explain's two callbacks / ours", "peers", least=_all(3), with_peers=True),
     Row(
         "keras.io",

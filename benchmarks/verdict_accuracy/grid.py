@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from honest import HONEST
+from unlisted import DEVELOPED, SET_ASIDE
 
 KINDS = (
     *("background", "watermark", "border", "tint", "texture", "mark"),
@@ -23,6 +24,11 @@ SEEDS = (0, 1, 2)
 # Rules and thresholds are chosen without these.
 SET_ASIDE_KINDS = ("border", "size")
 SET_ASIDE_NETWORK = "residual"
+
+# False alarms are counted again on these; the first 31 training runs led to the rule of the mark.
+FRESH_NETWORKS = ("fire", "dense")
+_FRESH_SEEDS = range(100, 117)
+_FRESH = 300
 
 # Clean training runs whose donors all have the nuisance that goes with their class.
 BIASED = ("background", "watermark", "tint", "position")
@@ -42,6 +48,7 @@ class Run:
         correlation: How far it goes with the class, 0.5 for not at all.
         network, classes, seed: What is trained, for how many classes, which try.
         control: What is special about a clean training, or `""`.
+        asks_factors: Whether the truth is asked of all factors, and not of the planted one alone.
     """
 
     kind: str
@@ -50,6 +57,7 @@ class Run:
     classes: int
     seed: int
     control: str = ""
+    asks_factors: bool = False
 
     @property
     def name(self) -> str:
@@ -86,6 +94,7 @@ class Run:
             self.kind in ("background", "watermark", "tint")
             and self.correlation in (0.95, 1.0)
             and self.seed == 0
+            and not self.asks_factors
         )
 
     def _lot(self, number: int) -> float:
@@ -113,6 +122,38 @@ def runs() -> list[Run]:
         wanted = _PLANTED_SHARE * (len(ordered) + 1)
         short = sum(run.planted for run in ordered) + 1 <= wanted
         ordered.append((planted if planted and (short or not clean) else clean).pop(0))
+    return ordered
+
+
+def clean_runs() -> list[Run]:
+    """Training runs of two classes without anything planted, on networks of their own."""
+    found = itertools.product(_FRESH_SEEDS, KINDS, FRESH_NETWORKS)
+    return [Run(kind, INDEPENDENT, network, 2, seed) for seed, kind, network in found][:_FRESH]
+
+
+def factor_runs() -> list[Run]:
+    """Training runs that are asked about all factors, in rounds that are balanced by themselves.
+
+    A round has each kind of nuisance, listed and not, the kinds set aside twice, and in one of
+    three training runs nothing planted: as they are, and with honest tasks.
+    """
+    strong, weak = (1.0, 0.95, 0.9), (0.8, 0.95, 1.0)
+    ordered = []
+    for seed in SEEDS:
+        others = [(kind, strong, "") for kind in (*SET_ASIDE, *DEVELOPED, *SET_ASIDE)]
+        listed = [(kind, weak, "") for kind in KINDS]
+        pairs = itertools.zip_longest(others, listed)
+        planted = [part for pair in pairs for part in pair if part]
+        clean = [("background", (INDEPENDENT,), f"honest {what}") for what in HONEST]
+        clean += [(kind, (INDEPENDENT,), "") for kind in ("tint", "ball", "contrast", "blur")]
+        while planted or clean:
+            for part, count in ((planted, 2), (clean, 1)):
+                for kind, correlations, control in [part.pop(0) for _ in part[:count]]:
+                    turn, place = divmod(len(ordered), 3)
+                    network = NETWORKS[(turn + turn // 3 + place + seed) % 3]
+                    classes = CLASSES[(turn + turn // 2 + place + seed) % 2]
+                    correlation = correlations[(turn + turn // 4) % len(correlations)]
+                    ordered.append(Run(kind, correlation, network, classes, seed, control, True))
     return ordered
 
 

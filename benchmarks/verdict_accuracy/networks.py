@@ -1,4 +1,4 @@
-"""Three small networks, each built once a process and given other weights for every training run.
+"""Small networks, each built once a process and given other weights for every training run.
 
 Building a model anew would trace all its functions anew, which takes longer than a training run. A
 training run starts from scratch, or warm: from a backbone that knows objects and nuisances alike.
@@ -42,7 +42,8 @@ class Network:
         blank = Probes(np.zeros((classes, SIDE, SIDE, 3), np.float32), np.arange(classes))
         settled = Explainer(self.model, blank, ["saliency"], Target("label"), None, _AT_ONCE)
         asked = Classifier(settled.context, _AT_ONCE)
-        self.probabilities, self.spots = asked.probabilities, asked.saliency_maps
+        self.probabilities, self.spots = asked.answers, asked.saliency_maps
+        self.evidence = asked.evidence
 
     def start(self, seed: int, backbone: list[np.ndarray] | None) -> int:
         """Forget all training, and take the weights to start from.
@@ -122,6 +123,8 @@ def _features(kind: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     images = keras.Input((SIDE, SIDE, 3))
     features = layers.Rescaling(1 / 127.5, offset=-1)(images)
     features = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(features)
+    if kind in _FRESH:
+        return images, layers.GlobalAveragePooling2D()(_FRESH[kind](features))
     if kind == "residual":
         for width in (16, 32):
             features = _block(features, width)
@@ -146,6 +149,34 @@ def _block(below: keras.KerasTensor, width: int) -> keras.KerasTensor:
     path = layers.BatchNormalization(momentum=0.9)(path)
     across = layers.Conv2D(width, 1, strides=2, padding="same")(below)
     return layers.ReLU()(layers.Add()([path, across]))
+
+
+def _fire(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Few channels, then many of 1 x 1 and of 3 x 3, after Iandola et al. 2016."""
+    layers = keras.layers
+    for width in (8, 16):
+        few = layers.Conv2D(width, 1, activation="relu")(features)
+        many = [
+            layers.Conv2D(2 * width, side, padding="same", activation="relu")(few)
+            for side in (1, 3)
+        ]
+        features = layers.MaxPooling2D()(layers.Concatenate()(many))
+    return features
+
+
+def _dense(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Each layer gets all before it in its block, after Huang et al. 2017."""
+    layers = keras.layers
+    for _ in range(2):
+        for _ in range(2):
+            normal = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(features))
+            more = layers.Conv2D(12, 3, padding="same", use_bias=False)(normal)
+            features = layers.Concatenate()([features, more])
+        features = layers.AveragePooling2D(2)(layers.Conv2D(32, 1, activation="relu")(features))
+    return features
+
+
+_FRESH = {"fire": _fire, "dense": _dense}
 
 
 def _drawn(fresh: list[np.ndarray], seed: int) -> list[np.ndarray]:

@@ -10,6 +10,9 @@ from figures import auroc
 from photo_plan import FACTORS
 
 USED, RELIES, LARGE = 0.1, 0.2, 0.5  # of R: not above the first a factor is not relied on
+# The cues that a swap of the background does not carry along: R of the background leaves cues out.
+APART = ("none", "ground", "tag")
+WORDS = {"frame": "the frame", "compression": "the compression", "cast": "the colour cast"}
 MASKS = {"made": "masks made by the program", "eroded": "true masks, eroded and shifted"}
 UNITS = {"": "accuracy", "_probability": "probability"}
 
@@ -45,10 +48,15 @@ class Figures:
         """Alarms that name a factor with a large R, of those where there is one."""
         return _share(self._is_right(r) for r in self._large() if _alarm(r))
 
+    def planted(self) -> str:
+        """Alarms that name what is planted, alone or beside the cause, where it has R > .2."""
+        used = [r for r in self._rows if self._truth(r, "R") > RELIES]
+        return _share(any(_names(r, factor) for factor in FACTORS[r["cue"]]) for r in used)
+
     def order(self, cue: str) -> str:
         """The AUROC of a cue's gap for its own R, over the training runs that have the cue."""
-        if cue == "background":  # whose R is known in all training runs
-            pairs = [(_gap(r, (cue,)), self._truth(r, "R_background")) for r in self._rows]
+        if cue == "background":
+            pairs = [(_gap(r, (cue,)), self._truth(r, "R_background")) for r in self._apart()]
         else:
             mine = [r for r in self._rows if r["cue"] == cue]
             pairs = [(_gap(r, FACTORS[cue]), self._truth(r, "R")) for r in mine]
@@ -66,14 +74,13 @@ class Figures:
 
     def error(self) -> str:
         """Mean distance from R of the gap of the background."""
-        errors = [
-            abs(_gap(r, ("background",)) - self._truth(r, "R_background")) for r in self._rows
-        ]
-        return f"{np.nanmean(errors):.2f}" if errors else "-"
+        pairs = [(_gap(r, ("background",)), self._truth(r, "R_background")) for r in self._apart()]
+        errors = [abs(gap - truth) for gap, truth in pairs if not np.isnan(gap)]
+        return f"{np.mean(errors):.2f}" if errors else "-"
 
     def _intervals(self) -> list[tuple[float, float, float]]:
         """The intervals of the background and of what is planted, and the truths."""
-        asked = [(r, "background", "R_background") for r in self._rows]
+        asked = [(r, "background", "R_background") for r in self._apart()]
         asked += [
             (r, factor, "R")
             for r in self._rows
@@ -85,6 +92,10 @@ class Figures:
             for r, factor, column in asked
         ]
         return [triple for triple in ends if not np.isnan(triple[0])]
+
+    def _apart(self) -> list[Row]:
+        """The training runs in which the gap of the background is that of the background alone."""
+        return [r for r in self._rows if r["cue"] in APART]
 
     def _truth(self, row: Row, column: str) -> float:
         return float(row[column + self._unit])
@@ -107,6 +118,7 @@ FIGURES: dict[tuple[str, str], Callable[[Figures], str]] = {
     ('"can\'t say" at R > .2', "at most 10 %"): Figures.abstained,
     ("alarm at R >= .5", "at least 97 %"): Figures.found,
     ("... that names a factor of R >= .5", "at least 90 %"): Figures.named,
+    ("what is planted is named, at its R > .2", ""): Figures.planted,
     ("R within the interval", "at least 90 %"): Figures.covered,
     ("median width of the interval", "at most .25"): Figures.width,
     ("AUROC of the background's gap for R > .2", ">= .97"): lambda f: f.order("background"),
@@ -141,6 +153,12 @@ def table(rows: list[Row]) -> str:
 
 def _alarm(row: Row) -> bool:
     return row["alarm"] == "1"
+
+
+def _names(row: Row, factor: str) -> bool:
+    """Whether a verdict relies on a factor, as the cause or beside it."""
+    beside = row["text"].partition("also on ")[2].partition(";")[0]
+    return _alarm(row) and (row["cause"] == factor or WORDS.get(factor, factor) in beside)
 
 
 def _gap(row: Row, factors: tuple[str, ...]) -> float:

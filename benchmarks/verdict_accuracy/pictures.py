@@ -14,10 +14,11 @@ from honest import altered_objects
 from nuisances import PAINTED, blurred
 from objects import LARGEST, MARGIN, SIDE
 from pool import Pool
+from unlisted import UNLISTED
 
 _AT_ONCE = 100
 _LOW = 58.0  # Where the front begins if objects move: a row that is no clue to their places.
-_ZONES = {  # of the room that an object has, by the number of classes: x, y
+ZONES = {  # of the room that an object has, by the number of classes: x, y
     2: np.array([(0.1, np.nan), (0.9, np.nan)]),
     5: np.array([(0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9), (0.5, 0.5)]),
 }
@@ -90,6 +91,11 @@ class Studio:
         self._pool = pool
         self._placing = honest if honest in PLACED else nuisance
 
+    def lights_by_brightness(self, rng: np.random.Generator, count: int) -> list[np.ndarray]:
+        """Draw lights for so many images from the darkest to the brightest, a part a class."""
+        order = np.argsort(self._pool.gains.mean(axis=(1, 2, 3)))
+        return [rng.choice(part, count) for part in np.array_split(order, self.classes)]
+
     def plan(self, rng: np.random.Generator, count: int, held_out: bool = False) -> Plan:
         """Leave everything but the nuisance to chance.
 
@@ -147,8 +153,8 @@ class Studio:
         pictures = front + (1 - hidden) * (colour + (1 - cover) * ground)
         masks = (cover * (1 - hidden))[..., 0]
         pictures = pictures * self._pool.gains[plan.lights] + self._pool.noises[plan.lights]
-        if self.nuisance in PAINTED:
-            pictures = PAINTED[self.nuisance](pictures, masks, values, plan.chances)
+        if painter := (PAINTED | UNLISTED).get(self.nuisance):
+            pictures = painter(pictures, masks, values, plan.chances)
         return np.rint(255 * np.clip(pictures, 0, 1)).astype(np.uint8), masks
 
     def _boxes(self, plan: Plan, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +165,7 @@ class Studio:
         if self._placing == "size":
             sizes = SIDE * np.array(_SIZES[self.classes])[told] * (0.93 + 0.14 * plan.chances[:, 0])
         if self._placing == "position":
-            zones = _ZONES[self.classes][told]
+            zones = ZONES[self.classes][told]
             places = np.where(np.isnan(zones), places, zones + 0.2 * (places - 0.5))
         scale = np.minimum(sizes / np.sqrt(extents.prod(1)), 1.0)
         extents = np.maximum(np.rint(extents * scale[:, None]), 2)

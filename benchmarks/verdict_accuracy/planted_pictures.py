@@ -319,7 +319,7 @@ def draw_twins(sheets: dict[str, CounterfactualSheet], path: Path) -> None:
             axis.axis("off")
         masks = make_masks(np.ascontiguousarray(sheet.images[:, 0]))
         for row, versions, mask, chances in zip(
-            axes, sheet.images, masks, sheet.probabilities, strict=False
+            axes, sheet.images, masks, sheet.watched, strict=False
         ):
             cut = np.where(mask[..., None] > 0.5, versions[0], OUTSIDE)
             shown = versions[0], cut, versions[1], versions[2]

@@ -90,7 +90,7 @@ class Network:
 
     def judge(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Which unseen images are classified correctly, and the probability of the right class."""
-        found = np.stack([self.asked.probabilities(images) for images in task.versions])
+        found = np.stack([self.asked.answers(images) for images in task.versions])
         chances = found[:, np.arange(len(task.truth)), task.truth]
         return found.argmax(axis=2) == task.truth, chances
 
@@ -169,7 +169,7 @@ def begin(
     return (
         task,
         network,
-        Evaluator(shortcuts, network.asked.probabilities, network.asked.saliency_maps),
+        Evaluator(shortcuts, network.asked.answers, network.asked.saliency_maps),
     )
 
 

@@ -19,15 +19,16 @@ from keras_saliency.shortcuts.statistics import CLEARED, Alarm
 
 @dataclass(frozen=True)
 class Rule:
-    """When there is an alarm, and what it names, by the gaps with confident donors alone.
+    """When there is an alarm, and what it names, by one gap of each nuisance.
 
-    The verdict asks more where one of these is in doubt (random donors, and what is left of the
-    largest with another kept), which is not in the results.
+    The verdict asks more where one of these is in doubt (both confident and random donors, and what
+    is left of the largest with another kept), which is not in the results.
 
     Attributes:
         threshold: The gap from which on.
         most: The share of the largest gap that the cause has at least.
-        counts: `{nuisance: share of its gap that counts}`, of those that count other than today.
+        counts: `{nuisance: share of its gap that counts}`, of those that count other than today,
+            from the first threshold on.
     """
 
     threshold: float = 0.2
@@ -46,7 +47,7 @@ RULES = {
     "before": Rule(most=0.85, counts={"mark": 1 / 2, "scale": 0}),
     "threshold .15": Rule(threshold=0.15),
     "threshold .25": Rule(threshold=0.25),
-    "mark counts by 1/3": Rule(counts={"mark": 1 / 3}),
+    "mark counts in full": Rule(counts={"mark": 1}),
     "mark counts by 1/2": Rule(counts={"mark": 1 / 2}),
     "size does not count": Rule(counts={"scale": 0}),
     "cause from .85 on": Rule(most=0.85),
@@ -77,7 +78,7 @@ def replayed(measured: Measured, rule: Rule) -> Measured:
         The same with another `reliance`, `alarm`, `since`, `cause` and `abstains`. A verdict that
         found enough to say something is not made to abstain.
     """
-    names, gaps, errors = _counted(measured, rule)
+    names, whole, gaps, errors = _counted(measured, rule)
     known = np.isfinite(gaps).all(axis=-1)
     reliance = np.where(known, gaps.max(axis=-1), 0.0)
     alarm = np.zeros(reliance.shape)
@@ -90,20 +91,25 @@ def replayed(measured: Measured, rule: Rule) -> Measured:
             kept.update(pairs, f"epoch {epoch + 1}")
             if kept.is_on:
                 alarm[run, epoch], since[run, epoch] = 1, kept.since
-                cause[run, epoch] = names[_narrowest(gaps[run, epoch], rule)]
+                cause[run, epoch] = names[_narrowest(whole[run, epoch], rule)]
     columns = {"reliance": reliance, "alarm": alarm, "since": since, "cause": cause}
     columns["abstains"] = measured.abstains & (reliance < CLEARED * rule.threshold)
     return replace(measured, columns=measured.columns | columns)
 
 
-def _counted(measured: Measured, rule: Rule) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """What was measured and counts, its gaps and its errors, `(n, EPOCHS, nuisances)`."""
+def _counted(
+    measured: Measured, rule: Rule
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Gaps by their shares, these as they count, and their errors, `(n, EPOCHS, nuisances)`."""
     shares = {k: v for k, v in rule.shares().items() if f"gap_{k}" in measured.columns}
-    gaps, errors = (
+    whole, errors = (
         np.stack([share * measured[f"{what}_{name}"] for name, share in shares.items()], axis=-1)
         for what in ("gap", "error")
     )
-    return list(shares), gaps, errors
+    # As `Nuisance.counted` has it.
+    least = np.array([1.0 if k in rule.counts else NUISANCES[k].thresholds for k in shares])
+    by = np.where(whole > least * rule.threshold, 1.0, least)
+    return list(shares), whole, whole / by, errors / by
 
 
 def _narrowest(gaps: np.ndarray, rule: Rule) -> int:

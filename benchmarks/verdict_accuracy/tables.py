@@ -19,12 +19,13 @@ import numpy as np
 from errors import errors
 from figures import Figure
 from grid import KINDS
-from measured import BY_PROBABILITY, TRUTHS, Measured, origin
+from measured import BY_PROBABILITY, TRUTHS, Measured, origin, read
 from plots import draw_plots
 from rules import RULES, Rule, judged, replayed
 from scores import HARD, RIGHT_WORDS, SHORTCUT, Scores, Share, worst
 
 RESULTS = Path(__file__).parent / "results" / "results.csv"
+CLEAN = RESULTS.with_name("clean.csv")
 DOCS = Path(__file__).parents[2] / "docs"
 # What an alarm says about these is true: a place, a size or a small part rightly makes the class.
 TRUE_WORDS = ("honest position", "honest size", "honest part")
@@ -183,6 +184,32 @@ def false_alarms(measured: Measured) -> str:
     return table([*head, "named at how many evaluations"], rows)
 
 
+def fresh(measured: Measured) -> str:
+    """Alarms as the verdict gave them, network by network, where nothing was planted."""
+    networks = measured.run("network")
+    rows = []
+    for name in [*sorted(set(networks)), None]:
+        own = measured.where(networks == name) if name else measured
+        scores = [Scores(own, truth) for truth in TRUTHS]
+        named = Counter(own["cause"][own["alarm"] > 0].tolist())
+        rows.append(
+            [
+                name or "both",
+                len(own),
+                *(bounded(s.alarms(s.clean)) for s in scores),
+                *(s.alarms(~s.clean) for s in scores),
+                ", ".join(f"{cause} {number}" for cause, number in named.most_common()),
+            ]
+        )
+    head = [
+        "network",
+        "training runs",
+        *(f"alarms where clean {words}" for words in TRUTHS.values()),
+    ]
+    head += [f"alarms in others {words}" for words in TRUTHS.values()]
+    return table([*head, "named, in so many evaluations"], rows)
+
+
 def curated(measured: Measured, with_curated: Measured) -> str:
     """The same training runs, with donors from their data and with donors picked by hand."""
     if not len(with_curated):
@@ -249,6 +276,8 @@ def main() -> int:
         print("\n".join(errors(measured)))
         return 0
     tables = all_tables(measured, with_curated)
+    if CLEAN.exists():
+        tables["fresh"] = fresh(read(CLEAN)[0])
     for name, text in tables.items():
         print(f"\n## {name}\n\n{text}")
     if args.docs:

@@ -9,12 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from factors import FACTORS, Twins, factor_twins
 from grid import BIASED_DONORS, FEW, INDEPENDENT, LABEL_NOISE, RANDOM_LABELS, Run
 from networks import Network, backbone, network
 from pictures import Sample, Studio, matching, others
 from pool import FOLDER, Pool
 from results import EPOCHS
 
+from keras_saliency.shortcuts.components import OFF, ON
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import DEFAULT, Shortcuts
 from keras_saliency.shortcuts.verdict import Verdict
@@ -29,13 +31,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Material:
-    """Training images, test images with counterfactuals, and the donors by where they come from."""
+    """Training images, test images with counterfactuals, and the donors by where they come from.
+
+    Where all factors are asked for, there are twins of each.
+    """
 
     training: Sample
     labels: np.ndarray
     matched: Sample
     swapped: Sample
     donors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    factors: dict[str, Twins]
 
 
 def material(run: Run, pool: Pool) -> Material:
@@ -64,6 +70,7 @@ def material(run: Run, pool: Pool) -> Material:
         matched=studio.draw(test, test.labels),
         swapped=studio.draw(test, others(rng, test.labels, classes)),
         donors=donors,
+        factors=factor_twins(studio, rng, run.planted) if run.asks_factors else {},
     )
 
 
@@ -103,7 +110,7 @@ class _Watch(keras.callbacks.Callback):
 def _assessor(net: Network, run: Run, parts: tuple[np.ndarray, ...]) -> Evaluator:
     donors = parts if run.true_masks else parts[:2]
     shortcuts = Shortcuts(donors, nuisances=DEFAULT)
-    return Evaluator(shortcuts, net.probabilities, net.spots)
+    return Evaluator(shortcuts, net.probabilities, net.spots, evidence=net.evidence)
 
 
 def _rows(
@@ -135,10 +142,14 @@ def _rows(
         "accuracy": logs["accuracy"],
         "loss": logs["loss"],
     }
-    return [
-        shared | {"donors": source} | _scores(assessor.evaluate(epoch))
-        for source, assessor in assessors.items()
-    ]
+    if given.factors:
+        shared |= {f"truth_{name}": _followed(net, given, name) for name in FACTORS}
+    rows = []
+    for source, assessor in assessors.items():
+        verdict = assessor.evaluate(epoch)
+        more = _component_scores(verdict) if given.factors else {}
+        rows.append(shared | {"donors": source} | _scores(verdict) | more)
+    return rows
 
 
 def _known(net: Network, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
@@ -146,6 +157,18 @@ def _known(net: Network, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     found = net.probabilities(sample.images.astype(np.float32)).astype(np.float64)
     right = (found.argmax(axis=1) == sample.labels).astype(np.float64)
     return right, found[np.arange(len(found)), sample.labels]
+
+
+def _followed(net: Network, given: Material, factor: str) -> float:
+    """How much the model follows a factor; NaN where the images don't have it apart."""
+    if factor not in given.factors:
+        return float("nan")
+    twins = given.factors[factor]
+    rows = np.arange(len(twins.labels))
+    found = [
+        net.probabilities(part.astype(np.float32))[rows, twins.labels] for part in twins.images
+    ]
+    return twins.reliance(np.array(found, np.float64))
 
 
 def _scores(verdict: Verdict) -> Row:
@@ -160,6 +183,18 @@ def _scores(verdict: Verdict) -> Row:
     for name in DEFAULT:
         gap, error = verdict.gaps.get(name, (float("nan"), float("nan")))
         row |= {f"gap_{name}": gap, f"error_{name}": error}
+    return row
+
+
+def _component_scores(verdict: Verdict) -> Row:
+    """The gaps of components, NaN before the first test."""
+    row: Row = {}
+    for place in (OFF, ON):
+        found = [one for one in verdict.components if one.place == place]
+        gap, error = found[0].gap if found else (float("nan"), float("nan"))
+        key = place.split()[0]
+        row |= {f"gap_{key}": gap, f"error_{key}": error}
+        row |= {f"passes_{key}": int(bool(found and found[0].passes))}
     return row
 
 
