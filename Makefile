@@ -24,9 +24,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 # What docs/trackers.md is about, by group: a group's packages share .venv-GROUP.
-TRACKERS := wandb mlflow readers
+TRACKERS := wandb mlflow trackio swanlab readers
 TRACKERS_wandb := "wandb>=0.31"
 TRACKERS_mlflow := "mlflow-skinny>=2.20"
+TRACKERS_trackio := "trackio>=0.43"
+TRACKERS_swanlab := "swanlab>=0.10"
 TRACKERS_readers := "tbparse>=0.0.9" "trackio>=0.43"
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 

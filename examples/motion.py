@@ -18,7 +18,6 @@ import keras
 
 import keras_saliency as ks
 from keras_saliency.data.synthetic.videos import DIRECTIONS, Videos, moving_discs
-from keras_saliency.shortcuts.verdict import Verdict
 
 SCENES = {"independent": 0.5, "the same way": 1.0}  # how often the scene goes with the direction
 FORM = {"size": (24, 34), "frames": 6, "plain": True}
@@ -51,7 +50,7 @@ def main() -> None:
         print(f"{name:14}{shares[0]:>8.0%}{shares[1]:>13.0%}   {text}", flush=True)
         explanation = ks.explain(model, probes, "grad_cam", target="label")
         explanation.save(f"looks-at-{name.replace(' ', '-')}.gif", SHOWN, fps=4)
-    print(f"\ntensorboard --logdir {args.log_dir}    (Images: video, shortcut-twins)")
+    print(f"\ntensorboard --logdir {args.log_dir}    (Images: video, Verdict)")
 
 
 def watched() -> ks.Probes:
@@ -62,7 +61,7 @@ def watched() -> ks.Probes:
 
 def train(
     drawn: Videos, probes: ks.Probes, log_dir: Path, epochs: int
-) -> tuple[keras.Model, Verdict]:
+) -> tuple[keras.Model, ks.Verdict]:
     """Train, watched, and ask at the end what is relied on."""
     model = network(drawn.videos.shape[1:])
     every = max(1, epochs // 2)

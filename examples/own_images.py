@@ -3,9 +3,8 @@
 import keras
 import numpy as np
 
-from keras_saliency import Probes
+from keras_saliency import Probes, Verdict
 from keras_saliency.cli.demo import PROBES, TrainingData, background_enrichment, how_to_see
-from keras_saliency.shortcuts.verdict import Verdict
 
 
 def own_images(folder: str, size: tuple[int, int], seed: int = 0) -> TrainingData:
