@@ -188,8 +188,49 @@ class Explainer:
         Returns:
             The evaluation.
         """
-        at_most = None if any(self.perturbed.values()) else len(self._images)
-        return self._run(self._images, left_out, progress, at_most=at_most)
+        inputs = (self._images, self.context.target.detail, *self._extras)
+        return self._run(*inputs, at_most=self._at_most, left_out=left_out, progress=progress)
+
+    def contrast(
+        self, method: str, index: np.ndarray, classes: np.ndarray, others: np.ndarray
+    ) -> np.ndarray:
+        """Compute maps of the scores of some classes minus those of others.
+
+        It takes one pass, with no further trace, for as many images as an evaluation explains at
+        once.
+
+        Args:
+            method: The name of a method that needs nothing but the one pass.
+            index: Which images, int `(k,)`.
+            classes: The classes explained, int `(k,)`.
+            others: The class that is subtracted from each, int `(k,)`.
+
+        Returns:
+            Raw maps float32 `(k, h, w)`.
+
+        Raises:
+            ValueError: If the target is not one class an image, or the method needs more.
+        """
+        target = self.context.target
+        if not target.classes or method not in dict(self._plan.inside):
+            raise ValueError(
+                "A contrast needs a target of one class an image, and a method that needs nothing "
+                f"but the one pass. Received: method={method!r}, of={target.of!r}"
+            )
+        detail = target.against(self.head, classes, others)
+        inputs = (self._images[index], detail, *(extra[index] for extra in self._extras))
+        left_out = frozenset(self._methods) - {method}
+        return self._run(*inputs, at_most=self._at_most, left_out=left_out).maps[method]
+
+    @property
+    def in_one_pass(self) -> list[str]:
+        """The methods that need nothing but the one pass."""
+        return list(dict(self._plan.inside))
+
+    @property
+    def _at_most(self) -> int | None:
+        """A limit of the batch size, where no images are perturbed."""
+        return None if any(self.perturbed.values()) else len(self._images)
 
     def _share_around(self, count: int) -> float:
         """Measure what passes by the target layers, of the first images."""
@@ -230,14 +271,17 @@ class Explainer:
     def _in_batches(
         self,
         size: int,
-        images: np.ndarray,
+        *inputs: np.ndarray,
         left_out: frozenset[str],
-        progress: Callable[[int], Report] | None,
+        progress: Callable[[int], Report] | None = None,
     ) -> Evaluation:
-        """Explain the images with at most `size` of them, or of perturbed ones, in a pass."""
-        count = len(images)
+        """Explain images with at most `size` of them, or of perturbed ones, in a pass.
+
+        The inputs are the images, what the target knows of each, and the model's other inputs.
+        """
+        count, every = len(inputs[0]), len(self._images)
         # The batches are equal, so that the least is wasted on filling up the last.
-        steps = list(batches(count, -(-count // -(-count // size))))
+        steps = list(batches(count, -(-every // -(-every // size))))
         self._passes.batch_size = size
         self._passes.progress = None if progress is None else progress(len(steps))
         names = [name for name in self._methods if name not in left_out]
@@ -245,7 +289,8 @@ class Explainer:
         # Methods of the user's may do anything to the model, passes that were traced nothing.
         with nullcontext() if self._is_ours else preserve_state(self._model):
             for rows, real in steps:
-                self._explain(self._start(rows, size), real, size, result)
+                arrays = self._arrays(rows, inputs)
+                self._explain(self._start(arrays, size), real, size, result)
         return result.evaluation()
 
     def _explain(self, batch: Batch, real: slice, size: int, result: "_Partial") -> None:
@@ -276,9 +321,8 @@ class Explainer:
         is_own = maps.shape[1:] == layer.shape[1:-1] or not self._plan.at_layer
         return self.context.placement.over_image(maps) if is_own else maps
 
-    def _start(self, rows: Rows, size: int) -> Batch:
-        """Run the pass over some of the images."""
-        arrays = self._arrays(rows)
+    def _start(self, arrays: tuple[Any, ...], size: int) -> Batch:
+        """Run the pass over what it takes of some images."""
         # A method within the pass may be what fails, or what one needs, and must not take the
         # others with it: all run after a pass without them, at last each with its own.
         apart = [Plan(self._plan.all_quantities)] if self._plan.inside else []
@@ -292,13 +336,16 @@ class Explainer:
         with preserve_state(self._model):
             return self._passes.start(Plan(frozenset()), *arrays)
 
-    def _arrays(self, rows: Rows) -> tuple[Any, ...]:
-        """Return what a pass takes of some images; where these are all, it stays on the device."""
-        are_all = isinstance(rows, slice) and rows == slice(0, len(self._images))
+    def _arrays(self, rows: Rows, inputs: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+        """Return some rows of inputs; where these are all images, they stay on the device."""
+        are_all = (
+            inputs[0] is self._images
+            and isinstance(rows, slice)
+            and rows == slice(0, len(self._images))
+        )
         if are_all and self._on_device is not None:
             return self._on_device
-        arrays = (self._images, self.context.target.detail, *self._extras)
-        some = tuple(values[rows] for values in arrays)
+        some = tuple(values[rows] for values in inputs)
         self._on_device = tuple(map(ops.convert_to_tensor, some)) if are_all else None
         return self._on_device or some
 
@@ -322,7 +369,7 @@ class _Partial:
         """Put the values of some images where they belong among those of all."""
         real = at.stop - at.start
         if real == self._count:
-            arrays[name] = values
+            arrays[name] = values[:real]
             return
         if name not in arrays:
             arrays[name] = np.empty((self._count, *values.shape[1:]), values.dtype)

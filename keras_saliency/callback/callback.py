@@ -79,8 +79,9 @@ class SaliencyCallback(keras.callbacks.Callback):
             anew. An exception in it is reported once, as a warning.
         check_maps: Whether maps are checked, at the last evaluation and every fifth: the model
             must need the strongest tenth of a map more than a tenth elsewhere, or the map is drawn
-            in grey. It takes four forward passes for each method. `"every"` checks all evaluations,
-            the one before training included.
+            in grey. It takes four forward passes for each method. Probes that are classified
+            wrongly get a map of the predicted class against the label there, for one pass more.
+            `"every"` checks all evaluations, the one before training included.
         model: Model that is explained, where it is not the one that trains but one that this holds:
             the name of an attribute, as `"discriminator"` of a GAN, or a function of the model that
             trains, such as `lambda m: keras.Sequential([m.encoder, m.probe])`, called when training

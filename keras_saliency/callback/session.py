@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_saliency.attribution.contrast import contrast_of_wrong
 from keras_saliency.attribution.explainer import Evaluation, Explainer, name_methods
 from keras_saliency.callback import messages
 from keras_saliency.callback.batch_count import BatchCount, batches_trained
@@ -26,7 +27,7 @@ from keras_saliency.engine.predictions import read_predictions
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoices
 from keras_saliency.engine.targets import Target
-from keras_saliency.metrics.map_check import MapCheck, MapChecker
+from keras_saliency.metrics.map_check import MapChecker
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.recorder import DRAWN, Recorder
@@ -320,11 +321,11 @@ class TrainingSession:
         self._batch_norm, self._batches = BatchNormStatus(model), BatchCount(self._model)
         self._evaluator = self._make_evaluator(epoch)
         self._checker = None if chosen.check_maps is None else MapChecker(self.explainer)
-        checks = self._check_maps(first, is_last=False)
+        found = self._check_maps(first, is_last=False)
         if not writer.is_continued:
             before = self._batches.count if chosen.schedule.counts_batches else epoch - 1
             when = f"epoch {epoch}" if epoch else "before training"
-            self._record(before, when, first, {}, checks)
+            self._record(before, when, first, {}, found)
             has_masks, has_verdict = self.probes.masks is not None, chosen.shortcuts is not None
             self.recorder.record_charts(focus=has_masks, verdict=has_verdict)
             self._write_summary(before)
@@ -413,20 +414,21 @@ class TrainingSession:
                 for name, error in evaluation.errors.items():
                     self._fault(name, messages.METHOD_FAILED.format(name, error), error)
                 began = time.perf_counter()
-                checks = self._check_maps(evaluation, is_last=is_last)
-                check = time.perf_counter() - began if checks else None
-                self._record(step, when, evaluation, logs or {}, checks)
+                found = self._check_maps(evaluation, is_last=is_last)
+                check = time.perf_counter() - began if found else None
+                self._record(step, when, evaluation, logs or {}, found)
             self._overhead.add_evaluation(seconds(), evaluation.seconds, check)
         except Exception as error:
             self._fault("set", messages.IS_MISSING.format(f"the set of {when}", error), error)
 
-    def _check_maps(self, evaluation: Evaluation, *, is_last: bool) -> dict[str, MapCheck]:
-        """Check the maps of an evaluation, where that is due."""
+    def _check_maps(self, evaluation: Evaluation, *, is_last: bool) -> dict[str, Any]:
+        """Check the maps of an evaluation, and contrast what is wrong, where that is due."""
         number, self._evaluations = self._evaluations, self._evaluations + 1
         if self._checker is None or not self._overhead.is_check_due(number, is_last=is_last):
             return {}
         try:
-            return self._checker.check(evaluation, seed=number)
+            checks = self._checker.check(evaluation, seed=number)
+            return {"checks": checks, "contrast": contrast_of_wrong(self.explainer, evaluation)}
         except Exception as error:
             self._fault("check", messages.IS_MISSING.format("the check of maps", error), error)
             return {}
@@ -437,7 +439,7 @@ class TrainingSession:
         when: str,
         evaluation: Evaluation,
         logs: Mapping[str, Any],
-        checks: dict[str, MapCheck],
+        found: dict[str, Any],
     ) -> None:
         probes, head = self.probes, self.explainer.head
         numbers, others = plain_numbers(self._others.unwritten(logs))
@@ -459,7 +461,7 @@ class TrainingSession:
             correct=answers.correct,
             logs=numbers,
             tiles=evaluation.tiles,
-            checks=checks,
+            **found,
         )
         self.recorder.record(self.newest)
 

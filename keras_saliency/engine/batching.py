@@ -44,13 +44,16 @@ class BatchRunner(Generic[Result]):
         self._model = model
         self._traced: set[tuple[int, ...]] = set()
 
-    def __call__(self, images: np.ndarray, *arguments: Any, at_most: int | None = None) -> Result:
+    def __call__(
+        self, images: np.ndarray, *arguments: Any, at_most: int | None = None, **options: Any
+    ) -> Result:
         """Call the function.
 
         Args:
             images: `(n, ...)`.
             *arguments: Handed on to the function.
             at_most: A lower batch size for this call.
+            **options: Handed on, likewise.
 
         Returns:
             What the function returns.
@@ -61,18 +64,18 @@ class BatchRunner(Generic[Result]):
         size = self.batch_size if at_most is None else min(at_most, self.batch_size)
         while True:
             try:
-                return self._guarded(size, images, *arguments)
+                return self._guarded(size, images, *arguments, **options)
             except Exception as error:
                 if not can_halve(error, size):
                     raise
             # Once the error is gone, and with it the tensors that its frames held.
             size = self.batch_size = size // 2
 
-    def _guarded(self, size: int, images: np.ndarray, *arguments: Any) -> Result:
+    def _guarded(self, size: int, images: np.ndarray, *arguments: Any, **options: Any) -> Result:
         shape = (size, *images.shape[1:])
         is_traced = shape in self._traced and backend.runs_compiled(self._model)
         with preserve_state(self._model, is_traced=is_traced):
-            result = self._function(size, images, *arguments)
+            result = self._function(size, images, *arguments, **options)
         self._traced.add(shape)
         return result
 

@@ -140,7 +140,8 @@ class ResolvedTarget:
     Attributes:
         of: What the scores are, as far as the model gives it.
         detail: What the score needs to know about each image, `(n, ...)`: classes or weights;
-            negative where the model's outputs for the image decide.
+            negative where the model's outputs for the image decide. Of a class another one may be
+            subtracted: see `against`.
         classes: Whether the score is that of one class an image, returned second by `score`, and
             of no other: a contrast is not.
     """
@@ -150,6 +151,21 @@ class ResolvedTarget:
     classes: bool
     _score: Callable[..., Any]
     _resolve: Callable[..., Any] = lambda head, outputs, logits, of, detail: detail
+
+    def against(self, head: Head, classes: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return the `detail` of the scores of some classes minus those of others.
+
+        A pass that is traced for this target takes it: it has the shape and type of `detail`.
+
+        Args:
+            head: The head that the target is resolved for.
+            classes: The classes explained, int `(n,)`.
+            others: The class that is subtracted from each, int `(n,)`.
+
+        Returns:
+            int `(n,)`, of a target whose score is that of one class an image.
+        """
+        return (classes + head.classes * (others + 1)).astype(self.detail.dtype)
 
     def resolved(self, head: Head, outputs: Any, logits: Any, detail: Any) -> Any:
         """Return `detail` with what the outputs decide.
@@ -288,9 +304,11 @@ def _in_region(
 # How a resolved target scores: `(head, outputs, logits, of, detail) -> scores, classes`.
 
 
-def _of_class(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:
-    _, _, own = _rivals(head, outputs, logits, of, classes)
-    return own, classes
+def _of_class(head: Head, outputs: Any, logits: Any, of: Of, detail: Any) -> tuple[Any, Any]:
+    classes, other = detail % head.classes, detail // head.classes - 1  # -1 for none
+    quantity, _, own = _rivals(head, outputs, logits, of, classes)
+    subtracted = quantity * ops.one_hot(other, quantity.shape[-1], dtype="float32")
+    return own - ops.sum(subtracted, axis=-1), classes
 
 
 def _contrast(head: Head, outputs: Any, logits: Any, of: Of, classes: Any) -> tuple[Any, Any]:

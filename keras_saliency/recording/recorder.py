@@ -260,6 +260,9 @@ class Recorder:
             if wrong:
                 sheet = self._overview.draw(signed, wrong)
                 self.writer.images({"classified-wrongly": sheet}, snapshot.step)
+            if signed.contrast is not None:
+                sheet = self._overview.draw(signed.contrasted(), signed.contrast.index.tolist())
+                self.writer.images({"classified-wrongly-contrast": sheet}, snapshot.step)
 
         def draw_slides() -> None:
             if self._slides is not None:

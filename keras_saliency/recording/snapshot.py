@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:  # It imports Keras, which readers of a run need not.
+    from keras_saliency.attribution.contrast import Contrast
     from keras_saliency.metrics.map_check import MapCheck
 
 _NAME = 24  # letters of a predicted class on a card, so that its probability is never cut off
@@ -36,6 +37,7 @@ class Snapshot:
             value in `maps`.
         checks: Method name to what hiding the strongest tenth of its maps costs; empty where the
             maps were not checked.
+        contrast: Contrast maps of the probes that are classified wrongly, where they were computed.
     """
 
     step: int
@@ -52,6 +54,7 @@ class Snapshot:
     note: str = ""
     signed_methods: frozenset[str] | None = None
     checks: dict[str, "MapCheck"] = field(default_factory=dict)
+    contrast: "Contrast | None" = None
 
     @property
     def methods(self) -> list[str]:
@@ -81,6 +84,17 @@ class Snapshot:
         """
         before = (previous and previous.signed_methods) or frozenset()
         return replace(self, signed_methods=before | set(filter(self.is_signed, self.maps)))
+
+    def contrasted(self) -> "Snapshot":
+        """Return this snapshot with the contrast maps in place of all others."""
+        if self.contrast is None:
+            return replace(self, maps={}, errors={})
+        some = self.contrast.maps
+        maps = np.zeros((len(self.scores), *some.shape[1:]), some.dtype)
+        maps[self.contrast.index] = some
+        name = f"{self.contrast.method} contrast"
+        signed = frozenset({name} if self.is_signed(self.contrast.method) else ())
+        return replace(self, maps={name: maps}, errors={}, signed_methods=signed)
 
     def is_chance(self, method: str, i: int) -> bool:
         """Whether a map was found to mark nothing that the model needs more than chance."""

@@ -16,9 +16,11 @@ class Kept:
     """A writer that keeps the numbers, and the heights of the cards."""
 
     def __init__(self):
-        self.checked, self.heights = [], set()
+        self.checked, self.heights, self.contrasted = [], set(), {}
 
     def images(self, images, step):
+        if (sheet := images.get("classified-wrongly-contrast")) is not None:
+            self.contrasted[step] = sheet.shape
         self.heights |= {image.shape[0] for tag, image in images.items() if "saliency/" in tag}
 
     def scalars(self, numbers, step):
@@ -45,7 +47,7 @@ def fit(epochs, *callbacks, every=1, **options):
     )
     model.fit(X, Y, batch_size=6, epochs=epochs, verbose=0, callbacks=[*callbacks, watch])
     assert len(kept.heights) == 1  # or TensorBoard's slider would make them jump
-    return kept.checked, watch
+    return kept.checked, watch, kept
 
 
 class Stop(keras.callbacks.Callback):
@@ -62,13 +64,13 @@ def test_every_fifth_and_the_last_are_checked():
 
 def test_all_or_none_are_checked_on_request():
     assert fit(2, check_maps="every")[0] == [-1, 0, 1]
-    checked, watch = fit(2, check_maps=False)
+    checked, watch, _ = fit(2, check_maps=False)
     assert checked == []
     assert watch.session.newest.checks == {}
 
 
 def test_the_newest_snapshot_holds_the_checks_and_the_number_is_their_mean():
-    _, watch = fit(1)
+    _, watch, _ = fit(1)
     snapshot = watch.session.newest
     check = snapshot.checks["saliency"]
     assert check.costs.shape == (6,)
@@ -81,3 +83,11 @@ def test_the_newest_snapshot_holds_the_checks_and_the_number_is_their_mean():
 def test_other_arguments_are_refused(wrong):
     with pytest.raises(ValueError, match=r"check_maps must be True.*'every'.*Received: check_maps"):
         ks.SaliencyCallback(ks.Probes(X, Y), check_maps=wrong)
+
+
+def test_what_is_wrong_is_contrasted_where_maps_are_checked():
+    kept = fit(7)[2]
+    assert set(kept.contrasted) <= set(kept.checked)
+    assert kept.contrasted  # half of the labels are noise
+    assert len(set(kept.contrasted.values())) == 1
+    assert fit(7, check_maps=False)[2].contrasted == {}

@@ -75,6 +75,7 @@ class Board:
     def write(self, *snapshots):
         for each in snapshots:
             self.recorder.record(each)
+            assert self.recorder.flush(60)  # A busy machine would leave images out.
         self.recorder.close()
         return self
 
