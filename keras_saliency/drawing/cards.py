@@ -323,11 +323,11 @@ def counterfactual_sheet(
 
 
 def example_sheet(images: np.ndarray, lines: Sequence[str], *, title: str) -> np.ndarray:
-    """Draw images beside each other, each with a line below.
+    """Draw images beside each other, each with one or more lines below.
 
     Args:
         images: uint8 `(images, height, width, 3)`, at least one.
-        lines: What is said of each image.
+        lines: What is said of each image; line breaks count.
         title: What they have in common.
 
     Returns:
@@ -341,13 +341,15 @@ def example_sheet(images: np.ndarray, lines: Sequence[str], *, title: str) -> np
     width = _COUNTERFACTUAL_WIDTH
     cells = thumbnails(images, width)
     height, columns = cells.shape[1], min(len(cells), 4)
-    step = (width + 6, height + 24)
+    texts = [line.split("\n") for line in lines]
+    step = (width + 6, height + 10 + 14 * max(map(len, texts)))
     size = (max(columns * step[0] + 6, 340), 30 + -(-len(cells) // columns) * step[1])
     sheet = Sheet(paper(*size))
     sheet.header(title)
     places = sheet.grid(cells, (6, 30), step, columns, width)
-    for line, (middle, top) in zip(lines, places, strict=True):
-        sheet.write(line, (middle, top + height + 10), width, 11, INK, "mm")
+    for below, (middle, top) in zip(texts, places, strict=True):
+        for n, line in enumerate(below):
+            sheet.write(line, (middle, top + height + 10 + 14 * n), width, 11, INK, "mm")
     return sheet.pixels
 
 

@@ -365,6 +365,6 @@ def _component_sheet(found: ComponentGap, class_names: Sequence[str] | None) -> 
 
 def _example_sheet(kind: str, examples: Sequence[Example], moment: str) -> np.ndarray:
     """Draw training images with their names and the probability of their label."""
-    lines = [f"{words(example.name)}, p = {example.probability:.2f}" for example in examples]
+    lines = [f"{words(example.name)}\np = {example.probability:.2f}" for example in examples]
     images = np.stack([example.image for example in examples])
     return cards.example_sheet(images, lines, title=f"{LISTS[kind]} · {moment}")
