@@ -69,10 +69,6 @@ WRONG_SCALE = (
     "or with preprocess=, which makes the model's input of them"
 )
 NOT_TRAINED = "While computing {!r}; nothing has been trained."
-BY_CLOCK = (
-    "max_overhead goes by the clock, which differs between processes that train together and must "
-    "evaluate the probes together. Use every=, or fewer methods. Received: max_overhead={!r}"
-)
 BY_HAND = (
     "A loop of your own tells its callbacks of all that happens, in order, as "
     "keras.callbacks.CallbackList(callbacks, model=model) does with the same hooks. Received: {}"

@@ -21,9 +21,10 @@ from keras_saliency.callback.scale_check import ScaleCheck
 from keras_saliency.callback.schedule import Schedule
 from keras_saliency.data.probes import Probes
 from keras_saliency.drawing.cards import mask_sheet
-from keras_saliency.engine.backend import is_alone, is_chief
+from keras_saliency.engine.backend import is_chief
 from keras_saliency.engine.model_choice import ModelChoice, explained_model
 from keras_saliency.engine.predictions import read_predictions
+from keras_saliency.engine.processes import of_chief
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoices
 from keras_saliency.engine.targets import Target
@@ -123,8 +124,6 @@ class TrainingSession:
         self.verdict: Verdict | None = None
         self._best: Snapshot | None = None
         self._evaluations = 0
-        if settings.max_overhead is not None and not is_alone(self._model):
-            raise ValueError(messages.BY_CLOCK.format(settings.max_overhead))
         self._reporter = messages.Reporter(callback.params)
         self._others = OtherCallbacks(callback)
         counts_batches = settings.schedule.counts_batches
@@ -199,14 +198,7 @@ class TrainingSession:
         if self._evaluator is None or self._settings.shortcuts is None:
             return
         if self.verdict is None or self._overhead.is_verdict_due(epoch + 1):
-            try:
-                progress = self._reporter.progress("computing the verdict, nuisances")
-                with self._measured() as seconds, progress as report:
-                    verdict = self._evaluator.evaluate(epoch, progress=report)
-                self._overhead.add_verdict(seconds())
-            except Exception as error:
-                self._fault("verdict", messages.VERDICT_FAILED.format(epoch + 1, error), error)
-                verdict = Verdict(f"can't say: {error}")
+            verdict = self._evaluate_shortcuts(self._evaluator, epoch)
             is_raised = verdict.alarm and not (self.verdict and self.verdict.alarm)
             self.verdict = verdict
             # Where the steps of the run are batches, so is that of its verdicts.
@@ -219,6 +211,21 @@ class TrainingSession:
             shortcuts, gaps = self._settings.shortcuts, self.verdict.gaps
             for name in shortcuts.nuisances if shortcuts.log_gaps else ():
                 logs[f"shortcut_{name}"] = gaps.get(name, (float("nan"),))[0]
+
+    def _evaluate_shortcuts(self, evaluator: Evaluator, epoch: int) -> Verdict:
+        """Compute the verdict: in every process that of the chief, whose images stay there."""
+        fault = None
+        try:
+            progress = self._reporter.progress("computing the verdict, nuisances")
+            with self._measured() as seconds, progress as report:
+                verdict = evaluator.evaluate(epoch, progress=report)
+            self._overhead.add_verdict(seconds())
+        except Exception as error:
+            verdict, fault = Verdict(f"can't say: {error}"), error
+        agreed = of_chief(self._model, verdict.without_images())
+        if fault is not None:  # Only now, or the other processes would wait.
+            self._fault("verdict", messages.VERDICT_FAILED.format(epoch + 1, fault), fault)
+        return verdict if is_chief(self._model) else agreed
 
     def _raise_alarm(self, verdict: Verdict) -> None:
         """Tell the user, and in one process of several whom the user wants to be told."""
@@ -508,7 +515,11 @@ class TrainingSession:
         """Keep within `max_overhead`; without it, report what the first evaluations took."""
         if self._settings.max_overhead is None:
             self._reporter.say_later(self._overhead.report(f"epoch {epoch + 1}"))
-        elif (change := self._overhead.adjust()) is not None:
+            return
+        change = self._overhead.adjust()
+        # Clocks differ, and all processes must evaluate together.
+        self._overhead.pace = of_chief(self._model, self._overhead.pace)
+        if change is not None:
             self._reporter.say_later(change)
             self._write_summary(epoch)
 

@@ -134,6 +134,19 @@ class Verdict:
     components: tuple[ComponentGap, ...] = ()
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
+    def without_images(self) -> "Verdict":
+        """Return the verdict without counterfactual images, examples and images of components.
+
+        Returns:
+            The same verdict otherwise.
+
+        Example:
+            >>> Verdict("no evidence of cast", 0.02).without_images().reliance
+            0.02
+        """
+        components = tuple(replace(found, components=()) for found in self.components)
+        return replace(self, sheets={}, examples={}, components=components)
+
     def to_dict(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
         """Convert all but the images to what JSON holds: text, numbers, lists and dictionaries.
 

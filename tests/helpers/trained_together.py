@@ -9,6 +9,7 @@ weights, the maps and gaps that the callback saw last, and those of one device w
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def network(kind=keras.Sequential):
             keras.Input(SIZE),
             layers.Conv2D(4, 3, activation="relu"),
             layers.BatchNormalization(momentum=0.7),
-            layers.Conv2D(5, 3, activation="relu", name="last"),
+            layers.Conv2D(6, 3, activation="relu", name="conv2d_last"),
             layers.Dropout(0.2, seed=4),
             layers.GlobalAveragePooling2D(),
             layers.Dense(2, activation="softmax"),
@@ -155,10 +156,13 @@ def loop_with_ranks(callbacks):
 
 def by_hand(model, callbacks, train):
     listed = keras.callbacks.CallbackList(callbacks, model=model, epochs=EPOCHS)
+    model.stop_training = False
     listed.on_train_begin()
     for epoch in range(EPOCHS):
         listed.on_epoch_begin(epoch)
         listed.on_epoch_end(epoch, train(epoch))
+        if model.stop_training:
+            break
     listed.on_train_end()
     return model
 
@@ -177,6 +181,30 @@ def fit(callbacks):
         keras.distribution.set_distribution(None)
 
 
+def fit_model_parallel(callbacks):
+    """Weights and images are split over two by two devices."""
+    devices = keras.distribution.list_devices()
+    mesh = keras.distribution.DeviceMesh((2, 2), ["batch", "model"], devices)
+    layout = keras.distribution.LayoutMap(mesh)
+    layout["conv2d.*kernel"] = (None, None, None, "model")
+    layout["dense.*kernel"] = (None, "model")
+    spread = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
+    keras.distribution.set_distribution(spread)
+    try:
+        model = compiled(network())
+        before = layouts(model)
+        model.fit(images, labels, BATCH, EPOCHS, callbacks=callbacks, shuffle=False, verbose=0)
+        assert layouts(model) == before
+        assert len({str(one) for one in before}) > 1
+        return model
+    finally:
+        keras.distribution.set_distribution(None)
+
+
+def layouts(model):
+    return [weight.value.sharding for weight in model.weights]
+
+
 def fit_with_workers(callbacks):
     try:
         return fit_with_strategy(callbacks)
@@ -189,6 +217,7 @@ TRAININGS = {
     "workers": {"fit": fit_with_workers, "loop": loop_with_strategy},
     "data-parallel": {"fit": fit},
     "processes": {"fit": fit},
+    "model-parallel": {"fit": fit_model_parallel},
     "ranks": {"loop": loop_with_ranks},
 }
 
@@ -212,6 +241,35 @@ def watched(name, seen):
 
     watching.__name__ = f"watched_{name}"
     return watching
+
+
+def agreed(train, way):
+    """Train with a verdict on other images in each process, where the backend lets them differ.
+
+    The callback is slower in one of them, and training stops where the reliance does not fall.
+    """
+    global EPOCHS
+    EPOCHS = 5
+    order = np.random.default_rng(INDEX).permutation(COUNT)
+    order = np.arange(COUNT) if KIND == "processes" else order
+    shortcuts = Shortcuts((images[order], labels[order]), nuisances=("background", "cast"))
+    logged = []
+
+    class Kept(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logged.append(logs["shortcut_reliance"])
+
+    def slow(model, images):
+        time.sleep(INDEX)
+        scores = model.scores(images * 0.5)  # in a pass of its own, which is no part of the trace
+        return keras.ops.sum(images, axis=-1) * scores[:, None, None]
+
+    watch = ks.SaliencyCallback(
+        probes, FOLDER / f"{way}-agreed", [slow], shortcuts=shortcuts, max_overhead=0.1, strict=True
+    )
+    stop = keras.callbacks.EarlyStopping("shortcut_reliance", patience=2, mode="min")
+    train([watch, stop, Kept()])
+    return {"logged": logged, "verdict": watch.verdict.text, "stopped": stop.stopped_epoch}
 
 
 def main():
@@ -244,6 +302,8 @@ def main():
             found[f"{way}/{side}"] = np.concatenate([one.ravel() for one in values])
         found[f"{way}/devices"] = devices(model)
         found[f"{way}/alone"] = backend.is_alone(model)
+        if not backend.is_alone(model):
+            found |= {f"{way}/{name}": value for name, value in agreed(train, way).items()}
     np.savez(FOLDER / f"{INDEX}.npz", pid=os.getpid(), **found)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from jax.experimental import multihost_utils
 
 from keras_saliency.engine.keras_private import flatten_layers
 
@@ -70,6 +71,11 @@ def is_chief(model: keras.Model) -> bool:
 def is_alone(model: keras.Model) -> bool:
     """Tell whether this process trains by itself, so that its clock decides for all."""
     return jax.process_count() == 1
+
+
+def from_chief(model: keras.Model, values: np.ndarray) -> np.ndarray:
+    """Return the chief's whole numbers, int32 `(n,)`, in every process; all must call it."""
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))
 
 
 def state_kept(model: keras.Model) -> AbstractContextManager[None]:

@@ -89,6 +89,14 @@ def is_alone(model: keras.Model) -> bool:
     return bool(replicas == 1 or replicas == len(strategy.extended.worker_devices))
 
 
+def from_chief(model: keras.Model, values: np.ndarray) -> np.ndarray:
+    """Return the chief's whole numbers, int32 `(n,)`, in every process; all must call it."""
+    strategy = model.distribute_strategy
+    own = tf.constant(values if is_chief(model) else np.zeros_like(values))
+    total = strategy.reduce("SUM", strategy.run(lambda: tf.identity(own)), axis=None)
+    return total.numpy() // len(strategy.extended.worker_devices)
+
+
 def state_kept(model: keras.Model) -> AbstractContextManager[None]:
     """Put back what Keras does not track: torch's random streams, and buffers of its modules."""
     return nullcontext()

@@ -69,6 +69,14 @@ def is_alone(model: keras.Model) -> bool:
     return not _is_distributed() or distributed.get_world_size() == 1
 
 
+def from_chief(model: keras.Model, values: np.ndarray) -> np.ndarray:
+    """Return the chief's whole numbers, int32 `(n,)`, in every process; all must call it."""
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    tensor = torch.tensor(values, device=device)
+    distributed.broadcast(tensor, src=0)
+    return tensor.cpu().numpy()
+
+
 @contextmanager
 def state_kept(model: keras.Model) -> Iterator[None]:
     """Put back what Keras does not track: torch's random streams, and buffers of its modules."""
