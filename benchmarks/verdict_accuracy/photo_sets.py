@@ -31,6 +31,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images, labels and masks."""
+        return self.images, self.labels, self.masks
+
 
 @cache
 def photographs(folder: Path) -> tuple[np.ndarray, np.ndarray]:

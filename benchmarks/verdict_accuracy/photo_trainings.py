@@ -68,6 +68,20 @@ class Training:
             )
         return callback.verdict, history.history["accuracy"][-1]
 
+    @property
+    def sample(self) -> Sample:
+        """What the network is trained on."""
+        return self._train
+
+    def train(self) -> None:
+        """Train without a verdict."""
+        features = _outputs(self._lower, self._train.images)
+        self._head.fit(features, self._train.labels, BATCH, EPOCHS, verbose=0)
+
+    def answers(self, images: np.ndarray) -> np.ndarray:
+        """The probabilities of images."""
+        return _outputs(self._head, _outputs(self._lower, images))
+
     def planted_reliance(self) -> np.ndarray:
         """By accuracy and by probability: what is lost where the cue speaks for another class."""
         variants = photo_sets.others(self._test.labels, self._rng)
@@ -92,7 +106,7 @@ class Training:
 
     def _right(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Accuracy, and mean probability of the right class."""
-        p = _outputs(self._head, _outputs(self._lower, images))
+        p = self.answers(images)
         return np.array([(p.argmax(1) == labels).mean(), p[np.arange(len(p)), labels].mean()])
 
 
