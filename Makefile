@@ -8,6 +8,7 @@
 # make test PYTHON=python3.13 VENV=.venv-3.13    on another version of Python
 # make test-reference    comparisons with other libraries, which it installs (torch among them)
 # make test-trackers    the recipes of docs/trackers.md, each group in an environment of its own
+# make test-storage    training runs in a bucket of S3, on a server of its own on loopback
 # make test-integration    whole programs: examples, the code of pages, TensorBoard's servers
 # make test-browser    the Saliency tab in Chromium, which it does not install (.ci/run does)
 # make test-notebooks    the example notebooks, cell by cell
@@ -29,6 +30,7 @@ TRACKERS_wandb := "wandb>=0.31"
 TRACKERS_mlflow := "mlflow-skinny>=2.20"
 TRACKERS_trackio := "trackio>=0.43"
 TRACKERS_swanlab := "swanlab>=0.10"
+TRACKERS_storage := "s3fs>=2025.2" "moto[server]>=5" "setuptools<81"
 TRACKERS_readers := "tbparse>=0.0.9" "trackio>=0.43"
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -38,7 +40,7 @@ CORE := $(patsubst %,tests/%.py,methods/test_gradient_methods engine/test_target
 BACKEND ?= tensorflow
 PYTEST = KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest
 
-.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-trackers test-integration test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
+.PHONY: demo test test-min test-all test-core test-without-tensorflow test-reference test-trackers test-storage test-integration test-browser test-notebooks lint bench bench-shortcuts soak docs package ci-full clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/elephants_and_penguins.py
@@ -47,7 +49,7 @@ test: lint $(VENV)/installed-$(BACKEND)
 	$(PYTEST) -n 2 --dist loadfile
 
 test-all: $(VENV)/installed-$(BACKEND) $(VENV)/installed-hub
-	REQUIRE_PEERS=1 $(PYTEST) -m "not reference and not browser and not trackers" -n 2 --dist loadfile
+	REQUIRE_PEERS=1 $(PYTEST) -m "not reference and not browser and not trackers and not storage" -n 2 --dist loadfile
 
 test-core: $(VENV)/installed-$(BACKEND)
 	$(PYTEST) $(CORE) -n 2 --dist loadfile
@@ -64,6 +66,9 @@ test-reference: $(VENV)/installed-reference
 test-trackers: $(TRACKERS:%=.venv-%/installed)
 	for group in $(TRACKERS); do REQUIRE_PEERS=1 .venv-$$group/bin/python -m pytest \
 		tests/reference/test_trackers.py -m trackers -k $$group || exit 1; done
+
+test-storage: .venv-storage/installed
+	.venv-storage/bin/python -m pytest tests/reference/test_storage.py -m storage
 
 test-integration: $(VENV)/installed-dev
 	$(PYTEST) -m "integration and not slow" -n 2 --dist loadfile
@@ -99,7 +104,7 @@ package: $(VENV)/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-ci-full: lint test-min test-integration test-reference test-trackers bench soak docs package
+ci-full: lint test-min test-integration test-reference test-trackers test-storage bench soak docs package
 	for backend in tensorflow jax torch; do $(MAKE) test-all BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/verdict_accuracy/background_heat.py
 
@@ -137,7 +142,7 @@ $(VENV)/installed-reference: pyproject.toml $(VENV)/installed-torch
 	$(BIN)/python -m pip install --progress-bar off --no-deps "grad-cam>=1.5.5"
 	@touch $@
 
-$(TRACKERS:%=.venv-%/installed): .venv-%/installed: pyproject.toml
+$(TRACKERS:%=.venv-%/installed) .venv-storage/installed: .venv-%/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --progress-bar off -e . pytest $(TRACKERS_$*)
 	@touch $@
@@ -160,4 +165,4 @@ $(VENV)/installed-hub: pyproject.toml $(VENV)/installed-dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(TRACKERS:%=.venv-%) build dist logs
+	rm -rf $(VENV) $(PEERS) $(TRACKERS:%=.venv-%) .venv-storage build dist logs

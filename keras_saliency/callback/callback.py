@@ -24,6 +24,7 @@ from keras_saliency.engine.model_choice import ModelChoice, check_model_choice, 
 from keras_saliency.engine.scored_model import Method
 from keras_saliency.engine.target_layer import LayerChoices, check_choices
 from keras_saliency.engine.targets import Target, What
+from keras_saliency.recording.remote import RemoteFolder, is_address
 from keras_saliency.recording.scalars import check_tags
 from keras_saliency.recording.writers import Writer
 from keras_saliency.shortcuts.experiment import Shortcuts
@@ -47,8 +48,9 @@ class SaliencyCallback(keras.callbacks.Callback):
             images per class), or a folder of class sub-folders.
         log_dir: Folder that TensorBoard is pointed at. A run is never mixed with an older one: the
             first is `saliency`, the next `saliency_2`; `fit` with `initial_epoch > 0` continues the
-            newest, if its probes and settings are the same. Alternatively one of `ks.writers`, such
-            as `WandbWriter`, or a `Writer` of your own.
+            newest, if its probes and settings are the same. Or an address in remote storage, such
+            as `"s3://bucket/logs"` (`docs/past_one_machine.md`); one of `ks.writers`, such as
+            `WandbWriter`; or a `Writer` of your own.
         methods: Names listed by `keras_saliency.methods.available()`, or callables
             `(model, images) -> maps`.
         layer: Layer whose activations CAM methods use: a name, a path (`"mobilenetv2/out_relu"`, or
@@ -119,8 +121,6 @@ class SaliencyCallback(keras.callbacks.Callback):
         model: ModelChoice = None,
     ) -> None:
         super().__init__()
-        if not isinstance(log_dir, Writer) or isinstance(log_dir, type):
-            log_dir = local_folder(log_dir)
         named = name_methods(methods)
         check_tags(named)
         images = check_folder(probes) if isinstance(probes, (str, Path)) else Probes.of(probes)
@@ -131,7 +131,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         if on_alarm is not None:
             _check_on_alarm(on_alarm)
         self.settings = Settings(
-            log_dir=log_dir,
+            log_dir=_place(log_dir),
             methods=list(named.values()),
             probes=images,
             layer=layer,
@@ -223,7 +223,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         chosen = self.settings
         probes = f"{len(chosen.probes)} probes" if isinstance(chosen.probes, Probes) else "a folder"
         listed = ", ".join(name_methods(chosen.methods))
-        folder = isinstance(chosen.log_dir, Path)
+        folder = isinstance(chosen.log_dir, Path | RemoteFolder)
         place = f"'{chosen.log_dir}'" if folder else type(chosen.log_dir).__name__
         return (
             f"SaliencyCallback({probes}, {place}, "
@@ -239,6 +239,13 @@ class SaliencyCallback(keras.callbacks.Callback):
     def _repr_png_(self) -> bytes | None:
         sheet = None if self.session is None else self.session.draw()
         return None if sheet is None else png(sheet)
+
+
+def _place(log_dir: Any) -> Path | RemoteFolder | Writer:
+    """Return where everything is written, as it was given in one of several forms."""
+    if isinstance(log_dir, Writer) and not isinstance(log_dir, type):
+        return log_dir
+    return RemoteFolder(log_dir) if is_address(log_dir) else local_folder(log_dir)
 
 
 def _check_on_alarm(on_alarm: Any) -> None:

@@ -14,6 +14,7 @@ import keras
 from keras_saliency.common.progress import Report, terminal_line
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.engine.output_head import Head
+from keras_saliency.recording.remote import RemoteFolder
 
 logger = logging.getLogger("keras_saliency")
 
@@ -187,7 +188,7 @@ def expensive_methods(perturbed: Mapping[str, int], probes: int) -> str | None:
     return f"{', '.join(listed)} per evaluation; a larger every= reduces this" if listed else None
 
 
-def where_to_look(run: Path, folder: Path, evaluations: int) -> str:
+def where_to_look(run: Path, folder: Path | RemoteFolder, evaluations: int) -> str:
     """Explain where a training run is written, and how to see all of it in TensorBoard.
 
     Args:
@@ -204,6 +205,8 @@ def where_to_look(run: Path, folder: Path, evaluations: int) -> str:
     """
     logs, steps = shlex.quote(str(folder)), evaluations + _BESIDES
     shown = folder / run.name  # as the user wrote it
+    if isinstance(folder, RemoteFolder):
+        return f"writing to {shown}; view: keras-saliency report {logs}"
     line = f"writing to {shown}; view: keras-saliency tensorboard --logdir {logs}"
     if evaluations > _KEPT:
         line += f" (tensorboard keeps {_KEPT} steps of each picture"

@@ -32,6 +32,7 @@ from keras_saliency.metrics.map_check import MapChecker
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.recorder import DRAWN, Recorder
+from keras_saliency.recording.remote import RemoteFolder
 from keras_saliency.recording.resuming import PreviousRun
 from keras_saliency.recording.run_summary import about, further_settings, settings
 from keras_saliency.recording.scalars import plain_numbers
@@ -54,7 +55,7 @@ _SCALE_CHECKS = 5  # epochs: at first, a model may have learnt too little to tel
 class Settings:
     """The arguments of a `SaliencyCallback`, validated; its docstring describes them."""
 
-    log_dir: Path | Writer
+    log_dir: Path | RemoteFolder | Writer
     methods: Sequence[str | Method]
     probes: Probes | Path
     layer: LayerChoices
@@ -69,12 +70,12 @@ class Settings:
     model: ModelChoice
 
     @property
-    def folder(self) -> Path | None:
+    def folder(self) -> Path | RemoteFolder | None:
         """Where TensorBoard looks for runs, or None where nothing is written for it."""
         return tensorboard_folder(self.log_dir)
 
     @property
-    def run(self) -> tuple[Path | Writer, str]:
+    def run(self) -> tuple[Path | RemoteFolder | Writer, str]:
         """Where all goes, and the name of the TensorBoard run."""
         name = "saliency_batches" if self.schedule.counts_batches else "saliency"
         return self.folder or self.log_dir, name
@@ -282,8 +283,8 @@ class TrainingSession:
             swapped = self._others.swaps_averages() and not self._settings.schedule.counts_batches
             say(messages.AVERAGED if swapped else messages.NOT_AVERAGED)
         say(messages.expensive_methods(explainer.perturbed, len(self.probes)), self._leakage())
-        if self._settings.folder is not None:
-            say(messages.unreadable_name(self._settings.folder))
+        if isinstance(folder := self._settings.folder, Path):
+            say(messages.unreadable_name(folder))
 
     def _leakage(self) -> str | None:
         """Say which trivial property tells the label of the training images, if one does."""
@@ -354,12 +355,14 @@ class TrainingSession:
         resume_at = first if epoch > 0 else None
         chosen = self._settings.log_dir, run[1], described
         writer, previous = open_writer(*chosen, resume_at=resume_at, later=later)
-        if previous is not None and previous.differences:
-            own, other = writer.state_folder, ", ".join(previous.differences)
-            self._reporter.say(messages.OWN_RUN.format(own, previous.folder, other))
-        if self._settings.folder is not None and writer.folder is not None:
+        folder = self._settings.folder
+        if folder is not None and writer.folder is not None:
+            if previous is not None and previous.differences:
+                own, before = folder / writer.folder.name, folder / previous.folder.name
+                other = ", ".join(previous.differences)
+                self._reporter.say(messages.OWN_RUN.format(own, before, other))
             evaluations = self._settings.schedule.evaluations(self._callback.params or {})
-            where = messages.where_to_look(writer.folder, self._settings.folder, evaluations)
+            where = messages.where_to_look(writer.folder, folder, evaluations)
             self._reporter.say(where)
         return writer, previous
 

@@ -3,6 +3,9 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
+
+from keras_saliency.recording.remote import is_address
 
 
 def as_target(text: str) -> str | int:
@@ -15,6 +18,11 @@ def as_target(text: str) -> str | int:
         raise argparse.ArgumentTypeError(
             f"must be predicted, contrast or a class index. Received: {text}"
         ) from None
+
+
+def as_log_dir(text: str) -> str | Path:
+    """Read where a callback writes: a folder, or an address in remote storage."""
+    return text if is_address(text) else Path(text)
 
 
 def as_number(text: str) -> float:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from keras_saliency.cli.arguments import as_number
+from keras_saliency.cli.arguments import as_log_dir, as_number
 
 
 def add_to(commands: Any) -> None:
@@ -19,8 +19,8 @@ def add_to(commands: Any) -> None:
         epilog="Exit status: 0 all passed, 1 one failed, 2 one could not be judged, or wrong use.",
     )
     option = parser.add_argument
-    words = "that of the callback, or one run in it"
-    option("log_dir", metavar="LOGDIR", type=Path, help=words)
+    words = "that of the callback, or one run in it; also in remote storage, as s3://bucket/logs"
+    option("log_dir", metavar="LOGDIR", type=as_log_dir, help=words)
     of = (
         "of reliance (the largest gap), a nuisance (background, cast ...), focus, or the tag of a "
         "number in TensorBoard; may be repeated"

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_saliency.cli.arguments import as_log_dir
+
 if TYPE_CHECKING:
     from keras_saliency.recording.tensorboard.event_reader import Training
 
-_FOLDER = "that of the callback, or one run in it"
+_FOLDER = "that of the callback, or one run in it; also in remote storage, as s3://bucket/logs"
 
 
 def add_to(commands: Any) -> None:
@@ -47,7 +49,7 @@ def _add_options(
 ) -> None:
     """Add the log folders that a command reads, and the page that it writes."""
     for name, metavar in folders.items():
-        parser.add_argument(name, metavar=metavar, type=Path, help=_FOLDER)
+        parser.add_argument(name, metavar=metavar, type=as_log_dir, help=_FOLDER)
     if page is not None:
         words = "(%(default)s)"
         parser.add_argument("--out", metavar="FILE", type=as_page, default=Path(page), help=words)
@@ -92,9 +94,11 @@ def _compare(args: argparse.Namespace) -> None:
             print(f"{training.folder} is the newest; beside it there are {', '.join(others)}")
 
 
-def _names_of(a: Path, first: Training, b: Path, second: Training) -> dict[str, Training]:
+def _names_of(
+    a: str | Path, first: Training, b: str | Path, second: Training
+) -> dict[str, Training]:
     """Name two training runs by their folders, as short as distinguishes them."""
-    for name in (lambda path: path.resolve().name, str):
+    for name in (lambda path: Path(path).resolve().name, str):
         if name(a) != name(b):
             return {name(a): first, name(b): second}
     return {f"{a}: {first.name}": first, f"{b}: {second.name} (second)": second}

@@ -191,7 +191,8 @@ def local_folder(log_dir: Any) -> Path:
     # A Path has made one slash of two. A single letter before the colon is a drive of Windows.
     if not text or "\0" in text or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise ValueError(
-            "log_dir must be a folder of this machine, such as 'logs'. Write to a local folder and "
-            f"copy it, or mount the storage. Received: log_dir={text!r}"
+            "log_dir must be a folder of this machine, such as 'logs'; only SaliencyCallback and "
+            "PictureFolder take the address of remote storage, as text and not as a Path. "
+            f"Received: log_dir={text!r}"
         )
     return Path(text)

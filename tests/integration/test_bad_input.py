@@ -101,8 +101,8 @@ WRONG = {
     "files": (watch(["a.png"]), TypeError, ["PIL.Image.open", "Received: 'a.png'"]),
     "no log_dir": (watch(PAIR, None), TypeError, ["must be a folder", "NoneType"]),
     "an empty log_dir": (watch(PAIR, ""), ValueError, ["such as 'logs'", "log_dir=''"]),
-    "a bucket": (watch(PAIR, "s3://b/x"), ValueError, ["local folder", "log_dir='s3://b/x'"]),
-    "a bucket as a path": (watch(PAIR, Path("gs://b")), ValueError, ["local folder", "'gs:/b'"]),
+    "an unknown storage": (watch(PAIR, "s4://b/x"), ValueError, ["fsspec", "log_dir='s4://b/x'"]),
+    "a bucket as a path": (watch(PAIR, Path("gs://b")), ValueError, ["as text", "'gs:/b'"]),
     "a zero byte": (watch(PAIR, "a\0b"), ValueError, ["must be a folder", r"'a\x00b'"]),
     "no methods": (watch(methods=None), TypeError, ["in a list", "methods=None"]),
     "methods as a dict": (
@@ -595,7 +595,7 @@ COMMANDS = {
     "a squared sign": (["demo", "--images", "²"], ["whole number from 1", "Received: ²"]),
     "per cent": (["demo", "--correlation", "95"], ["from 0 to 1", "Received: 95"]),
     "a seed by name": (["demo", "--seed", "x"], ["whole number from 0", "Received: x"]),
-    "a bucket": (["demo", "--images", "8", "--log-dir", "s3://b"], ["local folder", "s3:/b"]),
+    "a bucket": (["demo", "--images", "8", "--log-dir", "s3://b"], ["of this machine", "s3:/b"]),
     "a file for the logs": (
         ["demo", "--images", "8", "--log-dir", "{picture}"],
         ["a folder that can be written", "{picture}"],

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.util import tensor_util
 
+from keras_saliency.recording.remote import is_address, local_copy
 from keras_saliency.recording.tensorboard import PLUGIN_NAME
 from keras_saliency.recording.tensorboard.plugin_schema import (
     MAPS,
@@ -297,7 +298,8 @@ def trainings(log_dir: str | Path, *, maps: bool = True) -> list[Training]:
     """Find all training runs of a log folder, the newest last.
 
     Args:
-        log_dir: The folder that TensorBoard is pointed at, or that of one run in it.
+        log_dir: The folder that TensorBoard is pointed at, or that of one run in it, or the address
+            of one in remote storage, whose event files are then copied.
         maps: Whether the maps of the newest are read; those of the others are not.
 
     Returns:
@@ -307,7 +309,7 @@ def trainings(log_dir: str | Path, *, maps: bool = True) -> list[Training]:
     Raises:
         ValueError: If there is no such folder, or no run of ours in it.
     """
-    root = Path(log_dir)
+    root = local_copy(str(log_dir)) if is_address(log_dir) else Path(log_dir)
     if not root.is_dir():
         raise ValueError(f"There is no folder {root}. Give the log_dir of a SaliencyCallback.")
     folders = sorted({path.parent for path in root.rglob("*tfevents*") if path.is_file()})

@@ -179,6 +179,9 @@ class EventWriter(BaseWriter):
         continued_at: Where a run is continued, the first step that is written anew: what the run
             holds from there on counts no more.
 
+    Attributes:
+        lost_files: How many of its event files something else has replaced or cut short.
+
     Raises:
         OSError: If the event file cannot be made.
 
@@ -198,6 +201,8 @@ class EventWriter(BaseWriter):
         self.description = f"the run {self.folder}"
         self.is_continued = continued_at is not None
         self._lock = threading.Lock()
+        self._is_finished = False
+        self.lost_files = 0
         self._begin_file()
         if continued_at is not None:
             self._restart_at(continued_at)
@@ -272,10 +277,17 @@ class EventWriter(BaseWriter):
                 f"recording. Received: path={str(self.path)!r}"
             )
 
+    def finish_file(self) -> None:
+        """Close the file; what is written next begins another one."""
+        with self._lock:
+            self._file.close()
+            self._is_finished = True
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         with self._lock:
             self._file.close()
+            self._is_finished = False  # so that writing more is an error
 
     def _begin_file(self) -> None:
         # TensorBoard reads the files of a run in the order of their names, so this one is the last
@@ -332,9 +344,12 @@ class EventWriter(BaseWriter):
     def _write(self, event: event_pb2.Event) -> None:
         record = frame(event.SerializeToString())
         with self._lock:
+            if self._is_finished:
+                self._begin_file()
+                self._is_finished = False
             fault, held = self._fault(), self._size
             if fault is not None:
-                left = self._file
+                left, self.lost_files = self._file, self.lost_files + 1
                 self._begin_file()
                 left.close()
             self._append(record)

@@ -6,7 +6,6 @@ are chosen in the browser. All maps of a method and a step are one image, one be
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +59,7 @@ class PluginData:
         self._probes = probes
         self._shown = list(shown)
         self._of, self._settings = of, dict(settings or {})
-        self._probes_are_in: Path | None = None
+        self._probes_are_beside: int | None = None  # so many lost files
 
     def add(
         self, snapshot: Snapshot, localization: Mapping[str, Array], similarity: Mapping[str, Array]
@@ -74,10 +73,10 @@ class PluginData:
                 Methods may be absent.
             similarity: Likewise, how alike each map is to the previous one, from -1 to 1.
         """
-        if self._probes_are_in != self._writer.path:  # also where it had to begin another file
+        if self._probes_are_beside != self._writer.lost_files:
             described = probe_blobs(self._probes, self._shown, self._of, self._settings)
             self._writer.blobs(PROBES, described, snapshot.step)
-            self._probes_are_in = self._writer.path
+            self._probes_are_beside = self._writer.lost_files
         unknown = np.full(len(self._probes), np.nan)
         for method in snapshot.methods:
             numbers = {

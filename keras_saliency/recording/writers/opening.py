@@ -1,15 +1,22 @@
 """Making what a training run is written with."""
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from keras_saliency.recording.base_writer import BaseWriter
+from keras_saliency.recording.remote import RemoteFolder
 from keras_saliency.recording.resuming import PreviousRun
 from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_run
 from keras_saliency.recording.writers.picture_folder import PictureFolder
 from keras_saliency.recording.writers.protocol import Writer
+from keras_saliency.recording.writers.remote import open_remote
 from keras_saliency.recording.writers.tracker import TrackedRun, TrackerWriter
+
+RUN_VARIABLE = "KERAS_SALIENCY_RUN"  # names the run, where a scheduler restarts training
+_RUN_NAME = re.compile(r"\w[\w.-]*")
 
 
 class _CompleteWriter(BaseWriter):
@@ -23,7 +30,7 @@ class _CompleteWriter(BaseWriter):
 
 
 def open_writer(
-    log_dir: Path | Writer,
+    log_dir: Path | RemoteFolder | Writer,
     run: str,
     described: Callable[[], Sequence[bytes]],
     *,
@@ -34,7 +41,8 @@ def open_writer(
 
     Args:
         log_dir: The folder that TensorBoard is pointed at, or a writer.
-        run: The name of the TensorBoard run, to which a number is added where it is taken.
+        run: The name of the TensorBoard run, to which a number is added where it is taken. The
+            environment variable `KERAS_SALIENCY_RUN` replaces what it begins with, `"saliency"`.
         described: What describes the probes and the settings, of which a run has one of each.
         resume_at: The first step that is written now, where the newest run of this name is
             continued if there is one and it has the same probes and settings; None for a new run.
@@ -46,12 +54,24 @@ def open_writer(
 
     Raises:
         OSError: If the run's folder or its event file cannot be made.
+        ValueError: If `KERAS_SALIENCY_RUN` is no name of a folder.
     """
     if isinstance(log_dir, PictureFolder):
         log_dir.begin()
     opened: Callable[..., EventWriter] = EventWriter
     if isinstance(log_dir, TrackerWriter):
         opened, log_dir = partial(TrackedRun, log_dir), log_dir.log_dir
+    named = os.environ.get(RUN_VARIABLE, "")
+    if named and not _RUN_NAME.fullmatch(named):
+        raise ValueError(
+            f"{RUN_VARIABLE} must be the name of a folder, of letters, digits, '_', '-' and '.'. "
+            f"Received: {RUN_VARIABLE}={named!r}"
+        )
+    run = named + run.removeprefix("saliency") if named else run
+    if isinstance(log_dir, RemoteFolder):
+        return open_remote(
+            log_dir, run, described, resume_at=resume_at, later=later, is_named=bool(named)
+        )
     if not isinstance(log_dir, Path):
         return log_dir if isinstance(log_dir, BaseWriter) else _CompleteWriter(log_dir), None
     folder = new_run(log_dir, run, resume_at is not None, later)
@@ -63,8 +83,8 @@ def open_writer(
     return opened(folder, resume_at), previous
 
 
-def tensorboard_folder(log_dir: Path | Writer) -> Path | None:
+def tensorboard_folder(log_dir: Path | RemoteFolder | Writer) -> Path | RemoteFolder | None:
     """Return the folder that TensorBoard is pointed at, or None where no run is written for it."""
     if isinstance(log_dir, TrackerWriter):
         return log_dir.log_dir
-    return log_dir if isinstance(log_dir, Path) else None
+    return log_dir if isinstance(log_dir, Path | RemoteFolder) else None

@@ -1,6 +1,7 @@
 """A training run as a folder of images."""
 
 import csv
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.validation import local_folder
 from keras_saliency.recording.base_writer import BaseWriter
+from keras_saliency.recording.remote import Mirror, RemoteFolder, is_address, unique_number
 from keras_saliency.recording.tensorboard.event_writer import new_run, safe_tag
 
 
@@ -19,14 +21,17 @@ class PictureFolder(BaseWriter):
     with an older one: where the folder exists, `NAME_2`, `NAME_3` and so on are used.
 
     Args:
-        folder: The folder. It is made when the training run begins, with its parents.
+        folder: The folder. It is made when the training run begins, with its parents. Or an address
+            in remote storage, such as `"s3://bucket/maps"`, to which a number is added.
 
     Attributes:
-        folder: That of the training run under way, or of the last one.
+        folder: That of the training run under way, or of the last one; of remote storage a local
+            one, from which files are copied.
 
     Raises:
         TypeError: If `folder` is not a path.
-        ValueError: If `folder` is the address of remote storage.
+        ValueError: If nobody knows the scheme of an address.
+        ImportError: If a library for remote storage is missing.
 
     Example:
         >>> import tempfile
@@ -39,7 +44,9 @@ class PictureFolder(BaseWriter):
     description = "what PictureFolder writes"
 
     def __init__(self, folder: str | Path = "pictures") -> None:
-        self._wanted = local_folder(folder)
+        self._remote = RemoteFolder(str(folder)) if is_address(folder) else None
+        self._wanted = Path(self._remote.name) if self._remote else local_folder(folder)
+        self._mirror: Mirror | None = None
         self.folder: Path = self._wanted
         self._is_open = False
 
@@ -47,8 +54,10 @@ class PictureFolder(BaseWriter):
         """Make the folder, as is done before training: one that can't be made is an error then.
 
         Raises:
-            OSError: If the folder cannot be made.
+            OSError: If the folder cannot be made, or remote storage cannot be written.
         """
+        if self._remote is not None:
+            self._remote.check()
         self._open_folder()
 
     def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
@@ -110,13 +119,25 @@ class PictureFolder(BaseWriter):
             path = self._open_folder() / f"{safe_tag(tag)}.md"
             path.write_text(page, encoding="utf-8")
 
+    def flush(self) -> None:
+        """Let what was written so far be copied to remote storage, if it goes there."""
+        if self._mirror is not None:
+            self._mirror.wake()
+
     def close(self) -> None:
         """Finish the training run; the next one gets a folder of its own."""
         self._is_open = False
+        if self._mirror is not None:
+            self._mirror.close()
 
     def _open_folder(self) -> Path:
         if not self._is_open:
-            self.folder = new_run(self._wanted.parent, self._wanted.name)
+            if self._remote is None:
+                self.folder = new_run(self._wanted.parent, self._wanted.name)
+            else:
+                self.folder = Path(tempfile.mkdtemp(prefix="keras-saliency-"))
+                remote = RemoteFolder(f"{self._remote}_{unique_number()}")
+                self._mirror = Mirror(self.folder, remote)
             self._is_open = True
         return self.folder
 
