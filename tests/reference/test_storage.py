@@ -37,7 +37,7 @@ run_main()
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """The environment of programs that find the server, with an empty bucket called b."""
+    """The environment of programs that find the server, with an empty bucket."""
     s3fs = pytest.importorskip("s3fs")
     log = tmp_path_factory.mktemp("server") / "log"
     server = shutil.which("moto_server") or str(Path(sys.executable).with_name("moto_server"))
@@ -51,7 +51,7 @@ def environment(tmp_path_factory):
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     keys |= {"AWS_DEFAULT_REGION": "us-east-1", "S3_ENDPOINT": found[1]}
     keys |= {"AWS_ENDPOINT_URL": found[1], "FSSPEC_S3_ENDPOINT_URL": found[1]}
-    s3fs.S3FileSystem(key="key", secret="secret", endpoint_url=found[1]).mkdir("b")
+    s3fs.S3FileSystem(key="key", secret="secret", endpoint_url=found[1]).mkdir("bucket")
     yield os.environ | keys
     process.terminate()
     process.wait(30)
@@ -64,18 +64,18 @@ def train(environment, begin, end, address, **more):
 
 def test_a_run_in_a_bucket_is_continued_and_read(environment, tmp_path):
     for begin, end in ((0, 2), (2, 3)):
-        done = train(environment, begin, end, "s3://b/logs", KERAS_SALIENCY_RUN="job")
+        done = train(environment, begin, end, "s3://bucket/logs", KERAS_SALIENCY_RUN="job")
         assert done.returncode == 0, done.stderr
     command = [str(Path(sys.executable).with_name("keras-saliency"))]
     listed = subprocess.run(
-        [*command, "rank", "s3://b/logs", "--format", "json"],
+        [*command, "rank", "s3://bucket/logs", "--format", "json"],
         env=environment,
         capture_output=True,
         text=True,
     )
     assert [row["run"] for row in json.loads(listed.stdout)] == ["job"]
     log = tmp_path / "log"
-    options = ["--logdir=s3://b/logs", "--load_fast=false", "--host=127.0.0.1", "--port=0"]
+    options = ["--logdir=s3://bucket/logs", "--load_fast=false", "--host=127.0.0.1", "--port=0"]
     with open(log, "wb") as said:
         board = subprocess.Popen(
             [sys.executable, "-c", BOARD, *options], env=environment, stdout=said, stderr=said
@@ -100,7 +100,8 @@ def test_a_run_in_a_bucket_is_continued_and_read(environment, tmp_path):
 
 
 def test_a_bucket_that_is_not_there_is_an_error_and_is_not_made(environment):
-    for address in ("s3://absent/logs", "s3://absent/logs"):
+    address = "s3://absent/logs"
+    for _ in range(2):
         done = train(environment, 0, 1, address)
         assert done.returncode != 0
         assert "must be remote storage that can be written" in done.stderr
@@ -108,9 +109,7 @@ def test_a_bucket_that_is_not_there_is_an_error_and_is_not_made(environment):
 
 
 def test_a_server_that_does_not_answer_is_an_error_before_training(environment):
-    nowhere = "http://127.0.0.1:9"
-    done = train(
-        environment, 0, 1, "s3://b/logs", AWS_ENDPOINT_URL=nowhere, FSSPEC_S3_ENDPOINT_URL=nowhere
-    )
+    nowhere = dict.fromkeys(("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"), "http://127.0.0.1:9")
+    done = train(environment, 0, 1, "s3://bucket/logs", **nowhere)
     assert done.returncode != 0
     assert "credentials and the network" in done.stderr
