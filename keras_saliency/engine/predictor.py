@@ -16,13 +16,15 @@ class Forward:
 
     Args:
         context: What was resolved for the model, that takes images alone.
+        batch_size: The largest number of images, or frames of videos, in one pass.
     """
 
-    def __init__(self, context: ModelContext) -> None:
+    def __init__(self, context: ModelContext, batch_size: int = _BATCH_SIZE) -> None:
         self._head = context.head
         self._preprocessing = Preprocessing(context.call.model, context.call.inputs)
         self._outputs = backend.compiled(context.call, context.call.model)
-        size = context.call.at_most(_BATCH_SIZE)
+        self._at_most = batch_size
+        size = context.call.at_most(batch_size)
         self._run = BatchRunner(self._in_batches, size, context.call.model)
 
     def answers(self, images: np.ndarray) -> np.ndarray:
@@ -34,7 +36,7 @@ class Forward:
         Returns:
             Probabilities `(n, classes)` in [0, 1], or values `(n, units)`.
         """
-        outputs = self._run(images, at_most=at_a_time(_BATCH_SIZE, images))
+        outputs = self._run(images, at_most=at_a_time(self._at_most, images))
         probabilities = self._head.probabilities(outputs)
         return outputs.reshape(len(outputs), -1) if probabilities is None else probabilities
 

@@ -20,6 +20,7 @@ from keras_saliency.engine.targets import Target, resolve_target
 from keras_saliency.shortcuts.experiment import Shortcuts
 
 _GRADIENTS = Plan(frozenset({"input_gradients"}))
+_FORWARD = 32  # images in a forward pass: few more than are asked for, as batches are filled up
 _CELLS = 16  # of a side, to which larger feature maps are averaged
 _LAYER = Plan(frozenset({"activations", "layer_gradients"}))
 
@@ -63,7 +64,7 @@ class Classifier:
         self._passes = PassRunner(self._context, batch_size)
         self._run = BatchRunner(self._saliency, batch_size, context.call.model)
         self._run_layer = BatchRunner(self._evidence, batch_size, context.call.model)
-        self.answers = Forward(self._context).answers
+        self.answers = Forward(self._context, _FORWARD).answers
         self.has_feature_map = context.target_layer is not None
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:

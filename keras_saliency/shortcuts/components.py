@@ -289,12 +289,13 @@ class ComponentTest:
         self._measuring = {k: index[1::2] for k, index in self._of_class.items()}
 
     def evaluate(
-        self, confident: Array, rng: np.random.Generator, when: str
+        self, confident: Callable[[], Array], rng: np.random.Generator, when: str
     ) -> tuple[ComponentGap, ...]:
         """Find the components of each class, and measure the gaps off objects and on them.
 
         Args:
-            confident: The donors that the model is surest of, int `(m,)`.
+            confident: Returns the donors that the model is surest of, int `(m,)`; it is called
+                where the test is due.
             rng: Draws pairs of receivers and donors.
             when: The evaluation in words.
 
@@ -307,7 +308,8 @@ class ComponentTest:
         if not is_due or not self._of_class:
             return self._newest
         classes = {label: self._factorized(label) for label in self._of_class}
-        found = [self._at(place, classes, confident, rng, when) for place in (OFF, ON)]
+        allowed = confident()
+        found = [self._at(place, classes, allowed, rng, when) for place in (OFF, ON)]
         self._newest = tuple(found)
         return self._newest
 

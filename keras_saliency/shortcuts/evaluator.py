@@ -2,75 +2,32 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from keras_saliency.common.progress import Report
 from keras_saliency.common.types import Array
-from keras_saliency.engine.predictor import at_a_time
+from keras_saliency.shortcuts import screening
 from keras_saliency.shortcuts import verdict as wording
 from keras_saliency.shortcuts.components import ComponentTest
 from keras_saliency.shortcuts.example_pool import MADE_MASKS
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.images import Swap
-from keras_saliency.shortcuts.nuisances import (
-    PATCHES,
-    find_salient_patches,
-    keeping,
-    narrower_than,
-)
-from keras_saliency.shortcuts.statistics import (
-    Alarm,
-    Gap,
-    Interval,
-    carry_coefficient,
-    interval_of,
-    is_confirmed,
-)
+from keras_saliency.shortcuts.nuisances import keeping, narrower_than
+from keras_saliency.shortcuts.statistics import Alarm, Gap, is_confirmed
 from keras_saliency.shortcuts.tasks.categorical import Categorical
+from keras_saliency.shortcuts.trials import Pairs, Trial, TrialRunner
 from keras_saliency.shortcuts.verdict import CounterfactualSheet, Example, Verdict
-from keras_saliency.shortcuts.video_swaps import ExampleSet, stills
+from keras_saliency.shortcuts.video_swaps import stills
 
-_EVALUATED = 128  # counterfactuals in one call of the model
-_COMPOSED = 16  # counterfactuals composed at once: allocating more takes longer than computing
+_RESAMPLED = 20  # times the donors that were asked, to see whether they are enough
 _SHOWN = 4  # receivers whose counterfactuals are shown
 _LISTED = 4  # donors of each class that are listed as teaching a shortcut, or as contradicting it
 _DOUBTED = 0.5  # probability of its label below which a donor contradicts what the model has learnt
 _EXPLAINED = 0.5  # of the largest gap: a cause has as much, and takes as much away where it is kept
 
 
-class _Trial(NamedTuple):
-    """The pairs of one nuisance, and what is watched of the model for their counterfactuals.
-
-    Attributes:
-        donors: int `(receivers, 2, draws)`: donors that count as the same, and others.
-        origins: Where receivers are donors too, the images that the receivers are `(receivers,)`
-            and that their donors are, like `donors`; else `None`.
-        watched: float64 `(receivers, 2, draws)`, such as the probability of the receiver's class.
-        differences: Likewise, of the labels of donors and receiver.
-    """
-
-    donors: Array
-    origins: tuple[Array, Array] | None
-    watched: Array
-    differences: Array
-
-    def gap(self, receivers: Array | slice = slice(None)) -> Gap:
-        """The gap of some of the receivers, by default of all."""
-        watched, differences = self.watched[receivers], self.differences[receivers]
-        if self.origins is None:
-            return carry_coefficient(watched, differences, self.donors[receivers])
-        own, theirs = self.origins
-        return carry_coefficient(watched, differences, theirs[receivers], own[receivers])
-
-    def interval(self) -> Interval:
-        """Where the reliance in unseen images lies."""
-        few = None if self.origins is None else len(self.donors)
-        return interval_of(self.gap(), few)
-
-
-_Trials = dict[str, _Trial]
+_Trials = dict[str, Trial]
 
 
 class Evaluator:
@@ -112,8 +69,7 @@ class Evaluator:
                 of the labels in the last feature map; without it no components are tested.
         """
         self._shortcuts = shortcuts
-        self._answers = answers
-        self._saliency_maps = saliency_maps
+        self._runner = TrialRunner(shortcuts, answers, saliency_maps)
         self._class_names = class_names or shortcuts.class_names
         nuisances = shortcuts.nuisances
         self._patched = {name for name, n in nuisances.items() if "spots" in n.needs}
@@ -122,6 +78,9 @@ class Evaluator:
         self._tested = {k: n for k, n in nuisances.items() if k not in self._not_tested}
         self._alarming = [name for name, n in self._tested.items() if n.alarms]
         self._alarm = alarm or Alarm(shortcuts.threshold)
+        # What was in doubt at the last evaluation; of an alarm from before, that is not known.
+        is_new = self._alarm.since is None and not self._alarm.is_on
+        self._in_doubt = set() if is_new else set(self._alarming)
         self._components = None if evidence is None else self._component_test(evidence)
 
     def evaluate(
@@ -132,7 +91,8 @@ class Evaluator:
         Args:
             step: Seeds the draw of pairs, which differ from evaluation to evaluation.
             when: The evaluation in words; by default `"epoch 1"` for step 0.
-            progress: Called as `(done, all)` before each nuisance is tested.
+            progress: Called as `(done, all)`, with nuisances, before their first small trials, and
+                before each that is measured in full.
 
         Returns:
             The verdict. Where there can be none its text begins with "can't say".
@@ -146,29 +106,82 @@ class Evaluator:
         if not self._alarming:
             return Verdict(f"can't say: {wording.describe_untested(self._not_tested)}")
         rng = np.random.default_rng([0, step % 2**32])
-        donors, task = shortcuts.donors, shortcuts.task
-        watched = self._watch(shortcuts.to_input(donors.pixels), donors, np.arange(len(donors)))
-        confident = task.confident(watched, donors.labels)
-        self._locate_patches(shortcuts.receivers, np.arange(len(shortcuts.receivers)))
-        self._locate_patches(donors, confident)
-        trials = {}
-        for done, (name, nuisance) in enumerate(self._tested.items()):
-            if progress is not None:
-                progress(done, len(self._tested))
-            trials[name] = self._measure(nuisance.twins, confident, rng)
+        self._runner.start()
+        trials, again = self._trials(rng, progress or (lambda done, count: None))
         if not all(np.isfinite(trial.watched).all() for trial in trials.values()):
             return Verdict("can't say: the model's outputs are not finite")
-        again = self._with_random_donors(trials, rng, chosen=len(confident) < len(donors))
         gaps = {k: self._counted(k, trials[k]) for k in self._alarming}
         counted = gaps | {k: self._confirmed(k, gaps[k], again[k]) for k in again}
         moment = when or f"epoch {step + 1}"
         self._alarm.update(list(counted.values()), moment)
-        too_early = task.too_early(watched, donors.labels, shortcuts.classes)
-        verdict = self._judge(trials | again, again, too_early)
+        self._in_doubt = {k for k, (gap, _) in counted.items() if gap >= self._alarm.end}
+        verdict = self._judge(trials | again, again)
         if self._components is not None:
-            found = self._components.evaluate(confident, rng, moment)
+            found = self._components.evaluate(self._runner.confident, rng, moment)
             verdict = wording.with_components(verdict, found, self._class_names)
-        return replace(verdict, examples=self._examples(watched)) if verdict.alarm else verdict
+        return replace(verdict, examples=self._examples()) if verdict.alarm else verdict
+
+    def _trials(self, rng: np.random.Generator, progress: Report) -> tuple[_Trials, _Trials]:
+        """Measure all nuisances, and those in doubt with donors that the model did not choose."""
+        count = len(self._tested)
+        progress(0, count)
+        trials = self._screened(rng)
+        if not all(np.isfinite(trial.watched).all() for trial in trials.values()):
+            return trials, {}
+        gaps = {name: trial.gap() for name, trial in trials.items() if name not in self._in_doubt}
+        clear = {name for name, gap in gaps.items() if screening.is_clear(gap, self._alarm)}
+        doubtful = [name for name in self._tested if name not in clear]
+        again: _Trials = {}
+        for done, name in enumerate(doubtful, count - len(doubtful)):
+            progress(done, count)
+            # While an alarm stands nothing but its end is to be found out, for which the small
+            # trial shows what confident donors do.
+            if self._alarm.is_on and name in trials and name in self._alarming:
+                again[name] = self._measure(name, None, rng)
+            else:
+                trials[name] = self._measure(name, self._runner.confident(), rng)
+        ordered = {name: trials[name] for name in self._tested}
+        if not all(np.isfinite(trial.watched).all() for trial in trials.values()):
+            return ordered, {}
+        return ordered, again | self._with_random_donors(trials, doubtful, again, rng)
+
+    def _screened(self, rng: np.random.Generator) -> _Trials:
+        """A small trial of each nuisance, unless there are few images."""
+        shortcuts, runner = self._shortcuts, self._runner
+        if shortcuts.origins is not None or len(shortcuts.receivers) < 2 * screening.RECEIVERS:
+            return {}
+        task, rows, labels = shortcuts.task, shortcuts.receivers.labels, shortcuts.donors.labels
+        asked = screening.some_donors(task, labels, rng)
+        runner.ask(self._shown, asked)
+        confident = runner.confident(asked)
+        few = confident[screening.few_donors(task, labels[confident], rng)]
+        receivers = screening.some_receivers(task, rows, self._shown, rng)
+        several = []
+        for name, nuisance in self._tested.items():
+            has_patches = name in self._patched
+            allowed = few if has_patches else confident
+            drawn = runner.draw(allowed, rng, receivers, screening.DRAWS)
+            several.append(Pairs(nuisance.twins, *drawn, has_patches))
+        return dict(zip(self._tested, runner.run(several), strict=True))
+
+    def _too_early(self) -> str | None:
+        """Why the model has learnt too little for a verdict, by all donors unless a few tell."""
+        shortcuts, runner = self._shortcuts, self._runner
+
+        def reason(index: Array) -> str | None:
+            labels = shortcuts.donors.labels[index]
+            return shortcuts.task.too_early(runner.of_donors(index), labels, shortcuts.classes)
+
+        few = runner.known_donors
+        resampled = np.random.default_rng(0).choice(few, (_RESAMPLED, len(few)))
+        is_certain = len({reason(index) is None for index in resampled}) == 1
+        return reason(few if is_certain else np.arange(len(shortcuts.donors)))
+
+    @property
+    def _shown(self) -> Array:
+        """The receivers whose counterfactuals are shown, the same few at every evaluation."""
+        order = np.argsort(self._shortcuts.receivers.labels, kind="stable")
+        return order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).astype(int)]
 
     def _component_test(self, evidence: Callable[[Array, Array], Array]) -> ComponentTest | None:
         """The test of components, where the shortcuts allow it."""
@@ -180,50 +193,40 @@ class Evaluator:
         if (sets := shortcuts.component_sets) is None:
             return None
         return ComponentTest(
-            *sets, of_pixels, self._measure, shortcuts.threshold, shortcuts.components or 1
+            *sets, of_pixels, self._try, shortcuts.threshold, shortcuts.components or 1
         )
-
-    def _outputs(self, inputs: Array) -> Array:
-        return np.asarray(self._answers(inputs), np.float64)
-
-    def _watch(self, inputs: Array, examples: ExampleSet, index: Array) -> Array:
-        """What is watched of the model for inputs made of examples, float64 `(n,)`."""
-        return self._shortcuts.task.watched(self._outputs(inputs), examples, index)
 
     def _classes_of_grounds(self) -> dict[int, float]:
         """The share of the scenes without an object that is taken for each class."""
         if self._shortcuts.grounds is None:
             return {}
-        chosen = self._shortcuts.task.chosen(self._outputs(self._shortcuts.grounds))
+        chosen = self._shortcuts.task.chosen(self._runner.outputs(self._shortcuts.grounds))
         return {int(k): float(chosen[:, k].mean()) for k in np.flatnonzero(chosen.any(axis=0))}
 
-    def _locate_patches(self, images: ExampleSet, index: Array) -> None:
-        """Locate the salient patches of some receivers, or of donors that may be drawn."""
-        if self._saliency_maps is None or not self._patched & set(self._tested):
-            return
-        inputs = self._shortcuts.to_input(images.pixels[index])
-        maps = self._saliency_maps(inputs, self._shortcuts.task.label_of(images.labels[index]))
-        images.spots = np.zeros((len(images), PATCHES, 2), int)
-        images.spots[index] = find_salient_patches(maps, images.pixels.shape[1:3])
-
     def _with_random_donors(
-        self, trials: _Trials, rng: np.random.Generator, *, chosen: bool
+        self,
+        trials: _Trials,
+        measured: Iterable[str],
+        known: Iterable[str],
+        rng: np.random.Generator,
     ) -> _Trials:
         """Measure what may raise an alarm again, with donors that the model did not choose."""
-        donors = self._shortcuts.donors
-        doubtful = [k for k in self._alarming if trials[k].gap()[0] > self._alarm.end]
-        if not chosen:
-            return {k: trials[k] for k in doubtful}
-        if self._patched & set(doubtful):
-            self._locate_patches(donors, np.arange(len(donors)))
-        everyone = np.arange(len(donors))
-        return {k: self._measure(self._tested[k].twins, everyone, rng) for k in doubtful}
+        doubtful = [
+            name
+            for name in measured
+            if name in self._alarming
+            and name not in known
+            and trials[name].gap()[0] > self._alarm.end
+        ]
+        if doubtful and len(self._runner.confident()) == len(self._shortcuts.donors):
+            return {name: trials[name] for name in doubtful}
+        return {name: self._measure(name, None, rng) for name in doubtful}
 
-    def _counted(self, name: str, trial: _Trial) -> Gap:
+    def _counted(self, name: str, trial: Trial) -> Gap:
         """The gap of a nuisance as it counts towards the alarm and the reliance."""
         return self._tested[name].counted(trial.gap(), self._alarm.threshold)
 
-    def _confirmed(self, name: str, gap: Gap, again: _Trial) -> Gap:
+    def _confirmed(self, name: str, gap: Gap, again: Trial) -> Gap:
         """The gap that counts for the alarm: that with random donors where it is not confirmed.
 
         Of few images it counts as no more than the threshold while the interval is too wide. Where
@@ -233,36 +236,28 @@ class Evaluator:
         if again.origins is not None and again.interval()[0] <= self._alarm.end:
             return min(random[0], self._alarm.threshold), random[1]
         is_enough = self._tested[name].thresholds == 1 and is_confirmed(gap, random)
+        if self._alarm.is_on:  # Both must be low for its end; one is of a small trial.
+            gap = max(gap, random)
         return gap if is_enough else random
 
-    def _measure(self, swap: Swap, allowed: Array, rng: np.random.Generator) -> _Trial:
-        """Draw pairs, and evaluate the model on their counterfactuals."""
-        receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        barred = None
-        if self._shortcuts.origins is not None:
-            own, theirs = self._shortcuts.origins
-            barred = own[:, None] == theirs[allowed]
-        drawn = self._shortcuts.task.draw(receivers.labels, donors.labels[allowed], rng, barred)
-        return self._try(swap, allowed[drawn])
+    def _measure(self, name: str, allowed: Array | None, rng: np.random.Generator) -> Trial:
+        """Try a nuisance on all receivers, with donors out of some, or drawn from all."""
+        swap, has_patches = self._tested[name].twins, name in self._patched
+        return self._try(swap, allowed, rng, has_patches=has_patches)
 
-    def _try(self, swap: Swap, drawn: Array) -> _Trial:
-        """Evaluate the model on the counterfactuals of some pairs."""
-        to_input = self._shortcuts.to_input
-        receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        i, j = np.repeat(np.arange(len(receivers)), drawn[0].size), drawn.reshape(-1)
-        evaluated, composed = (at_a_time(n, receivers.pixels) for n in (_EVALUATED, _COMPOSED))
-        watched = []
-        for part in _parts(len(i), evaluated):
-            inputs = [
-                to_input(receivers.counterfactuals(swap, donors, i[few], j[few]))
-                for few in _parts(part.stop, composed, part.start)
-            ]
-            watched.append(self._watch(np.concatenate(inputs), receivers, i[part]))
-        differences = self._shortcuts.task.differences(receivers.labels, donors.labels[drawn])
-        origins = self._shortcuts.origins
-        if origins is not None:
-            origins = origins[0], origins[1][drawn]
-        return _Trial(drawn, origins, np.concatenate(watched).reshape(drawn.shape), differences)
+    def _try(
+        self,
+        swap: Swap,
+        allowed: Array | None,
+        rng: np.random.Generator,
+        *,
+        has_patches: bool = False,
+    ) -> Trial:
+        """Try a swap on all receivers, likewise."""
+        if allowed is None:
+            allowed = np.arange(len(self._shortcuts.donors))
+        pairs = self._runner.draw(allowed, rng)
+        return self._runner.run([Pairs(swap, *pairs, has_patches)])[0]
 
     def _explain(self, largest: str, trials: _Trials) -> tuple[str, Gap]:
         """Find the cause of the largest gap, and what is left of that where the cause is kept."""
@@ -271,12 +266,14 @@ class Evaluator:
         for name in narrower_than(largest, self._alarming) if most > self._alarm.end else ():
             if trials[name].gap()[0] >= _EXPLAINED * most:
                 swap = keeping(self._tested[name].twins, broad.twins)
-                left = self._try(swap, trial.donors).gap()
+                has_patches = bool(self._patched & {name, largest})
+                pairs = Pairs(swap, trial.receivers, trial.donors, has_patches)
+                left = self._runner.run([pairs])[0].gap()
                 if left[0] <= (1 - _EXPLAINED) * most:
                     return name, left
         return largest, trial.gap()
 
-    def _judge(self, trials: _Trials, doubtful: Iterable[str], too_early: str | None) -> Verdict:
+    def _judge(self, trials: _Trials, doubtful: Iterable[str]) -> Verdict:
         """Give the verdict, after the alarm is updated."""
         shortcuts, alarm = self._shortcuts, self._alarm
         gaps = {name: trial.gap() for name, trial in trials.items()}
@@ -287,7 +284,8 @@ class Evaluator:
         cause, left = self._explain(largest, trials)
         narrower = narrower_than(cause, self._alarming)
         others = [name for name in narrower if counted[name] > alarm.threshold]
-        subsets = shortcuts.task.subsets(shortcuts.receivers.labels)
+        too_early = self._too_early()
+        subsets = shortcuts.task.subsets(shortcuts.receivers.labels[trials[cause].receivers])
         per_class = {label: trials[cause].gap(of_label)[0] for label, of_label in subsets.items()}
         grounds = self._classes_of_grounds()
         measure = shortcuts.task.measure
@@ -315,14 +313,15 @@ class Evaluator:
             threshold=alarm.threshold,
             intervals=intervals,
             grounds=grounds,
+            receivers={name: len(trial.receivers) for name, trial in trials.items()},
         )
 
-    def _examples(self, watched: Array) -> dict[str, list[Example]]:
+    def _examples(self) -> dict[str, list[Example]]:
         """The donors of each class that the model is surest of, and those that it doubts most."""
         donors, task = self._shortcuts.donors, self._shortcuts.task
         if not isinstance(task, Categorical):
             return {}
-        labels = task.label_of(donors.labels)
+        labels, watched = task.label_of(donors.labels), self._runner.of_donors()
         chosen: dict[str, list[int]] = {"teaching": [], "contradicting": []}
         for label in np.unique(labels):
             members = np.flatnonzero(labels == label)
@@ -338,23 +337,23 @@ class Evaluator:
 
         return {kind: list(map(example, index)) for kind, index in chosen.items()}
 
-    def _sheets(self, trials: dict[str, _Trial]) -> dict[str, CounterfactualSheet]:
+    def _sheets(self, trials: dict[str, Trial]) -> dict[str, CounterfactualSheet]:
         """The same few receivers at every evaluation, each with the first donors drawn."""
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        order = np.argsort(receivers.labels, kind="stable")
-        shown = order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).astype(int)]
+        shown = self._shown
         originals = receivers.pixels[shown]
-        before = self._watch(self._shortcuts.to_input(originals), receivers, shown)
+        before, _ = self._runner.ask(shown, np.arange(0))
         sheets = {}
         for name, trial in trials.items():
+            rows = [int(np.flatnonzero(trial.receivers == k)[0]) for k in shown]
             columns = [stills(originals)]
-            for drawn in trial.donors[shown, :, 0].T:
+            for drawn in trial.donors[rows, :, 0].T:
                 swap = self._tested[name].twins
                 images = receivers.counterfactuals(swap, donors, shown, drawn)
                 columns.append(stills(np.rint(images).astype(np.uint8)))
-            watched = np.column_stack([before, trial.watched[shown, :, 0]])
+            watched = np.column_stack([before, trial.watched[rows, :, 0]])
             images = self._shortcuts.display(np.stack(columns, axis=1))
-            sheets[name] = self._sheet(images, watched, shown, trial.donors[shown, :, 0])
+            sheets[name] = self._sheet(images, watched, shown, trial.donors[rows, :, 0])
         return sheets
 
     def _sheet(
@@ -365,8 +364,3 @@ class Evaluator:
         labels = self._shortcuts.receivers.labels[shown]
         captions = task.captions(watched, np.column_stack([labels, donors.labels[drawn]]))
         return CounterfactualSheet(images, watched, labels, captions, task.columns, task.note)
-
-
-def _parts(stop: int, length: int, start: int = 0) -> list[slice]:
-    """Cut a range into slices of one length, the last one perhaps shorter."""
-    return [slice(k, min(k + length, stop)) for k in range(start, stop, length)]

@@ -109,6 +109,9 @@ class Verdict:
             that the model is surest of, which teach the shortcut, and those whose label gets the
             least probability, less than 0.5, which contradict it; of each class the first four.
             Empty without an alarm, and of a regression.
+        receivers: `{nuisance: number}`: from how many receivers each gap is. A gap is measured with
+            16 of them at first. Where it is below half of `threshold`, and two standard errors more
+            are below `threshold`, it is given; else it is measured anew, with all receivers.
 
     Example:
         >>> verdict = Verdict("no evidence of cast", 0.02, {"cast": (0.02, 0.01)}, threshold=0.2)
@@ -133,6 +136,7 @@ class Verdict:
     grounds: dict[int, float] = field(default_factory=dict)
     components: tuple[ComponentGap, ...] = ()
     examples: dict[str, list[Example]] = field(default_factory=dict)
+    receivers: dict[str, int] = field(default_factory=dict)
 
     def without_images(self) -> "Verdict":
         """Return the verdict without counterfactual images, examples and images of components.
@@ -184,6 +188,7 @@ class Verdict:
                 kind: [[e.name, json_number(e.probability)] for e in examples]
                 for kind, examples in self.examples.items()
             },
+            "receivers": dict(self.receivers),
         }
 
     def __repr__(self) -> str:

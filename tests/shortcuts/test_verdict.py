@@ -714,4 +714,5 @@ def test_a_verdict_tells_how_far_it_is():
     )
     evaluator = Evaluator(shortcuts, lambda x: two_classes(x[:, 4, 20, 1] / 255))
     evaluator.evaluate(0, progress=lambda done, total: told.append((done, total)))
-    assert told == [(0, 3), (1, 3), (2, 3)]
+    # The cast of the ground carries some of it along, and is in doubt; texture and frame are clear.
+    assert told == [(0, 3), (2, 3)]

@@ -42,13 +42,14 @@ class Categorical(Task):
         donors: Array,
         rng: np.random.Generator,
         barred: Array | None = None,
+        draws: int = DRAWS,
     ) -> Array:
         """Draw as many donors that are the same as others."""
         sides = self.compared(receivers, donors)
         lots = rng.random(sides[0].shape)
         if barred is not None:
             lots[barred] = 2
-        drawn = [np.where(side, lots, 2).argsort(axis=1)[:, :DRAWS] for side in sides]
+        drawn = [np.where(side, lots, 2).argsort(axis=1)[:, :draws] for side in sides]
         return np.stack(drawn, axis=1)
 
     def differences(self, receivers: Array, donors: Array) -> Array:

@@ -110,14 +110,15 @@ class Regression(Task):
         donors: Array,
         rng: np.random.Generator,
         barred: Array | None = None,
+        draws: int = DRAWS,
     ) -> Array:
         """Draw from all donors; the lowest and the highest label of each receiver's come first."""
         lots = rng.random((len(receivers), len(donors)))
         if barred is not None:
             lots[barred] = 2
-        drawn = lots.argsort(axis=1)[:, : 2 * DRAWS]
+        drawn = lots.argsort(axis=1)[:, : 2 * draws]
         order = np.take_along_axis(drawn, donors[drawn].argsort(axis=1), axis=1)
-        return np.stack([order[:, :DRAWS], order[:, : DRAWS - 1 : -1]], axis=1)
+        return np.stack([order[:, :draws], order[:, : draws - 1 : -1]], axis=1)
 
     def differences(self, receivers: Array, donors: Array) -> Array:
         """Subtract the numbers."""

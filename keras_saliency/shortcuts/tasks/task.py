@@ -158,6 +158,7 @@ class Task(ABC):
         donors: Array,
         rng: np.random.Generator,
         barred: Array | None = None,
+        draws: int = DRAWS,
     ) -> Array:
         """Draw donors for each receiver, all different, half of them on each side.
 
@@ -166,6 +167,7 @@ class Task(ABC):
             donors: The same of donors, `(m,)`.
             rng: The source of randomness.
             barred: Which donors are the receiver itself, bool `(n, m)`; by default none.
+            draws: The number of donors on each side.
 
         Returns:
             Indices of donors, int `(n, 2, draws)`.
