@@ -22,6 +22,7 @@ from keras_saliency.shortcuts.example_pool import (
     Made,
     Pool,
     are_among,
+    digests,
     read_pool,
 )
 from keras_saliency.shortcuts.images import ImageSet
@@ -183,7 +184,7 @@ class Shortcuts:
         self.donors = _example_set(given, self.classes)
         self.donor_names = _of_classes(given, self.classes).names
         _try_out(self.nuisances, self.receivers, self.donors)
-        self._scaling, self._donor_images = pool.scaling, given.images
+        self._scaling, self._digests = pool.scaling, digests(given.images)
         self.grounds = _read_grounds(grounds, preprocess, pool)
         if self.obstacle is not None:
             in_part = not isinstance(donors, Probes | tuple)
@@ -291,7 +292,8 @@ class Shortcuts:
             >>> shortcuts.share_among(np.float32(train.images))
             1.0
         """
-        return float(are_among(self._donor_images, images).mean())
+        known = set(digests(images))
+        return float(np.mean([digest in known for digest in self._digests]))
 
     def meet(self, probes: Array) -> None:
         """Check that the donors are not the probes, which are no sample of the training data.

@@ -14,6 +14,7 @@ from keras_saliency.shortcuts.statistics import Gap, Interval, carry_coefficient
 from keras_saliency.shortcuts.tasks.task import DRAWS
 from keras_saliency.shortcuts.video_swaps import ExampleSet
 
+_ASKED = 64  # receivers and donors themselves in one call: their inputs are large
 _EVALUATED = 32  # counterfactuals in one call of the model
 _COMPOSED = 16  # counterfactuals composed at once: allocating more takes longer than computing
 
@@ -113,8 +114,7 @@ class TrialRunner:
         sides = list(zip(self._sides, (receivers, donors), strict=True))
         unknown = [np.unique(index[~side.is_watched[index]]) for side, index in sides]
         if sum(map(len, unknown)):
-            images = [side.examples.pixels[k] for side, k in zip(self._sides, unknown, strict=True)]
-            outputs = self.outputs(self._shortcuts.to_input(np.concatenate(images)))
+            outputs = np.concatenate([self.outputs(inputs) for inputs in self._inputs(unknown)])
             parts = np.split(outputs, [len(unknown[0])])
             for side, index, part in zip(self._sides, unknown, parts, strict=True):
                 if len(index):
@@ -215,21 +215,33 @@ class TrialRunner:
         if waiting:
             yield _joined(waiting)
 
+    def _inputs(self, index: Sequence[Array]) -> Iterator[Array]:
+        """Convert some receivers, and after them donors, to inputs, a few at a time."""
+        size, count = at_a_time(_ASKED, self._shortcuts.donors.pixels), sum(map(len, index))
+        sides = list(zip(self._sides, index, (0, len(index[0])), strict=True))
+        for start in range(0, count, size):
+            images = [
+                side.examples.pixels[k[max(start - first, 0) : max(start + size - first, 0)]]
+                for side, k, first in sides
+            ]
+            yield self._shortcuts.to_input(np.concatenate(images))
+
     def _locate_patches(self, *index: Array) -> None:
         """Locate the salient patches of some receivers and donors where they are unknown."""
         if self._saliency_maps is None:
             return
-        task, examples = self._shortcuts.task, [side.examples for side in self._sides]
         unknown = [
             np.unique(k[~side.is_located[k]]) for side, k in zip(self._sides, index, strict=True)
         ]
-        given = list(zip(examples, unknown, strict=True))
         if not sum(map(len, unknown)):
             return
-        labels = np.concatenate([task.label_of(images.labels[k]) for images, k in given])
-        pixels = np.concatenate([images.pixels[k] for images, k in given])
-        maps = self._saliency_maps(self._shortcuts.to_input(pixels), labels)
-        found = find_salient_patches(maps, pixels.shape[1:3])
+        task, given = self._shortcuts.task, list(zip(self._sides, unknown, strict=True))
+        labels = np.concatenate([task.label_of(side.examples.labels[k]) for side, k in given])
+        size, found = self._shortcuts.receivers.pixels.shape[1:3], np.empty((0, PATCHES, 2), int)
+        for inputs in self._inputs(unknown):
+            few = labels[len(found) : len(found) + len(inputs)]
+            located = find_salient_patches(self._saliency_maps(inputs, few), size)
+            found = np.concatenate([found, located])
         parts = np.split(found, [len(unknown[0])])
         for side, k, part in zip(self._sides, unknown, parts, strict=True):
             if side.examples.spots is None:
