@@ -86,7 +86,7 @@ class ScaleCheck:
         shortcuts, classifier = self._shortcuts, self._classifier
         if shortcuts is None or classifier is None:
             return None
-        if not isinstance(shortcuts.task, Classification):
+        if not isinstance(shortcuts.task, Classification) or shortcuts.receivers.extras:
             return None
         images, chances = shortcuts.receivers, classifier.answers
         if not len(images):

@@ -33,6 +33,33 @@ class ModelInputs:
     bare: bool = False
     dtype: str = "float32"
 
+    def together(self, images: Any, extras: Sequence[Any]) -> Any:
+        """Put images among the other inputs, in the form in which a model takes them.
+
+        Args:
+            images: The images.
+            extras: The other inputs in the order of `names`.
+
+        Returns:
+            The images, or a dict or tuple of all inputs.
+
+        Example:
+            >>> ModelInputs(("age", "photo"), "photo").together("images", ["ages"])
+            {'age': 'ages', 'photo': 'images'}
+        """
+        if not self.names:
+            return images
+        at = self.names.index(self.image)
+        parts = dict(zip(self.names, (*extras[:at], images, *extras[at:]), strict=True))
+        return parts if isinstance(self.names[0], str) else tuple(parts.values())
+
+    def apart(self, given: Any) -> tuple[Any, ...]:
+        """Invert `together`: return the images, and the other inputs behind them."""
+        if not isinstance(given, Mapping | tuple):
+            return (given,)
+        parts = dict(given if isinstance(given, Mapping) else zip(self.names, given, strict=True))
+        return parts[self.image], *(parts[name] for name in self.names if name != self.image)
+
 
 ALONE = ModelInputs()  # images and nothing else
 

@@ -119,12 +119,7 @@ class ModelCall:
     def _together(self, images: Any, extras: tuple[Any, ...]) -> Any:
         """Put the images among the other inputs, as the model takes them."""
         images = images[..., 0] if self.inputs.bare else entering(self.model, images)
-        names = self.inputs.names
-        if not names:
-            return images
-        at = names.index(self.inputs.image)
-        parts = dict(zip(names, (*extras[:at], images, *extras[at:]), strict=True))
-        return parts if isinstance(names[0], str) else tuple(parts.values())
+        return self.inputs.together(images, extras)
 
     def _output_index(self, names: list[str]) -> int:
         if self.output is None and len(names) == 1:

@@ -15,7 +15,7 @@ class Forward:
     """Computes answers with the model's current weights, and leaves the model as it was.
 
     Args:
-        context: What was resolved for the model, that takes images alone.
+        context: What was resolved for the model.
         batch_size: The largest number of images, or frames of videos, in one pass.
     """
 
@@ -27,23 +27,25 @@ class Forward:
         size = context.call.at_most(batch_size)
         self._run = BatchRunner(self._in_batches, size, context.call.model)
 
-    def answers(self, images: np.ndarray) -> np.ndarray:
+    def answers(self, images: np.ndarray, *extras: np.ndarray) -> np.ndarray:
         """Compute the probability of each class, or a regression's values.
 
         Args:
             images: Model inputs, `(n, height, width, channels)`, or videos `(n, frames, ...)`.
+            *extras: The model's other inputs, `(n, ...)` each.
 
         Returns:
             Probabilities `(n, classes)` in [0, 1], or values `(n, units)`.
         """
-        outputs = self._run(images, at_most=at_a_time(self._at_most, images))
+        outputs = self._run(images, *extras, at_most=at_a_time(self._at_most, images))
         probabilities = self._head.probabilities(outputs)
         return outputs.reshape(len(outputs), -1) if probabilities is None else probabilities
 
-    def _in_batches(self, size: int, images: np.ndarray) -> np.ndarray:
+    def _in_batches(self, size: int, images: np.ndarray, *extras: np.ndarray) -> np.ndarray:
         def outputs(rows: Rows) -> np.ndarray:
             batch = ops.convert_to_tensor(self._preprocessing.images(images[rows]), "float32")
-            return np.asarray(ops.convert_to_numpy(self._outputs(batch)))
+            others = [ops.convert_to_tensor(values[rows]) for values in extras]
+            return np.asarray(ops.convert_to_numpy(self._outputs(batch, *others)))
 
         return gathered(outputs, len(images), size)
 

@@ -1,5 +1,6 @@
 """A model reduced to what the verdict evaluates on images that are not the probes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,14 +34,10 @@ class Classifier:
         batch_size: The largest number of images in one pass with gradients.
 
     Attributes:
-        answers: Function from model inputs, float32 `(n, height, width, channels)`, or videos
-            `(n, frames, height, width, channels)`, to probabilities `(n, classes)` in [0, 1]; of a
-            regression to values `(n, units)`.
         has_feature_map: Whether a layer's output is a feature map, as `evidence` needs.
 
     Raises:
-        ValueError: If the model answers pixel by pixel, or takes other inputs than images or
-            videos.
+        ValueError: If the model answers pixel by pixel, or takes signals.
     """
 
     def __init__(self, context: ModelContext, batch_size: int) -> None:
@@ -51,20 +48,21 @@ class Classifier:
                 f"{context.head.shape} has a class at every position (segmentation): there the "
                 "background is an answer itself, and nothing to be swapped. Leave it out."
             )
-        if context.call.inputs.names[1:] or len(context.trace.input_shape) not in (4, 5):
+        if len(context.trace.input_shape) not in (4, 5):
             raise ValueError(
-                "shortcuts= needs a model of images or videos alone, (batch, [frames,] height, "
-                f"width, channels). Received: model={context.call.model.name!r}, whose inputs are "
-                "signals, or more than images. Leave it out."
+                "shortcuts= needs a model of images or videos, (batch, [frames,] height, width, "
+                f"channels). Received: model={context.call.model.name!r}, whose inputs are "
+                "signals. Leave it out."
             )
         labelled = resolve_target(Target("label"), context.head, np.zeros(1, "int64"), 1)
         self._context = replace(context, target=labelled)
+        self._inputs = context.call.inputs
         self._preprocessing = Preprocessing(context.call.model, context.call.inputs)
         batch_size = context.call.at_most(batch_size)
         self._passes = PassRunner(self._context, batch_size)
         self._run = BatchRunner(self._saliency, batch_size, context.call.model)
         self._run_layer = BatchRunner(self._evidence, batch_size, context.call.model)
-        self.answers = Forward(self._context, _FORWARD).answers
+        self._forward = Forward(self._context, _FORWARD)
         self.has_feature_map = context.target_layer is not None
 
     def check(self, shortcuts: Shortcuts, probes: Probes) -> None:
@@ -75,12 +73,13 @@ class Classifier:
             probes: The probes.
 
         Raises:
-            ValueError: If their size is not that of the probes, or the model's outputs are not
-                those of the task.
+            ValueError: If their size or other inputs are not those of the probes, or the model's
+                outputs are not those of the task.
 
         Warns:
             UserWarning: If the donors are the probes, or in another range of values.
         """
+        self._check_inputs(shortcuts.receivers.extras, probes)
         shortcuts.meet(probes.images)
         if shortcuts.obstacle is not None:
             return
@@ -99,21 +98,34 @@ class Classifier:
                 "trained on. Give both as the training data are, or with the same preprocess=."
             )
 
-    def saliency_maps(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def answers(self, inputs: Any) -> np.ndarray:
+        """Compute the probability of each class, or a regression's values.
+
+        Args:
+            inputs: Model inputs, float32 `(n, height, width, channels)`, or videos `(n, frames,
+                height, width, channels)`; or a dict or tuple of these and the model's others.
+
+        Returns:
+            Probabilities `(n, classes)` in [0, 1], or values `(n, units)`.
+        """
+        return self._forward.answers(*self._inputs.apart(inputs))
+
+    def saliency_maps(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
         """Compute gradient saliency of the labels' scores.
 
         Averaged over noise, as by SmoothGrad, the maps give the same gap of the mark.
 
         Args:
-            images: Model inputs, float32 `(n, height, width, channels)`.
+            inputs: As `answers` takes them.
             labels: int `(n,)`.
 
         Returns:
             Maps `(n, height, width)`, not negative.
         """
-        return self._run(images, labels.astype("int32"))
+        images, *extras = self._inputs.apart(inputs)
+        return self._run(images, labels.astype("int32"), *extras)
 
-    def evidence(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def evidence(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
         """Compute what feeds the labels' scores at each place of the last feature map.
 
         It is the positive part of activation times gradient, which a linear head sums up to the
@@ -121,33 +133,65 @@ class Classifier:
         over a grid of 16 x 16 cells.
 
         Args:
-            images: Model inputs, float32 `(n, height, width, channels)`.
+            inputs: As `answers` takes them.
             labels: int `(n,)`.
 
         Returns:
             float32 `(n, h, w, channels)` of the layer that CAM methods read, not negative; `h` and
             `w` are at most 16.
         """
-        return self._run_layer(images, labels.astype("int32"))
+        images, *extras = self._inputs.apart(inputs)
+        return self._run_layer(images, labels.astype("int32"), *extras)
 
-    def _evidence(self, size: int, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def _check_inputs(self, extras: Mapping[str | int, np.ndarray], probes: Probes) -> None:
+        """Refuse inputs beside the images that are not those of the probes."""
+        ours, theirs = (
+            {name: rows.shape[1:] for name, rows in given.items()}
+            for given in (extras, probes.extras)
+        )
+        if ours != theirs:
+            raise ValueError(
+                "shortcuts= must hold all inputs that the probes hold, of the same names and "
+                "shapes: ({'image': images, ...}, labels), a row for each image. Received: "
+                f"{_listed(ours)} beside the images of shortcuts=, {_listed(theirs)} beside those "
+                "of the probes"
+            )
+        if ours and self._preprocessing.exists:
+            raise ValueError(
+                "shortcuts= can't follow a model whose own `preprocessor` takes more than images. "
+                f"Received: model={self._context.call.model.name!r}, inputs {_listed(ours)} beside "
+                "the images. Leave it out."
+            )
+
+    def _evidence(
+        self, size: int, images: np.ndarray, labels: np.ndarray, *extras: np.ndarray
+    ) -> np.ndarray:
         def parts(rows: Rows) -> np.ndarray:
             pixels = self._preprocessing.images(np.asarray(images[rows], "float32"))
-            results = self._passes.start(_LAYER, pixels, labels[rows]).results
+            others = [values[rows] for values in extras]
+            results = self._passes.start(_LAYER, pixels, labels[rows], *others).results
             product = results["activations"] * results["layer_gradients"]
             return ops.convert_to_numpy(_on_cells(ops.relu(product)))
 
         return gathered(parts, len(images), size)
 
-    def _saliency(self, size: int, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def _saliency(
+        self, size: int, images: np.ndarray, labels: np.ndarray, *extras: np.ndarray
+    ) -> np.ndarray:
         def maps(rows: Rows) -> np.ndarray:
             given = np.asarray(images[rows], "float32")
             pixels = self._preprocessing.images(given)
-            batch = self._passes.start(_GRADIENTS, pixels, labels[rows])
+            others = [values[rows] for values in extras]
+            batch = self._passes.start(_GRADIENTS, pixels, labels[rows], *others)
             result = methods.get("saliency")(ScoredModel(self._passes, batch), batch.images)
             return self._preprocessing.placed(ops.convert_to_numpy(result), given)
 
         return gathered(maps, len(images), size)
+
+
+def _listed(shapes: Mapping[str | int, tuple[int, ...]]) -> str:
+    """Name inputs with their shapes of one example."""
+    return ", ".join(f"{name!r} {shape}" for name, shape in shapes.items()) or "nothing"
 
 
 def _on_cells(evidence: Any) -> Any:

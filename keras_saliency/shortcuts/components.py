@@ -16,7 +16,7 @@ from keras_saliency.common.arrays import json_number
 from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_bilinear, resize_maps
 from keras_saliency.common.types import Array
-from keras_saliency.shortcuts.images import ImageSet, Swap, by_channels, required
+from keras_saliency.shortcuts.images import ImageSet, Inputs, Swap, by_channels, required
 from keras_saliency.shortcuts.statistics import ERRORS, Gap, is_confirmed
 
 Place = Literal["off the object", "on the object"]
@@ -259,9 +259,8 @@ class ComponentTest:
     Args:
         receivers: The receivers, with masks.
         donors: The donors, with masks.
-        evidence: `(images, labels) -> (n, h, w, channels)`, not negative: how much each channel
-            adds to the score of the label at each place of the last feature map; images are
-            uint8 as displayed.
+        evidence: `(inputs, labels) -> (n, h, w, channels)`, not negative: how much each channel
+            adds to the score of the label at each place of the last feature map.
         measure: `(swap, allowed, rng) -> trial`: tries a swap on all receivers with donors among
             those allowed; a trial's `gap(receivers)` is that of some of them.
         threshold: The gap that passes.
@@ -273,7 +272,7 @@ class ComponentTest:
         self,
         receivers: ImageSet,
         donors: ImageSet,
-        evidence: Callable[[Array, Array], Array],
+        evidence: Callable[[Inputs, Array], Array],
         measure: Callable[[Swap, Array, np.random.Generator], Any],
         threshold: float,
         every: int,
@@ -325,7 +324,7 @@ class ComponentTest:
         return _OfClass(donors, receivers, maps, own, shares, inside)
 
     def _of(self, images: ImageSet, index: Array) -> Array:
-        return self._evidence(images.pixels[index], images.labels[index])
+        return self._evidence(images.inputs(index), images.labels[index])
 
     def _at(
         self,

@@ -1,7 +1,8 @@
 """Evaluation of a model on counterfactual images."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from keras_saliency.shortcuts import verdict as wording
 from keras_saliency.shortcuts.components import ComponentTest
 from keras_saliency.shortcuts.example_pool import MADE_MASKS
 from keras_saliency.shortcuts.experiment import Shortcuts
-from keras_saliency.shortcuts.images import Swap
+from keras_saliency.shortcuts.images import Inputs, Swap
 from keras_saliency.shortcuts.nuisances import keeping, narrower_than
+from keras_saliency.shortcuts.second_inputs import describe_values, nuisances_of
 from keras_saliency.shortcuts.statistics import Alarm, Gap, is_confirmed
 from keras_saliency.shortcuts.tasks.categorical import Categorical
 from keras_saliency.shortcuts.trials import Pairs, Trial, TrialRunner
@@ -48,11 +50,11 @@ class Evaluator:
     def __init__(
         self,
         shortcuts: Shortcuts,
-        answers: Callable[[Array], Array],
-        saliency_maps: Callable[[Array, Array], Array] | None = None,
+        answers: Callable[[Any], Array],
+        saliency_maps: Callable[[Any, Array], Array] | None = None,
         class_names: Sequence[str] | None = None,
         alarm: Alarm | None = None,
-        evidence: Callable[[Array, Array], Array] | None = None,
+        evidence: Callable[[Any, Array], Array] | None = None,
     ) -> None:
         """Connect the shortcuts with a model.
 
@@ -60,7 +62,7 @@ class Evaluator:
             shortcuts: What is swapped, and between which images.
             answers: `(images) -> probabilities (m, classes)`, or `(m,)` or `(m, 1)` of the second
                 of two classes, or predictions of a regression; images are float32
-                `(m, height, width, channels)`, model inputs.
+                `(m, height, width, channels)`, model inputs, or a dict or tuple of all inputs.
             saliency_maps: `(images, labels) -> maps (m, h, w)` for the scores of the labels, from
                 which salient patches are located; without it the mark is not tested.
             class_names: The classes in the order of the outputs; by default the shortcuts'.
@@ -183,17 +185,17 @@ class Evaluator:
         order = np.argsort(self._shortcuts.receivers.labels, kind="stable")
         return order[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).astype(int)]
 
-    def _component_test(self, evidence: Callable[[Array, Array], Array]) -> ComponentTest | None:
+    def _component_test(self, evidence: Callable[[Any, Array], Array]) -> ComponentTest | None:
         """The test of components, where the shortcuts allow it."""
         shortcuts = self._shortcuts
 
-        def of_pixels(pixels: Array, labels: Array) -> Array:
-            return evidence(shortcuts.to_input(pixels), labels)
+        def of_inputs(inputs: Inputs, labels: Array) -> Array:
+            return evidence(shortcuts.to_input(*inputs), labels)
 
         if (sets := shortcuts.component_sets) is None:
             return None
         return ComponentTest(
-            *sets, of_pixels, self._try, shortcuts.threshold, shortcuts.components or 1
+            *sets, of_inputs, self._try, shortcuts.threshold, shortcuts.components or 1
         )
 
     def _classes_of_grounds(self) -> dict[int, float]:
@@ -282,8 +284,7 @@ class Evaluator:
         largest = max(counted, key=counted.__getitem__)
         reliance = counted[largest]
         cause, left = self._explain(largest, trials)
-        narrower = narrower_than(cause, self._alarming)
-        others = [name for name in narrower if counted[name] > alarm.threshold]
+        others = [name for name in self._beside(cause, counted) if counted[name] > alarm.threshold]
         too_early = self._too_early()
         subsets = shortcuts.task.subsets(shortcuts.receivers.labels[trials[cause].receivers])
         per_class = {label: trials[cause].gap(of_label)[0] for label, of_label in subsets.items()}
@@ -316,6 +317,15 @@ class Evaluator:
             receivers={name: len(trial.receivers) for name, trial in trials.items()},
         )
 
+    def _beside(self, cause: str, counted: Mapping[str, float]) -> list[str]:
+        """What a gap of its own may be due to beside the cause: what is narrower, other inputs."""
+        inputs = nuisances_of(self._shortcuts.receivers.extras).keys() & set(self._alarming)
+        if cause not in inputs:
+            return narrower_than(cause, self._alarming)
+        pictured = [name for name in self._alarming if name not in inputs]
+        largest = sorted(pictured, key=lambda name: -counted[name])[:1]
+        return [*(name for name in self._alarming if name in inputs - {cause}), *largest]
+
     def _examples(self) -> dict[str, list[Example]]:
         """The donors of each class that the model is surest of, and those that it doubts most."""
         donors, task = self._shortcuts.donors, self._shortcuts.task
@@ -341,26 +351,29 @@ class Evaluator:
         """The same few receivers at every evaluation, each with the first donors drawn."""
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
         shown = self._shown
-        originals = receivers.pixels[shown]
         before, _ = self._runner.ask(shown, np.arange(0))
         sheets = {}
         for name, trial in trials.items():
             rows = [int(np.flatnonzero(trial.receivers == k)[0]) for k in shown]
-            columns = [stills(originals)]
-            for drawn in trial.donors[rows, :, 0].T:
-                swap = self._tested[name].twins
-                images = receivers.counterfactuals(swap, donors, shown, drawn)
-                columns.append(stills(np.rint(images).astype(np.uint8)))
+            swap, drawn = self._tested[name].twins, trial.donors[rows, :, 0]
+            columns = [receivers.inputs(shown)]
+            columns += [receivers.counterfactuals(swap, donors, shown, j) for j in drawn.T]
             watched = np.column_stack([before, trial.watched[rows, :, 0]])
-            images = self._shortcuts.display(np.stack(columns, axis=1))
-            sheets[name] = self._sheet(images, watched, shown, trial.donors[rows, :, 0])
+            sheets[name] = self._sheet(columns, watched, shown, drawn)
         return sheets
 
     def _sheet(
-        self, images: Array, watched: Array, shown: Array, drawn: Array
+        self, columns: Sequence[Inputs], watched: Array, shown: Array, drawn: Array
     ) -> CounterfactualSheet:
         """Describe the receivers that are shown, and their counterfactuals with drawn donors."""
         task, donors = self._shortcuts.task, self._shortcuts.donors
         labels = self._shortcuts.receivers.labels[shown]
+        pixels = [stills(np.rint(column.pixels).astype(np.uint8)) for column in columns]
+        images = self._shortcuts.display(np.stack(pixels, axis=1))
         captions = task.captions(watched, np.column_stack([labels, donors.labels[drawn]]))
+        values = zip(*describe_values(columns), strict=True)
+        captions = [
+            [", ".join(filter(None, texts)) for texts in zip(*row, strict=True)]
+            for row in zip(captions, values, strict=True)
+        ]
         return CounterfactualSheet(images, watched, labels, captions, task.columns, task.note)

@@ -1,6 +1,6 @@
 """The pool of examples from which receivers and donors are drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -12,12 +12,14 @@ from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
 from keras_saliency.data.dataset_reader import is_dataset
+from keras_saliency.data.inputs import ModelInputs
 from keras_saliency.data.labels import as_labels
 from keras_saliency.data.masks import find_objects, masks_of_boxes
 from keras_saliency.data.normalization import Scaling, read_pixels
 from keras_saliency.data.probes import Probes
 from keras_saliency.data.segmentation import is_segmenter, segment
 from keras_saliency.data.video.motion_masks import bridged, masks_of
+from keras_saliency.shortcuts.second_inputs import split_arrays
 from keras_saliency.shortcuts.tasks import task_of
 from keras_saliency.shortcuts.tasks.task import Task
 
@@ -54,6 +56,8 @@ class Pool:
         origin: int64 `(n,)`, the index of each image in the source.
         names: text `(n,)`: names that the source gives, or its indices.
         task: What is compared.
+        inputs: In which form the model gets its inputs.
+        extras: Its inputs beside the images by name or position, `(n, ...)` each.
         tight: Like `masks`, but of small objects with less background; or `None`.
     """
 
@@ -68,13 +72,16 @@ class Pool:
     origin: Array
     names: Array
     task: Task
+    inputs: ModelInputs
+    extras: Mapping[str | int, Array]
     tight: Array | None = None
 
     def take(self, index: Array) -> "Pool":
         """Select some of the examples by indices, or by bool `(n,)`."""
         values = {name: getattr(self, name) for name in _OF_EXAMPLES}
         chosen = {name: value[index] for name, value in values.items() if value is not None}
-        return replace(self, **chosen)
+        extras = {name: rows[index] for name, rows in self.extras.items()}
+        return replace(self, **chosen, extras=extras)
 
     def split(self) -> "tuple[Pool, Pool]":
         """Split into receivers and donors, equally in each class."""
@@ -154,6 +161,8 @@ def read_pool(
         origin=chosen,
         names=np.array(probes.names)[chosen],
         task=compared,
+        inputs=probes.model_inputs,
+        extras={name: rows[chosen] for name, rows in probes.extras.items()},
     )
     if make == "motion" and pool.pixels.ndim != 5:
         raise ValueError(
@@ -227,7 +236,8 @@ def _read_arrays(
             "Arrays must be `(images, labels)` or `(images, labels, masks)`. "
             f"Received: {len(arrays)} entries"
         )
-    images, *rest = (_uncopied(array) for array in (arrays[0], *arrays[2:]))
+    given, extras, form = split_arrays(arrays[0])
+    images, *rest = (_uncopied(array) for array in (given, *arrays[2:]))
     if images.ndim == 0 or not len(images):
         raise ValueError(
             "Donors and receivers must be images. Received: "
@@ -244,9 +254,10 @@ def _read_arrays(
     once = np.unique(chosen)
     chosen = once if len(once) < len(chosen) else chosen  # Groups may overlap.
     labels, among = labels[chosen], np.unique(groups)
+    inputs = form.together(images[chosen], [rows[chosen] for rows in extras])
     names = [f"image_{index}" for index in chosen]
     if not rest:
-        return Probes(images[chosen], names=names, preprocess=preprocess), labels, task, None, among
+        return Probes(inputs, names=names, preprocess=preprocess), labels, task, None, among
     if len(rest[0]) != len(images):
         raise ValueError(
             "There must be as many masks or boxes as images. "
@@ -255,7 +266,7 @@ def _read_arrays(
     masks, boxes = rest[0][chosen], rest[0].ndim == 2
     if boxes:
         masks = masks_of_boxes(masks, images.shape[1:3])
-    probes = Probes(images[chosen], masks=masks, names=names, preprocess=preprocess)
+    probes = Probes(inputs, masks=masks, names=names, preprocess=preprocess)
     return probes, labels, task, "boxes" if boxes else "given", among
 
 

@@ -1,6 +1,6 @@
 """The experiment behind the verdict: receivers, donors, and the nuisances that are swapped."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -27,6 +27,7 @@ from keras_saliency.shortcuts.example_pool import (
 )
 from keras_saliency.shortcuts.images import ImageSet
 from keras_saliency.shortcuts.nuisances import NUISANCES, Nuisance, keeping, narrowest_first
+from keras_saliency.shortcuts.second_inputs import nuisances_of
 from keras_saliency.shortcuts.tasks import TASKS
 from keras_saliency.shortcuts.tasks.classification import Classification
 from keras_saliency.shortcuts.tasks.regression import Regression
@@ -100,9 +101,10 @@ class Shortcuts:
                 each besides the receivers, these are donors too, but never with themselves.
                 Arrays `(images, labels)` or `(images, labels, masks)`, where masks are
                 `(n, height, width)` in [0, 1] or boxes `(n, 4)` of left, top, right and bottom
-                edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. A part is drawn
-                at random; at most 10 classes or 5 labels are tested. Images curated by hand can
-                hide a shortcut.
+                edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. Instead of the
+                images, a dict or tuple of all inputs of a model of several, of which each other
+                one is a nuisance, too. A part is drawn at random; at most 10 classes or 5 labels
+                are tested. Images curated by hand can hide a shortcut.
             receivers: Images whose scores are measured, given like `donors`; by default 64 images
                 from the donors' source, which are then no donors.
             masks: How masks are computed where none are given. `"auto"` makes them from the
@@ -157,8 +159,10 @@ class Shortcuts:
         _check_options(masks, every, threshold, task)
         _check_components(components)
         check_switch(log_gaps, "log_gaps")
-        _check_meant(meant, chosen)
         pool = read_pool(donors, preprocess, masks, mask_cache=mask_cache, task=task)
+        self._inputs, other_inputs = pool.inputs, nuisances_of(pool.extras)
+        chosen |= other_inputs
+        _check_meant(meant, chosen)
         self.origins: tuple[Array, Array] | None = None
         if receivers is None:
             watched, given = pool.split()
@@ -217,15 +221,17 @@ class Shortcuts:
         """
         return value if isinstance(value, cls) else cls(value)
 
-    def to_input(self, pixels: Array) -> Array:
+    def to_input(self, pixels: Array, extras: Mapping[str | int, Array] | None = None) -> Any:
         """Convert pixels to the model's input.
 
         Args:
             pixels: Images or videos as displayed, from 0 to 255,
                 `(batch, [frames,] height, width, channels)`.
+            extras: Of a model of several inputs the others, as in `donors.extras`.
 
         Returns:
-            float32 of the same shape, in the range of the donors as given, after `preprocess`.
+            float32 of the same shape, in the range of the donors as given, after `preprocess`; with
+            other inputs a dict or tuple of all, as `donors` were given.
 
         Example:
             >>> from keras_saliency.data.synthetic import scenes
@@ -234,7 +240,8 @@ class Shortcuts:
             >>> float(shortcuts.to_input(np.full((1, 64, 64, 3), 255.0)).max())
             1.0
         """
-        return self._scaling.to_input(pixels)
+        images = self._scaling.to_input(pixels)
+        return self._inputs.together(images, [*extras.values()]) if extras else images
 
     @property
     def component_sets(self) -> tuple[ImageSet, ImageSet] | None:
@@ -349,6 +356,11 @@ def _read_grounds(source: Any, preprocess: Callable[[Any], Any] | None, pool: Po
     """Read scenes without an object as model inputs, some of them where they are many."""
     if source is None:
         return None
+    if pool.extras:
+        raise ValueError(
+            "`grounds` are images alone, and the model takes more: leave it out. Received: inputs "
+            f"{', '.join(map(repr, pool.extras))} beside the images"
+        )
     if isinstance(pool.task, Regression):
         raise ValueError(
             "`grounds` tells which classes scenes without an object are taken for, and the labels "
@@ -433,6 +445,9 @@ def _check_fit(receivers: Pool, donors: Pool) -> None:
             pool.task
         ),
         "have one range of values and one `preprocess`": lambda pool: pool.scaling,
+        "have the same inputs beside the images, of one shape": lambda pool: {
+            name: rows.shape[1:] for name, rows in pool.extras.items()
+        },
     }
     for rule, value in rules.items():
         if value(receivers) != value(donors):
@@ -506,7 +521,7 @@ def _try_out(nuisances: dict[str, Nuisance], receivers: ExampleSet, donors: Exam
     own = [n for n in nuisances.values() if n.name not in NUISANCES and "spots" not in n.needs]
     for nuisance in own if len(receivers) and len(donors) else ():
         first = np.array([0])
-        images = np.asarray(receivers.counterfactuals(nuisance.twins, donors, first, first))
+        images = np.asarray(receivers.counterfactuals(nuisance.twins, donors, first, first).pixels)
         expected = (1, *receivers.pixels.shape[1:])
         if images.shape != expected or not np.isfinite(images).all():
             raise ValueError(
@@ -519,8 +534,9 @@ def _try_out(nuisances: dict[str, Nuisance], receivers: ExampleSet, donors: Exam
 def _example_set(pool: Pool, classes: Array) -> ExampleSet:
     kept = _of_classes(pool, classes)
     if kept.pixels.ndim == 5:
-        return VideoSet(kept.pixels, kept.labels, kept.masks)
-    return ImageSet(kept.pixels, kept.labels, kept.masks, kept.tight, _covering(kept))
+        return VideoSet(kept.pixels, kept.labels, kept.masks, kept.extras)
+    masks = kept.masks, kept.tight, _covering(kept)
+    return ImageSet(kept.pixels, kept.labels, *masks, kept.extras)
 
 
 def _of_classes(pool: Pool, classes: Array) -> Pool:

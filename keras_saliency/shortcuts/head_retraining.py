@@ -102,11 +102,12 @@ def retrain_head(model: keras.Model, shortcuts: Shortcuts) -> HeadRetraining:
         >>> result.nuisances, sorted(result.counts)[0]
         (('background',), (0, 'aligned'))
     """
-    if not isinstance(shortcuts.task, Classification) or shortcuts.obstacle is not None:
-        why = shortcuts.obstacle or str(shortcuts.task)
+    others = ", ".join(map(repr, shortcuts.donors.extras))
+    if not isinstance(shortcuts.task, Classification) or shortcuts.obstacle is not None or others:
+        why = shortcuts.obstacle or (others and f"images beside {others}") or str(shortcuts.task)
         raise ValueError(
-            "A head is retrained on images of one class each, of which shortcuts= has enough. "
-            f"Received: {why}"
+            "A head is retrained on images of one class each and nothing beside them, of which "
+            f"shortcuts= has enough. Received: {why}"
         )
     context = _context(model, shortcuts)
     if len(shortcuts.classes) < context.head.classes:
@@ -179,7 +180,9 @@ def _groups(
             composed = (
                 examples.counterfactuals(nuisance.twins, donors, i[few], j[few]) for few in parts
             )
-            values = np.concatenate([features(shortcuts.to_input(images)) for images in composed])
+            values = np.concatenate(
+                [features(shortcuts.to_input(images.pixels)) for images in composed]
+            )
             for label in np.unique(labels):
                 made.setdefault((int(label), name), []).append(values[labels[i] == label])
     return {group: np.concatenate(values) for group, values in made.items()}

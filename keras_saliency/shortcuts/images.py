@@ -1,8 +1,8 @@
 """Receivers or donors as a set of images, with what counterfactual images are composed of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,20 @@ _SLOW = 1 / 5  # of the shorter side, over which light changes slowly
 _STANDS_OUT = 25.0  # of 255: by so much a rim differs from its continuation where it stands out
 _VISIBLE = 0.05  # share of a pixel from which it shows the object
 
-Swap = Callable[["ImageSet", "ImageSet", Array, Array], Array]
+
+class Inputs(NamedTuple):
+    """What a model gets of some examples.
+
+    Attributes:
+        pixels: Images `(n, height, width, channels)`, or videos `(n, frames, ...)`, from 0 to 255.
+        extras: The model's other inputs by name or position, a row for each example.
+    """
+
+    pixels: Array
+    extras: Mapping[str | int, Array]
+
+
+Swap = Callable[["ImageSet", "ImageSet", Array, Array], Array | Inputs]
 
 
 class ImageSet:
@@ -30,6 +43,7 @@ class ImageSet:
             and size are measured; by default the masks.
         covering: Like `masks`, but certain to cover the object, whatever else they cover; by
             default the masks.
+        extras: The model's other inputs by name or position, a row for each image.
 
     Attributes:
         seeds: int64 `(n,)`, the seeds of the phases of the images' textures.
@@ -44,8 +58,10 @@ class ImageSet:
         masks: Array | None,
         tight: Array | None = None,
         covering: Array | None = None,
+        extras: Mapping[str | int, Array] | None = None,
     ) -> None:
         self.pixels, self.labels, self.masks = pixels, labels, masks
+        self.extras = {} if extras is None else dict(extras)
         self.tight = masks if tight is None else tight
         self._covering = covering
         self.seeds = np.arange(len(pixels))
@@ -54,7 +70,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def counterfactuals(self, swap: Swap, donors: Any, i: Array, j: Array) -> Array:
+    def inputs(self, index: Array | slice = slice(None)) -> Inputs:
+        """Return what a model gets of some of the images, by default of all."""
+        return Inputs(self.pixels[index], {name: rows[index] for name, rows in self.extras.items()})
+
+    def counterfactuals(self, swap: Swap, donors: Any, i: Array, j: Array) -> Inputs:
         """Swap something between receivers, which these are, and donors.
 
         Args:
@@ -64,15 +84,17 @@ class ImageSet:
             j: Indices of their donors, int `(pairs,)`.
 
         Returns:
-            Counterfactual images `(pairs, height, width, channels)` from 0 to 255.
+            Counterfactual images `(pairs, height, width, channels)` from 0 to 255, with the
+            receivers' other inputs where the swap returns images alone.
         """
-        return swap(self, donors, i, j)
+        made = swap(self, donors, i, j)
+        return made if isinstance(made, Inputs) else Inputs(made, self.inputs(i).extras)
 
-    def changed(self, images: Array, index: Array) -> "ImageSet":
-        """Replace the pixels of some of these images, so that something else can be swapped.
+    def changed(self, inputs: Inputs, index: Array) -> "ImageSet":
+        """Replace what a model gets of some images, so that something else can be swapped.
 
         Args:
-            images: Their counterfactual images `(pairs, height, width, channels)`, from 0 to 255.
+            inputs: Their counterfactual images and other inputs.
             index: The index of each, int `(pairs,)`.
 
         Returns:
@@ -82,8 +104,8 @@ class ImageSet:
         def chosen(values: Array | None) -> Array | None:
             return None if values is None else values[index]
 
-        pixels = np.rint(images).astype(np.uint8)
-        copy = ImageSet(pixels, self.labels[index], chosen(self.masks), chosen(self.tight))
+        pixels, masks = np.rint(inputs.pixels).astype(np.uint8), chosen(self.masks)
+        copy = ImageSet(pixels, self.labels[index], masks, chosen(self.tight), extras=inputs.extras)
         copy.seeds, copy.spots = self.seeds[index], chosen(self.spots)
         return copy
 

@@ -8,7 +8,7 @@ more function here; users pass theirs as a `Nuisance`.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -16,10 +16,11 @@ from keras_saliency.common.opencv import cv2
 from keras_saliency.common.resampling import resize_bilinear
 from keras_saliency.common.types import Array
 from keras_saliency.shortcuts.image_quality import FULL, NOT_COMPRESSED, compress, rescale
-from keras_saliency.shortcuts.images import ImageSet, Swap, by_channels, required
+from keras_saliency.shortcuts.images import ImageSet, Inputs, Swap, by_channels, required
 from keras_saliency.shortcuts.statistics import Gap
 
 Need = Literal["masks", "colour", "black", "spots"]
+_Swap = TypeVar("_Swap", bound=Swap)
 
 # Of the image: 5 x 5 of 64 x 64 px. At 4 % most honest features look like a mark. The second patch
 # finds marks that a map shows less than something else; with a third honest colours look like one.
@@ -112,10 +113,10 @@ NUISANCES: dict[str, Nuisance] = {}
 
 def _nuisance(
     name: str, words: str, *needs: Need, alarms: bool = True, thresholds: float = 1.0
-) -> Callable[[Swap], Swap]:
+) -> Callable[[_Swap], _Swap]:
     """Register a function in `NUISANCES`."""
 
-    def register(swap: Swap) -> Swap:
+    def register(swap: _Swap) -> _Swap:
         NUISANCES[name] = Nuisance(name, words, swap, frozenset(needs), alarms, thresholds)
         return swap
 
@@ -269,7 +270,7 @@ def keeping(narrow: Swap, broad: Swap) -> Swap:
         >>> swap_background(images, images, receiver, donor)[0, 9, 9].tolist()
         [50.0, 50.0, 100.0]
         >>> swap = keeping(swap_cast, swap_background)
-        >>> swap(images, images, receiver, donor)[0, 9, 9].round().tolist()
+        >>> swap(images, images, receiver, donor).pixels[0, 9, 9].round().tolist()
         [100.0, 50.0, 50.0]
     """
     return partial(_swap_all_but, narrow, broad)
@@ -277,9 +278,9 @@ def keeping(narrow: Swap, broad: Swap) -> Swap:
 
 def _swap_all_but(
     narrow: Swap, broad: Swap, receivers: ImageSet, donors: ImageSet, i: Array, j: Array
-) -> Array:
-    images = broad(receivers, donors, i, j)
-    return narrow(receivers.changed(images, i), receivers, np.arange(len(i)), i)
+) -> Inputs:
+    made = receivers.changed(receivers.counterfactuals(broad, donors, i, j), i)
+    return made.counterfactuals(narrow, receivers, np.arange(len(i)), i)
 
 
 def find_salient_patches(maps: Array, size: tuple[int, int]) -> Array:

@@ -1,8 +1,9 @@
 """Trials: pairs of receivers and donors, and what a model makes of their counterfactual images."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from keras_saliency.common.types import Array
@@ -87,8 +88,8 @@ class TrialRunner:
     def __init__(
         self,
         shortcuts: Shortcuts,
-        answers: Callable[[Array], Array],
-        saliency_maps: Callable[[Array, Array], Array] | None,
+        answers: Callable[[Any], Array],
+        saliency_maps: Callable[[Any, Array], Array] | None,
     ) -> None:
         self._shortcuts, self._answers, self._saliency_maps = shortcuts, answers, saliency_maps
         self.start()
@@ -97,7 +98,7 @@ class TrialRunner:
         """Begin an evaluation of a model whose weights are others than before."""
         self._sides = [_Known(x) for x in (self._shortcuts.receivers, self._shortcuts.donors)]
 
-    def outputs(self, inputs: Array) -> Array:
+    def outputs(self, inputs: Any) -> Array:
         """The model's answers, float64 `(n, ...)`."""
         return np.asarray(self._answers(inputs), np.float64)
 
@@ -195,19 +196,19 @@ class TrialRunner:
         differences = shortcuts.task.differences(given, theirs)
         return Trial(receivers, drawn, origins, watched.reshape(drawn.shape), differences)
 
-    def _batches(self, several: Sequence[Pairs]) -> Iterator[tuple[Array, Array]]:
+    def _batches(self, several: Sequence[Pairs]) -> Iterator[tuple[Any, Array]]:
         """Compose counterfactuals as inputs, with their receivers, in batches of one size."""
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
         evaluated, composed = (at_a_time(n, receivers.pixels) for n in (_EVALUATED, _COMPOSED))
-        waiting: list[tuple[Array, Array]] = []
+        waiting: list[tuple[Any, Array]] = []
         for pairs in several:
             i, j = pairs.flat
             start = 0
             while start < len(i):
                 free = evaluated - sum(len(index) for _, index in waiting)
                 few = slice(start, start + min(composed, free))
-                images = receivers.counterfactuals(pairs.swap, donors, i[few], j[few])
-                waiting.append((self._shortcuts.to_input(images), i[few]))
+                made = receivers.counterfactuals(pairs.swap, donors, i[few], j[few])
+                waiting.append((self._shortcuts.to_input(*made), i[few]))
                 start = few.stop
                 if free <= composed:
                     yield _joined(waiting)
@@ -215,16 +216,16 @@ class TrialRunner:
         if waiting:
             yield _joined(waiting)
 
-    def _inputs(self, index: Sequence[Array]) -> Iterator[Array]:
+    def _inputs(self, index: Sequence[Array]) -> Iterator[Any]:
         """Convert some receivers, and after them donors, to inputs, a few at a time."""
         size, count = at_a_time(_ASKED, self._shortcuts.donors.pixels), sum(map(len, index))
         sides = list(zip(self._sides, index, (0, len(index[0])), strict=True))
         for start in range(0, count, size):
-            images = [
-                side.examples.pixels[k[max(start - first, 0) : max(start + size - first, 0)]]
+            given = [
+                side.examples.inputs(k[max(start - first, 0) : max(start + size - first, 0)])
                 for side, k, first in sides
             ]
-            yield self._shortcuts.to_input(np.concatenate(images))
+            yield self._shortcuts.to_input(*_stacked(given))
 
     def _locate_patches(self, *index: Array) -> None:
         """Locate the salient patches of some receivers and donors where they are unknown."""
@@ -239,7 +240,7 @@ class TrialRunner:
         labels = np.concatenate([task.label_of(side.examples.labels[k]) for side, k in given])
         size, found = self._shortcuts.receivers.pixels.shape[1:3], np.empty((0, PATCHES, 2), int)
         for inputs in self._inputs(unknown):
-            few = labels[len(found) : len(found) + len(inputs)]
+            few = labels[len(found) : len(found) + len(keras.tree.flatten(inputs)[0])]
             located = find_salient_patches(self._saliency_maps(inputs, few), size)
             found = np.concatenate([found, located])
         parts = np.split(found, [len(unknown[0])])
@@ -265,6 +266,11 @@ class _Known:
         self.is_watched, self.is_located = np.zeros((2, len(examples)), bool)
 
 
-def _joined(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+def _joined(parts: Sequence[tuple[Any, Array]]) -> tuple[Any, Array]:
     inputs, index = zip(*parts, strict=True)
-    return np.concatenate(inputs), np.concatenate(index)
+    return _stacked(inputs), np.concatenate(index)
+
+
+def _stacked(parts: Sequence[Any]) -> Any:
+    """Concatenate arrays, or what holds arrays in one structure."""
+    return keras.tree.map_structure(lambda *rows: np.concatenate(rows), *parts)

@@ -4,6 +4,7 @@ A nuisance is swapped between the frames of the two: the object is what moves, a
 is the scene behind it.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from keras_saliency.common.types import Array
 from keras_saliency.data.normalization import rgb
 from keras_saliency.data.video.camera_motion import camera
 from keras_saliency.data.video.optical_flow import flow, grey
-from keras_saliency.shortcuts.images import ImageSet, Swap, by_channels, inpainted
+from keras_saliency.shortcuts.images import ImageSet, Inputs, Swap, by_channels, inpainted
 
 _CLEAR = 0.99  # share of a pixel that must show the scene to be taken from another frame
 
@@ -27,21 +28,33 @@ class VideoSet:
         pixels: uint8 `(n, frames, height, width, channels)`, as displayed.
         labels: int64 `(n,)`, classes.
         masks: float32 `(n, frames, height, width)` in [0, 1], 1 on what moves; or `None`.
+        extras: The model's other inputs by name or position, a row for each video.
 
     Attributes:
         frames: An `ImageSet` of all frames, those of a video one after the other.
         spots: `None`: salient patches are not located in videos.
     """
 
-    def __init__(self, pixels: Array, labels: Array, masks: Array | None) -> None:
+    def __init__(
+        self,
+        pixels: Array,
+        labels: Array,
+        masks: Array | None,
+        extras: Mapping[str | int, Array] | None = None,
+    ) -> None:
         self.pixels, self.labels, self.masks = pixels, labels, masks
-        self.frames = _Frames(pixels, labels, masks)
+        self.extras = {} if extras is None else dict(extras)
+        self.frames = _Frames(pixels, labels, masks, extras=self.extras)
         self.spots: Array | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def counterfactuals(self, swap: Swap, donors: Any, i: Array, j: Array) -> Array:
+    def inputs(self, index: Array | slice = slice(None)) -> Inputs:
+        """Return what a model gets of some of the videos, by default of all."""
+        return Inputs(self.pixels[index], {name: rows[index] for name, rows in self.extras.items()})
+
+    def counterfactuals(self, swap: Swap, donors: Any, i: Array, j: Array) -> Inputs:
         """Swap something between receivers, which these are, and donors.
 
         Args:
@@ -51,10 +64,13 @@ class VideoSet:
             j: Indices of their donors, int `(pairs,)`.
 
         Returns:
-            Counterfactual videos `(pairs, frames, height, width, channels)` from 0 to 255.
+            Counterfactual videos `(pairs, frames, height, width, channels)` from 0 to 255, with
+            their other inputs.
         """
-        images = swap(self.frames, donors.frames, self._frames_of(i), self._frames_of(j))
-        return images.reshape(len(i), -1, *images.shape[1:])
+        frames = self._frames_of(i), self._frames_of(j)
+        made = self.frames.counterfactuals(swap, donors.frames, *frames)
+        extras = {name: rows[:: self.pixels.shape[1]] for name, rows in made.extras.items()}
+        return Inputs(made.pixels.reshape(len(i), *self.pixels.shape[1:]), extras)
 
     def _frames_of(self, index: Array) -> Array:
         """The indices of the frames of some videos, int64 `(videos * frames,)`."""
@@ -68,10 +84,19 @@ ExampleSet = ImageSet | VideoSet
 class _Frames(ImageSet):
     """The frames of videos; those of one video share one cast, one texture and one position."""
 
-    def __init__(self, pixels: Array, labels: Array, masks: Array | None, first: int = 0) -> None:
+    def __init__(
+        self,
+        pixels: Array,
+        labels: Array,
+        masks: Array | None,
+        first: int = 0,
+        extras: Mapping[str | int, Array] | None = None,
+    ) -> None:
         self._count = pixels.shape[1]
         flat = None if masks is None else masks.reshape(-1, *masks.shape[2:])
-        super().__init__(pixels.reshape(-1, *pixels.shape[2:]), labels.repeat(self._count), flat)
+        images, classes = pixels.reshape(-1, *pixels.shape[2:]), labels.repeat(self._count)
+        others = {name: rows.repeat(self._count, axis=0) for name, rows in (extras or {}).items()}
+        super().__init__(images, classes, flat, extras=others)
         self.seeds = np.full(len(self), first)
 
     @cached_property

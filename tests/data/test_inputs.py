@@ -422,12 +422,12 @@ def test_an_unknown_output_is_refused(output, message, photos):
         ks.explain(two_outputs(lambda s, m: [s, m]), photos(), target=ks.Target(1, output=output))
 
 
-def test_the_verdict_refuses_several_inputs(photos, tmp_path):
+def test_the_verdict_refuses_what_lacks_an_input(photos, tmp_path):
     model = two_inputs(STRUCTS["dict"])
     model.compile("sgd", "sparse_categorical_crossentropy")
     inputs, labels = {"image": photos(), "meta": META}, np.array([0, 1, 2])
     with pytest.warns(UserWarning, match="no verdict"):
         donors = ks.Shortcuts((photos(), labels))
     watch = ks.SaliencyCallback((inputs, labels), tmp_path, shortcuts=donors)
-    with pytest.raises(ValueError, match="a model of images or videos alone"):
+    with pytest.raises(ValueError, match="nothing beside the images of shortcuts=, 'meta'"):
         model.fit(inputs, labels, verbose=0, callbacks=[watch])

@@ -284,6 +284,16 @@ WRONG = {
     # --- Shortcuts
     "no donors": (shortcuts(None), TypeError, ["`(images, labels)`, a dataset", "NoneType"]),
     "donors in a folder": (shortcuts(Path(".")), TypeError, ["a dataset, or `Probes`", "Path"]),
+    "an input of other length": (
+        shortcuts(({"photo": MANY[0], "age": np.zeros(6)}, MANY[1])),
+        ValueError,
+        ["a row for each image", "'age': (6,)"],
+    ),
+    "text beside images": (
+        shortcuts(({"photo": MANY[0], "note": ["old"] * 200}, MANY[1])),
+        TypeError,
+        ["images['note']", "numbers"],
+    ),
     "four arrays": (shortcuts((X, Y, Y, Y)), TypeError, ["(images, labels, masks)", "4 entries"]),
     "donors that are none": (shortcuts((3, 4)), ValueError, ["must be images", "int"]),
     "no receivers": (
@@ -537,6 +547,10 @@ FIRST_USE = {
     "numbers for a classifier": (
         watch(shortcuts=ks.Shortcuts((MANY[0], MANY[1] + 0.5))),
         ["needs a model of one value", "a softmax of shape (3,)", "head='values'"],
+    ),
+    "an input that no probe has": (
+        watch(shortcuts=({"photo": MANY[0], "age": np.zeros(200)}, MANY[1])),
+        ["'age' () beside the images of shortcuts=", "nothing beside those of the probes"],
     ),
     "donors of another size": (
         watch(shortcuts=ks.Shortcuts((RNG.integers(0, 256, (200, 9, 9, 3), np.uint8), MANY[1]))),

@@ -75,7 +75,8 @@ def clips(count=4, **options):
 
 
 def twin(name, receivers, donors, i=0, j=1):
-    return receivers.counterfactuals(NUISANCES[name].twins, donors, np.array([i]), np.array([j]))[0]
+    i, j = np.array([i]), np.array([j])
+    return receivers.counterfactuals(NUISANCES[name].twins, donors, i, j).pixels[0]
 
 
 def test_the_mover_is_put_over_the_donor_s_scene_frame_by_frame():
