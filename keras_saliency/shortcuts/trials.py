@@ -253,8 +253,10 @@ class TrialRunner:
 class _Known:
     """What is known of receivers, or of donors, in one evaluation.
 
-    Attributes:
+    Args:
         examples: The images.
+
+    Attributes:
         watched: float64 `(n,)`: what is watched of the model for them.
         is_watched: bool `(n,)`: where that is known.
         is_located: bool `(n,)`: where the salient patches are.
