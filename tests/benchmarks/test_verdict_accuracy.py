@@ -558,7 +558,7 @@ def scenes_asked():
 @pytest.mark.parametrize(
     ("place", "cause"), [(np.s_[:5, :], "cast"), (np.s_[30:35, 57:62], "mark")]
 )
-@pytest.mark.parametrize("strengths", [(0, 0.7, 0.7, 1, 0.1, 0), (0.1, 1, 0, 0.4, 0.5, 0.3)])
+@pytest.mark.parametrize("strengths", [(0, 0.7, 0.7, 1, 0.1, 0), (0.1, 1, 0, 0.7, 0.8, 0.3)])
 def test_todays_rule_says_what_the_verdict_says(tmp_path, scenes_asked, place, cause, strengths):
     strength = [0.0]
 
