@@ -62,7 +62,7 @@ TERMS = {
 # The lists of a verdict's examples.
 LISTS = {
     "teaching": "Training images that teach the shortcut",
-    "contradicting": "Training images that contradict it",
+    "contradicting": "Training images that contradict the shortcut",
 }
 
 _VARY = {

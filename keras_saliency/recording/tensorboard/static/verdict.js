@@ -87,7 +87,7 @@ export function wordsOfSheet(name, when, places, lists, titles) {
     return [words, `${words}: ${lists.get(name).join(', ')}`];
   }
   const isPlace = places.includes(name);
-  const words = isPlace ? `relied on, ${name}, at ${when}` : `${name} swapped, at ${when}`;
+  const words = isPlace ? `relies on something ${name}, at ${when}` : `${name} swapped, at ${when}`;
   const shown = isPlace ? 'Images with the place in color' : 'Original and counterfactual images';
   return [words, `${shown}: ${words}`];
 }

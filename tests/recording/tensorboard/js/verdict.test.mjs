@@ -49,7 +49,7 @@ test('training images are listed by their names, whatever wrote them', () => {
   assert.deepEqual(found, ['They teach it, at epoch 5', 'They teach it, at epoch 5: a.jpg, b.jpg, undefined']);
   const swapped = wordsOfSheet('cast', 'epoch 5', [], lists, titles);
   assert.deepEqual(swapped, ['cast swapped, at epoch 5', 'Original and counterfactual images: cast swapped, at epoch 5']);
-  assert.equal(wordsOfSheet('off', 'epoch 5', ['off'], lists, titles)[0], 'relied on, off, at epoch 5');
+  assert.equal(wordsOfSheet('off', 'epoch 5', ['off'], lists, titles)[0], 'relies on something off, at epoch 5');
 });
 
 test('verdicts that count epochs have no place among batches, but for the last', () => {
