@@ -27,6 +27,7 @@ from keras_saliency.engine.targets import Target, What
 from keras_saliency.recording.remote import RemoteFolder, is_address
 from keras_saliency.recording.scalars import check_tags
 from keras_saliency.recording.writers import Writer
+from keras_saliency.recording.writers.opening import Place
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.verdict import Verdict
 
@@ -50,7 +51,7 @@ class SaliencyCallback(keras.callbacks.Callback):
             first is `saliency`, the next `saliency_2`; `fit` with `initial_epoch > 0` continues the
             newest, if its probes and settings are the same. Or an address in remote storage, such
             as `"s3://bucket/logs"` (`docs/past_one_machine.md`); one of `ks.writers`, such as
-            `WandbWriter`; or a `Writer` of your own.
+            `WandbWriter`; or a `Writer` of your own. A list of these writes to all at once.
         methods: Names listed by `keras_saliency.methods.available()`, or callables
             `(model, images) -> maps`.
         layer: Layer whose activations CAM methods use: a name, a path (`"mobilenetv2/out_relu"`, or
@@ -106,7 +107,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def __init__(
         self,
         probes: Any,
-        log_dir: str | Path | Writer = "logs",
+        log_dir: str | Path | Writer | Sequence[str | Path | Writer] = "logs",
         methods: Sequence[str | Method] = ("saliency", "grad_cam"),
         *,
         layer: LayerChoices = None,
@@ -131,7 +132,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         if on_alarm is not None:
             _check_on_alarm(on_alarm)
         self.settings = Settings(
-            log_dir=_place(log_dir),
+            log_dir=_places(log_dir),
             methods=list(named.values()),
             probes=images,
             layer=layer,
@@ -223,8 +224,11 @@ class SaliencyCallback(keras.callbacks.Callback):
         chosen = self.settings
         probes = f"{len(chosen.probes)} probes" if isinstance(chosen.probes, Probes) else "a folder"
         listed = ", ".join(name_methods(chosen.methods))
-        folder = isinstance(chosen.log_dir, Path | RemoteFolder)
-        place = f"'{chosen.log_dir}'" if folder else type(chosen.log_dir).__name__
+        places = chosen.log_dir if isinstance(chosen.log_dir, tuple) else (chosen.log_dir,)
+        place = " and ".join(
+            f"'{one}'" if isinstance(one, Path | RemoteFolder) else type(one).__name__
+            for one in places
+        )
         return (
             f"SaliencyCallback({probes}, {place}, "
             f"methods: {listed}, every {chosen.schedule}, "
@@ -241,7 +245,16 @@ class SaliencyCallback(keras.callbacks.Callback):
         return None if sheet is None else png(sheet)
 
 
-def _place(log_dir: Any) -> Path | RemoteFolder | Writer:
+def _places(log_dir: Any) -> Place | tuple[Place, ...]:
+    """Return where everything is written, which may be several places."""
+    if not isinstance(log_dir, list | tuple):
+        return _place(log_dir)
+    if not log_dir:
+        raise ValueError(f"A list of log_dir must hold a place. Received: log_dir={log_dir!r}")
+    return tuple(map(_place, log_dir))
+
+
+def _place(log_dir: Any) -> Place:
     """Return where everything is written, as it was given in one of several forms."""
     if isinstance(log_dir, Writer) and not isinstance(log_dir, type):
         return log_dir

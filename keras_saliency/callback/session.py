@@ -38,8 +38,7 @@ from keras_saliency.recording.run_summary import about, further_settings, settin
 from keras_saliency.recording.scalars import plain_numbers
 from keras_saliency.recording.snapshot import Snapshot, choose_evenly
 from keras_saliency.recording.tensorboard.plugin_data import probe_blobs
-from keras_saliency.recording.writers import Writer
-from keras_saliency.recording.writers.opening import open_writer, tensorboard_folder
+from keras_saliency.recording.writers.opening import Place, open_writer, tensorboard_folder
 from keras_saliency.shortcuts.classifier import Classifier
 from keras_saliency.shortcuts.evaluator import Evaluator
 from keras_saliency.shortcuts.experiment import Shortcuts
@@ -55,7 +54,7 @@ _SCALE_CHECKS = 5  # epochs: at first, a model may have learnt too little to tel
 class Settings:
     """The arguments of a `SaliencyCallback`, validated; its docstring describes them."""
 
-    log_dir: Path | RemoteFolder | Writer
+    log_dir: Place | tuple[Place, ...]
     methods: Sequence[str | Method]
     probes: Probes | Path
     layer: LayerChoices
@@ -75,7 +74,7 @@ class Settings:
         return tensorboard_folder(self.log_dir)
 
     @property
-    def run(self) -> tuple[Path | RemoteFolder | Writer, str]:
+    def run(self) -> tuple[Place | tuple[Place, ...], str]:
         """Where all goes, and the name of the TensorBoard run."""
         name = "saliency_batches" if self.schedule.counts_batches else "saliency"
         return self.folder or self.log_dir, name

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +15,14 @@ class BaseWriter:
         folder: The folder of the run, where it has one.
         state_folder: Where a training run that is resumed finds what it goes on with, or None.
         is_continued: Whether an older run is continued.
+        events: What writes the blobs that the Saliency tab reads, or None.
     """
 
     description = "the run"
     folder: Path | None = None
     state_folder: Path | None = None
     is_continued = False
+    events: Any = None
 
     def images(self, images: Mapping[str, np.ndarray], step: int) -> None:
         """Write images.

@@ -17,7 +17,7 @@ from keras_saliency.recording.overview import Overview
 from keras_saliency.recording.run_summary import confusion, escaped
 from keras_saliency.recording.scalars import MapMeasure, MapMetrics, scalars
 from keras_saliency.recording.snapshot import Snapshot, at_step, choose_evenly, title_of, words
-from keras_saliency.recording.tensorboard.event_writer import EventWriter, safe_tag
+from keras_saliency.recording.tensorboard.event_writer import safe_tag
 from keras_saliency.recording.tensorboard.plugin_data import PluginData
 from keras_saliency.recording.tensorboard.plugin_schema import (
     COMPONENTS,
@@ -111,8 +111,8 @@ class Recorder:
             None if writer.state_folder is None else writer.state_folder / "film-strips",
         )
         self._plugin_data: PluginData | None = None
-        if isinstance(writer, EventWriter) and settings is not None:
-            self._plugin_data = PluginData(writer, probes, chosen, of=of, settings=settings)
+        if writer.events is not None and settings is not None:
+            self._plugin_data = PluginData(writer.events, probes, chosen, of=of, settings=settings)
         is_idle = type(writer) is BaseWriter
         self.worker = Worker(writer.description, on_fault, self.close, is_idle)
 

@@ -101,6 +101,8 @@ WRONG = {
     "files": (watch(["a.png"]), TypeError, ["PIL.Image.open", "Received: 'a.png'"]),
     "no log_dir": (watch(PAIR, None), TypeError, ["must be a folder", "NoneType"]),
     "an empty log_dir": (watch(PAIR, ""), ValueError, ["such as 'logs'", "log_dir=''"]),
+    "a list of no places": (watch(PAIR, []), ValueError, ["must hold a place", "log_dir=[]"]),
+    "a place that is none": (watch(PAIR, ["a", 5]), TypeError, ["must be a folder", "type int"]),
     "an unknown storage": (watch(PAIR, "s4://b/x"), ValueError, ["fsspec", "log_dir='s4://b/x'"]),
     "a bucket as a path": (watch(PAIR, Path("gs://b")), ValueError, ["as text", "'gs:/b'"]),
     "a zero byte": (watch(PAIR, "a\0b"), ValueError, ["must be a folder", r"'a\x00b'"]),

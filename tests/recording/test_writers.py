@@ -241,3 +241,49 @@ def test_a_folder_that_can_t_be_made_is_an_error_before_training(path, tmp_path,
         model.fit(np.ones((2, 6, 8, 3)), np.ones((2, 2)), verbose=0, callbacks=[callback])
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class Breaking:
+    """A writer that can't write images."""
+
+    def __init__(self):
+        self.steps, self.is_closed = set(), False
+
+    def images(self, images, step):
+        raise RuntimeError("no images today")
+
+    def scalars(self, numbers, step):
+        self.steps.add(step)
+
+    def close(self):
+        self.is_closed = True
+
+
+def test_several_places_get_everything_though_one_fails(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 10, 3)), keras.layers.Conv2D(3, 3), keras.layers.GlobalAveragePooling2D()]
+    )
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).random((4, 8, 10, 3), "float32")
+    breaking, folders = Breaking(), [tmp_path / "a", tmp_path / "b"]
+    watch = ks.SaliencyCallback(x, [breaking, *folders], ["saliency"])
+    with pytest.warns(UserWarning, match="no images today"):
+        model.fit(x, np.zeros((4, 3)), epochs=2, verbose=0, callbacks=[watch])
+    assert breaking.steps == {-1, 0, 1}
+    assert breaking.is_closed
+    found = []
+    for folder in folders:
+        accumulator = EventAccumulator(str(folder / "saliency"), size_guidance={"tensors": 0})
+        accumulator.Reload()
+        found.append(
+            {
+                tag: [event.step for event in accumulator.Tensors(tag)]
+                for tag in accumulator.Tags()["tensors"]
+            }
+        )
+    assert found[0] == found[1]
+    assert found[0]["maps/saliency"] == found[0]["probes/score"] == [-1, 0, 1]
+    again = ks.SaliencyCallback(x, folders, ["saliency"], strict=True)
+    model.fit(x, np.zeros((4, 3)), initial_epoch=2, epochs=3, verbose=0, callbacks=[again])
+    assert [path.name for path in folders[0].iterdir()] == ["saliency"]
+    assert repr(again).startswith(f"SaliencyCallback(4 probes, '{folders[0]}' and '{folders[1]}'")

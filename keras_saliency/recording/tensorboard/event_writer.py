@@ -200,6 +200,7 @@ class EventWriter(BaseWriter):
         self.state_folder = self.folder
         self.description = f"the run {self.folder}"
         self.is_continued = continued_at is not None
+        self.events = self
         self._lock = threading.Lock()
         self._is_finished = False
         self.lost_files = 0

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from keras_saliency.recording.base_writer import BaseWriter
 from keras_saliency.recording.remote import RemoteFolder
@@ -13,7 +14,10 @@ from keras_saliency.recording.tensorboard.event_writer import EventWriter, new_r
 from keras_saliency.recording.writers.picture_folder import PictureFolder
 from keras_saliency.recording.writers.protocol import Writer
 from keras_saliency.recording.writers.remote import open_remote
+from keras_saliency.recording.writers.several import SeveralWriters
 from keras_saliency.recording.writers.tracker import TrackedRun, TrackerWriter
+
+Place: TypeAlias = Path | RemoteFolder | Writer
 
 RUN_VARIABLE = "KERAS_SALIENCY_RUN"  # names the run, where a scheduler restarts training
 _RUN_NAME = re.compile(r"\w[\w.-]*")
@@ -30,7 +34,7 @@ class _CompleteWriter(BaseWriter):
 
 
 def open_writer(
-    log_dir: Path | RemoteFolder | Writer,
+    log_dir: Place | tuple[Place, ...],
     run: str,
     described: Callable[[], Sequence[bytes]],
     *,
@@ -40,7 +44,7 @@ def open_writer(
     """Make what a training run is written with.
 
     Args:
-        log_dir: The folder that TensorBoard is pointed at, or a writer.
+        log_dir: The folder that TensorBoard is pointed at, or a writer; or several of them.
         run: The name of the TensorBoard run, to which a number is added where it is taken. The
             environment variable `KERAS_SALIENCY_RUN` replaces what it begins with, `"saliency"`.
         described: What describes the probes and the settings, of which a run has one of each.
@@ -56,6 +60,13 @@ def open_writer(
         OSError: If the run's folder or its event file cannot be made.
         ValueError: If `KERAS_SALIENCY_RUN` is no name of a folder.
     """
+    if isinstance(log_dir, tuple):
+        places = (
+            open_writer(place, run, described, resume_at=resume_at, later=later)
+            for place in log_dir
+        )
+        writers, found = zip(*places, strict=True)
+        return SeveralWriters(writers), next(filter(None, found), None)
     if isinstance(log_dir, PictureFolder):
         log_dir.begin()
     opened: Callable[..., EventWriter] = EventWriter
@@ -83,8 +94,14 @@ def open_writer(
     return opened(folder, resume_at), previous
 
 
-def tensorboard_folder(log_dir: Path | RemoteFolder | Writer) -> Path | RemoteFolder | None:
-    """Return the folder that TensorBoard is pointed at, or None where no run is written for it."""
+def tensorboard_folder(log_dir: Place | tuple[Place, ...]) -> Path | RemoteFolder | None:
+    """Return the folder that TensorBoard is pointed at, or None where no run is written for it.
+
+    Of several places it is the first that has one.
+    """
+    if isinstance(log_dir, tuple):
+        folders = [tensorboard_folder(place) for place in log_dir]
+        return next((folder for folder in folders if folder is not None), None)
     if isinstance(log_dir, TrackerWriter):
         return log_dir.log_dir
     return log_dir if isinstance(log_dir, Path | RemoteFolder) else None
