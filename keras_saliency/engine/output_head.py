@@ -125,6 +125,13 @@ class Head:
 
         Outputs with positions, `(batch, height, width, classes)`, are averaged over them.
         """
+        values = self.probability_maps(outputs)
+        if values is None:
+            return None
+        return values.reshape(len(values), -1, values.shape[-1]).mean(axis=1)
+
+    def probability_maps(self, outputs: np.ndarray) -> np.ndarray | None:
+        """Return the probability of each class at each position, or None for a regression."""
         if self.kind == "values":
             return None
         values = outputs.astype(np.float64)
@@ -135,7 +142,7 @@ class Head:
             )
         if self.is_binary:
             values = np.concatenate([1 - values, values], axis=-1)
-        return values.reshape(len(values), -1, values.shape[-1]).mean(axis=1)
+        return values
 
 
 def read_head(

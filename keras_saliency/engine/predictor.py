@@ -9,6 +9,8 @@ from keras_saliency.engine.context import ModelContext
 from keras_saliency.engine.preprocessing import Preprocessing
 
 _BATCH_SIZE = 128  # images, or frames of videos
+# Images whose outputs are kept at every place, and the most numbers of these.
+_WITH_MAPS, _NUMBERS = 16, 2**25
 
 
 class Forward:
@@ -40,6 +42,21 @@ class Forward:
         outputs = self._run(images, *extras, at_most=at_a_time(self._at_most, images))
         probabilities = self._head.probabilities(outputs)
         return outputs.reshape(len(outputs), -1) if probabilities is None else probabilities
+
+    def maps(self, images: np.ndarray, *extras: np.ndarray) -> np.ndarray:
+        """Compute the probability of each class at each place of the output.
+
+        Args:
+            images: Model inputs, `(n, height, width, channels)`.
+            *extras: The model's other inputs, `(n, ...)` each.
+
+        Returns:
+            Probabilities `(n, h, w, classes)` in [0, 1]; of a regression the outputs.
+        """
+        size = max(1, min(_WITH_MAPS, _NUMBERS // int(np.prod(self._head.shape))))
+        outputs = self._run(images, *extras, at_most=size)
+        probabilities = self._head.probability_maps(outputs)
+        return outputs if probabilities is None else probabilities
 
     def _in_batches(self, size: int, images: np.ndarray, *extras: np.ndarray) -> np.ndarray:
         def outputs(rows: Rows) -> np.ndarray:

@@ -37,17 +37,10 @@ class Classifier:
         has_feature_map: Whether a layer's output is a feature map, as `evidence` needs.
 
     Raises:
-        ValueError: If the model answers pixel by pixel, or takes signals.
+        ValueError: If the model takes signals.
     """
 
     def __init__(self, context: ModelContext, batch_size: int) -> None:
-        if np.prod(context.head.positions, dtype=int) > 1:
-            raise ValueError(
-                "shortcuts= needs a model of one answer an image. Received: "
-                f"model={context.call.model.name!r}, whose output of shape "
-                f"{context.head.shape} has a class at every position (segmentation): there the "
-                "background is an answer itself, and nothing to be swapped. Leave it out."
-            )
         if len(context.trace.input_shape) not in (4, 5):
             raise ValueError(
                 "shortcuts= needs a model of images or videos, (batch, [frames,] height, width, "
@@ -79,6 +72,7 @@ class Classifier:
         Warns:
             UserWarning: If the donors are the probes, or in another range of values.
         """
+        shortcuts.task.check_positions(self._context.head)
         self._check_inputs(shortcuts.receivers.extras, probes)
         shortcuts.meet(probes.images)
         if shortcuts.obstacle is not None:
@@ -99,16 +93,18 @@ class Classifier:
             )
 
     def answers(self, inputs: Any) -> np.ndarray:
-        """Compute the probability of each class, or a regression's values.
+        """Compute the probability of each class, of a segmentation at each place, or values.
 
         Args:
             inputs: Model inputs, float32 `(n, height, width, channels)`, or videos `(n, frames,
                 height, width, channels)`; or a dict or tuple of these and the model's others.
 
         Returns:
-            Probabilities `(n, classes)` in [0, 1], or values `(n, units)`.
+            Probabilities `(n, classes)` or `(n, h, w, classes)` in [0, 1], or values `(n, units)`.
         """
-        return self._forward.answers(*self._inputs.apart(inputs))
+        has_places = np.prod(self._context.head.positions, dtype=int) > 1
+        compute = self._forward.maps if has_places else self._forward.answers
+        return compute(*self._inputs.apart(inputs))
 
     def saliency_maps(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
         """Compute gradient saliency of the labels' scores.

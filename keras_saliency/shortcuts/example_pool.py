@@ -11,8 +11,8 @@ import numpy as np
 from keras_saliency.common.arrays import as_array
 from keras_saliency.common.types import Array
 from keras_saliency.common.user_warnings import warn_user
-from keras_saliency.data.dataset_reader import is_dataset
-from keras_saliency.data.inputs import ModelInputs
+from keras_saliency.data.dataset_reader import draw, is_dataset
+from keras_saliency.data.inputs import ModelInputs, stack_inputs
 from keras_saliency.data.labels import as_labels
 from keras_saliency.data.masks import find_objects, masks_of_boxes
 from keras_saliency.data.normalization import Scaling, read_pixels
@@ -21,6 +21,7 @@ from keras_saliency.data.segmentation import is_segmenter, segment
 from keras_saliency.data.video.motion_masks import bridged, masks_of
 from keras_saliency.shortcuts.second_inputs import split_arrays
 from keras_saliency.shortcuts.tasks import task_of
+from keras_saliency.shortcuts.tasks.segmentation import Segmentation, as_label_maps
 from keras_saliency.shortcuts.tasks.task import Task
 
 RECEIVERS, FEWEST_RECEIVERS = 64, 32
@@ -149,12 +150,17 @@ def read_pool(
     probes, known, compared, masks_from, among = _read(source, preprocess, among, task)
     pixels, scaling = read_pixels(probes)
     chosen, groups = _choose(compared, known, among, probes.class_names, probes.kind == "volume")
+    masks = compared.masks(known[chosen], groups)
+    if masks is not None:
+        masks_from = "given"
+    elif probes.masks is not None:
+        masks = probes.masks[chosen]
     pool = Pool(
         pixels=pixels[chosen],
         images=probes.images[chosen],
         groups=groups,
         labels=compared.values(known[chosen], groups),
-        masks=None if probes.masks is None else probes.masks[chosen],
+        masks=masks,
         masks_from=masks_from,
         scaling=scaling,
         class_names=probes.class_names,
@@ -220,6 +226,9 @@ def _read(
             f"Received: {type(source).__name__}"
         )
     per_class = round(_SPARE * (MOST_DONORS + RECEIVERS // 2))
+    if task == Segmentation.name:
+        examples, maps = draw(source, _MOST_GROUPS * per_class // 2, _SEED, None)
+        return _read_arrays((stack_inputs(examples), maps), preprocess, among, task)
     probes = Probes.from_dataset(source, per_class, _SEED, preprocess=preprocess)
     return probes, *_labels_of(probes.labels, task), None, among
 
@@ -243,13 +252,12 @@ def _read_arrays(
             "Donors and receivers must be images. Received: "
             f"images.shape={images.shape}, type {type(arrays[0]).__name__}"
         )
-    if np.ndim(arrays[1]) > 2:
+    labels, task = _labels_of(_labels_or_maps(arrays[1], images, name), name)
+    if isinstance(task, Segmentation) and rest:
         raise ValueError(
-            "The verdict compares classes of whole pictures, and these labels are maps "
-            "(segmentation), where the background is a class itself. "
-            f"Received: labels.shape={np.shape(arrays[1])}"
+            "Labels that are maps (segmentation) are the masks: pass `(images, label_maps)`. "
+            f"Received: masks.shape={rest[0].shape} beside them"
         )
-    labels, task = _labels_of(as_labels(arrays[1], len(images), None), name)
     chosen, groups = _choose(task, labels, among, videos=images.ndim == 5)
     once = np.unique(chosen)
     chosen = once if len(once) < len(chosen) else chosen  # Groups may overlap.
@@ -272,6 +280,13 @@ def _read_arrays(
 
 def _uncopied(value: Any) -> Array:
     return value if isinstance(value, np.ndarray) else as_array(value, "donors")
+
+
+def _labels_or_maps(labels: Any, images: Array, name: str | None) -> Array | None:
+    """Check labels of whole images, or maps of them."""
+    if name == Segmentation.name or np.ndim(labels) > 2:
+        return as_label_maps(labels, images)
+    return as_labels(labels, len(images), None)
 
 
 def _labels_of(labels: Array | None, name: str | None) -> tuple[Array, Task]:

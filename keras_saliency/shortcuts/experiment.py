@@ -31,6 +31,7 @@ from keras_saliency.shortcuts.second_inputs import nuisances_of
 from keras_saliency.shortcuts.tasks import TASKS
 from keras_saliency.shortcuts.tasks.classification import Classification
 from keras_saliency.shortcuts.tasks.regression import Regression
+from keras_saliency.shortcuts.tasks.segmentation import Segmentation
 from keras_saliency.shortcuts.video_swaps import ExampleSet, VideoSet
 
 DEFAULT = (
@@ -54,8 +55,8 @@ class Shortcuts:
         donors: The donors, an `ImageSet` or `VideoSet`.
         donor_names: Their names, or indices in the data, `(n,)` text.
         receivers: The receivers, likewise; no image is both, unless there are few.
-        task: What is compared: classes, labels of which an image may have several, or numbers
-            (regression).
+        task: What is compared: classes, labels of which an image may have several, numbers
+            (regression), or maps of classes (segmentation).
         classes: The labels that are tested, int `(k,)`.
         class_names: The classes in the order of the model's outputs, or `None`.
         nuisances: The nuisances that are tested, `{name: Nuisance}`.
@@ -95,10 +96,11 @@ class Shortcuts:
 
         Args:
             donors: Images of the *training* data with their labels: classes `(n,)`, rows of 0
-                and 1 `(n, labels)` where an image may have several labels, or numbers `(n,)` or
-                `(n, 1)` that a model predicts (regression). It takes at least 20 images of each
-                class or with and without each label, and 32 receivers. Where there are no 64 of
-                each besides the receivers, these are donors too, but never with themselves.
+                and 1 `(n, labels)` where an image may have several labels, numbers `(n,)` or
+                `(n, 1)` that a model predicts (regression), or maps of classes `(n, height,
+                width)` (segmentation), which are the masks as well. It takes at least 20 images
+                of each class or with and without each label, and 32 receivers. Where there are no
+                64 of each besides the receivers, these are donors too, but never with themselves.
                 Arrays `(images, labels)` or `(images, labels, masks)`, where masks are
                 `(n, height, width)` in [0, 1] or boxes `(n, 4)` of left, top, right and bottom
                 edge in pixels; a `tf.data.Dataset` or `PyDataset`; or `Probes`. Instead of the
@@ -133,8 +135,9 @@ class Shortcuts:
                 of images. The verdict tells which classes the model takes them for.
             log_gaps: Whether Keras's `logs` get the gap of each nuisance as `shortcut_<nuisance>`,
                 besides `shortcut_reliance`; the progress bar shows what is in `logs`.
-            task: `"classification"`, `"multi-label"` or `"regression"`; by default the labels tell.
-                State `"regression"` where the numbers to predict are whole, such as an age.
+            task: `"classification"`, `"multi-label"`, `"regression"` or `"segmentation"`; by
+                default the labels tell. State `"regression"` where the numbers to predict are
+                whole, such as an age, and `"segmentation"` for a dataset.
             components: Number of evaluations from one test of components to the next, from 1, or
                 `None` for no test: what the last feature map shows of things that no nuisance was
                 listed for is swapped as well (`ComponentGap`). It takes images of one class each,
@@ -356,6 +359,11 @@ def _read_grounds(source: Any, preprocess: Callable[[Any], Any] | None, pool: Po
     """Read scenes without an object as model inputs, some of them where they are many."""
     if source is None:
         return None
+    if isinstance(pool.task, Segmentation):
+        raise ValueError(
+            "`grounds` tells which classes scenes without an object are taken for, and the labels "
+            "are maps (segmentation), whose backgrounds are such scenes. Leave it out."
+        )
     if pool.extras:
         raise ValueError(
             "`grounds` are images alone, and the model takes more: leave it out. Received: inputs "
@@ -509,6 +517,8 @@ def _testable(
         for name, nuisance in nuisances.items()
         for need in set(nuisance.needs) & set(missing)
     }
+    stays = donors.task.not_swapped
+    reasons |= {name: stays[name] for name in nuisances if name in stays}
     tested = {name: item for name, item in nuisances.items() if name not in reasons}
     if not tested:
         raise ValueError(f"Nothing can be tested: {reasons}. Pass `(images, labels, masks)`.")

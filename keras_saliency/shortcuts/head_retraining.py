@@ -110,6 +110,7 @@ def retrain_head(model: keras.Model, shortcuts: Shortcuts) -> HeadRetraining:
             f"shortcuts= has enough. Received: {why}"
         )
     context = _context(model, shortcuts)
+    shortcuts.task.check_positions(context.head)
     if len(shortcuts.classes) < context.head.classes:
         raise ValueError(
             "Expected shortcuts= with enough images of each of the model's "

@@ -16,6 +16,7 @@ from keras_saliency.data.normalization import read_pixels
 from keras_saliency.data.probes import Probes
 from keras_saliency.shortcuts.experiment import Shortcuts
 from keras_saliency.shortcuts.ridge import balanced_accuracy, cross_validated, explained_variance
+from keras_saliency.shortcuts.tasks.segmentation import Segmentation
 from keras_saliency.shortcuts.trivial_properties import (
     MIDDLE,
     Properties,
@@ -165,8 +166,10 @@ def leakage_of(shortcuts: Shortcuts) -> LabelLeakage | None:
         shortcuts: The donors and receivers.
 
     Returns:
-        The scores, or `None` where there are too few images.
+        The scores, or `None` where there are too few images, or labels are maps.
     """
+    if isinstance(shortcuts.task, Segmentation):
+        return None
     sets = [shortcuts.donors, shortcuts.receivers][: 1 if shortcuts.origins else 2]
     values = np.concatenate([each.labels for each in sets])
     if values.dtype.kind == "f":

@@ -114,11 +114,13 @@ class TrialRunner:
         """
         sides = list(zip(self._sides, (receivers, donors), strict=True))
         unknown = [np.unique(index[~side.is_watched[index]]) for side, index in sides]
-        if sum(map(len, unknown)):
-            outputs = np.concatenate([self.outputs(inputs) for inputs in self._inputs(unknown)])
-            parts = np.split(outputs, [len(unknown[0])])
-            for side, index, part in zip(self._sides, unknown, parts, strict=True):
+        waiting = list(unknown)
+        for inputs in self._inputs(unknown):
+            outputs = self.outputs(inputs)
+            for n, side in enumerate(self._sides):
+                index, waiting[n] = np.split(waiting[n], [len(outputs)])
                 if len(index):
+                    part, outputs = np.split(outputs, [len(index)])
                     side.watched[index] = self._shortcuts.task.watched(part, side.examples, index)
                     side.is_watched[index] = True
         return self._sides[0].watched[receivers], self._sides[1].watched[donors]
@@ -199,7 +201,8 @@ class TrialRunner:
     def _batches(self, several: Sequence[Pairs]) -> Iterator[tuple[Any, Array]]:
         """Compose counterfactuals as inputs, with their receivers, in batches of one size."""
         receivers, donors = self._shortcuts.receivers, self._shortcuts.donors
-        evaluated, composed = (at_a_time(n, receivers.pixels) for n in (_EVALUATED, _COMPOSED))
+        at_once = min(_EVALUATED, self._shortcuts.task.evaluated), _COMPOSED
+        evaluated, composed = (at_a_time(count, receivers.pixels) for count in at_once)
         waiting: list[tuple[Any, Array]] = []
         for pairs in several:
             i, j = pairs.flat
@@ -218,7 +221,8 @@ class TrialRunner:
 
     def _inputs(self, index: Sequence[Array]) -> Iterator[Any]:
         """Convert some receivers, and after them donors, to inputs, a few at a time."""
-        size, count = at_a_time(_ASKED, self._shortcuts.donors.pixels), sum(map(len, index))
+        at_once = min(_ASKED, self._shortcuts.task.evaluated)
+        size, count = at_a_time(at_once, self._shortcuts.donors.pixels), sum(map(len, index))
         sides = list(zip(self._sides, index, (0, len(index[0])), strict=True))
         for start in range(0, count, size):
             given = [

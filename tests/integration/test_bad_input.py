@@ -333,7 +333,17 @@ WRONG = {
     "labels in maps": (
         shortcuts((MANY[0], np.zeros((200, 12, 15), int))),
         ValueError,
-        ["classes of whole pictures", "labels.shape=(200, 12, 15)"],
+        ["no class has both", "labels.shape=(200, 12, 15)"],
+    ),
+    "label maps of another size": (
+        shortcuts((MANY[0], np.zeros((200, 6, 8), int))),
+        ValueError,
+        ["(batch, height, width) of the images' size", "labels.shape=(200, 6, 8)"],
+    ),
+    "one-hot label maps": (
+        shortcuts((MANY[0], np.zeros((200, 12, 15, 3), int))),
+        ValueError,
+        ["labels.argmax(-1)", "labels.shape=(200, 12, 15, 3)"],
     ),
     "several numbers a picture": (
         shortcuts((MANY[0], np.random.default_rng(0).normal(size=(200, 2)))),
@@ -549,6 +559,10 @@ FIRST_USE = {
     "numbers for a classifier": (
         watch(shortcuts=ks.Shortcuts((MANY[0], MANY[1] + 0.5))),
         ["needs a model of one value", "a softmax of shape (3,)", "head='values'"],
+    ),
+    "label maps for a classifier": (
+        watch(shortcuts=(MANY[0], np.arange(200)[:, None, None] % 2 * np.eye(12, 15, dtype=int))),
+        ["at every place", "an output of shape (3,)"],
     ),
     "an input that no probe has": (
         watch(shortcuts=({"photo": MANY[0], "age": np.zeros(200)}, MANY[1])),

@@ -4,10 +4,11 @@ from keras_saliency.common.types import Array
 from keras_saliency.shortcuts.tasks.classification import Classification
 from keras_saliency.shortcuts.tasks.multi_label import MultiLabel
 from keras_saliency.shortcuts.tasks.regression import Regression
+from keras_saliency.shortcuts.tasks.segmentation import Segmentation
 from keras_saliency.shortcuts.tasks.task import Task
 
 # The first that labels fit is theirs.
-TASKS: tuple[type[Task], ...] = (Classification, MultiLabel, Regression)
+TASKS: tuple[type[Task], ...] = (Classification, MultiLabel, Regression, Segmentation)
 
 
 def task_of(labels: Array | None, name: str | None = None) -> Task:
@@ -36,7 +37,8 @@ def task_of(labels: Array | None, name: str | None = None) -> Task:
         kind = "none" if labels is None else f"labels.shape={labels.shape}, {labels.dtype}"
         raise ValueError(
             "Every donor and receiver needs one class as its label, a row of 0 and 1 (several "
-            "labels), or one number (regression); of several numbers pass one, with a model of "
-            f"it alone. Received: {kind}{f', task={name!r}' if name else ''}"
+            "labels), a map of classes (segmentation), or one number (regression); of several "
+            "numbers pass one, with a model of it alone. "
+            f"Received: {kind}{f', task={name!r}' if name else ''}"
         )
     return task

@@ -1,7 +1,8 @@
 """What is compared for a task, and what is watched of the model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -29,6 +30,8 @@ class Task(ABC):
         measure: The name of what is measured of a nuisance.
         columns: What a receiver is called, and the donors on its two sides.
         note: How the captions are read.
+        not_swapped: The reason why nuisances are not tested, `{name: reason}`.
+        evaluated: How many counterfactuals are answered at once.
     """
 
     name: ClassVar[str]
@@ -43,6 +46,8 @@ class Task(ABC):
         "another class",
     )
     note: ClassVar[str] = "p = probability of the right class"
+    not_swapped: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    evaluated: ClassVar[int] = 128
 
     @classmethod
     @abstractmethod
@@ -82,6 +87,18 @@ class Task(ABC):
         """
         return groups
 
+    def masks(self, labels: Array, groups: Array) -> Array | None:
+        """Return masks that the labels are.
+
+        Args:
+            labels: Labels of examples, as `of` takes them.
+            groups: The group that each is drawn as, int `(n,)`.
+
+        Returns:
+            float32 `(n, height, width)`, or `None` where labels are of whole images.
+        """
+        return None
+
     @abstractmethod
     def sides(self, label: int) -> Sequence[int]:
         """Return the groups of a label, that of its receivers first."""
@@ -93,6 +110,22 @@ class Task(ABC):
     @abstractmethod
     def is_received(self, groups: Array) -> Array:
         """Return which groups hold receivers, bool `(n,)`."""
+
+    def check_positions(self, head: Head) -> None:
+        """Refuse a model that does not answer where the labels are.
+
+        Args:
+            head: How the model's outputs are read.
+
+        Raises:
+            ValueError: If it answers pixel by pixel, and labels are of whole images.
+        """
+        if np.prod(head.positions, dtype=int) > 1:
+            raise ValueError(
+                "shortcuts= has labels of whole images, and needs a model of one answer an image. "
+                f"Received: an output of shape {head.shape}, with a class at every position "
+                "(segmentation). Pass label maps, (images, label_maps)."
+            )
 
     @abstractmethod
     def check_head(self, head: Head, labels: Array) -> None:

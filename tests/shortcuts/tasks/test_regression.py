@@ -135,7 +135,7 @@ def test_numbers_are_a_regression_and_whole_ones_where_it_is_stated(labels, task
         (np.full(6, 0.5), {}, "different labels.*all of them 0.5"),
         (np.full((6, 2), 0.3), {}, r"one number.*labels\.shape=\(6, 2\)"),
         (np.arange(6) / 2, {"task": "classification"}, "task='classification'"),
-        (np.arange(6) / 2, {"task": "ranking"}, r"'regression'\].*task='ranking'"),
+        (np.arange(6) / 2, {"task": "ranking"}, r"'segmentation'\].*task='ranking'"),
         (np.arange(6) / 2, {"grounds": np.zeros((2, 24, 40, 3))}, "grounds.*regression"),
     ],
 )
