@@ -26,7 +26,7 @@ class Segmentation(Categorical):
     What is watched is the mean probability of the class in the receiver's region. Donors with the
     class count as the same, and those without as others; the group of these is `-1 - class`. The
     labels are the masks: of a donor its own region is in-painted away, and of one that lacks the
-    class a region of the same shape as another's, so that both have such a hole.
+    class a hole of the shape of another's region, so that both have one.
 
     Example:
         >>> same, other = Segmentation().compared(np.array([2]), np.array([1, 2, -2, -3]))
