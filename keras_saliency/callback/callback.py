@@ -107,7 +107,7 @@ class SaliencyCallback(keras.callbacks.Callback):
     def __init__(
         self,
         probes: Any,
-        log_dir: str | Path | Writer | Sequence[str | Path | Writer] = "logs",
+        log_dir: str | Path | Writer | list[str | Path | Writer] = "logs",
         methods: Sequence[str | Method] = ("saliency", "grad_cam"),
         *,
         layer: LayerChoices = None,
@@ -122,7 +122,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         model: ModelChoice = None,
     ) -> None:
         super().__init__()
-        named = name_methods(methods)
+        places, named = _places(log_dir), name_methods(methods)
         check_tags(named)
         images = check_folder(probes) if isinstance(probes, (str, Path)) else Probes.of(probes)
         check_choices(layer)
@@ -132,7 +132,7 @@ class SaliencyCallback(keras.callbacks.Callback):
         if on_alarm is not None:
             _check_on_alarm(on_alarm)
         self.settings = Settings(
-            log_dir=_places(log_dir),
+            log_dir=places,
             methods=list(named.values()),
             probes=images,
             layer=layer,
@@ -247,7 +247,7 @@ class SaliencyCallback(keras.callbacks.Callback):
 
 def _places(log_dir: Any) -> Place | tuple[Place, ...]:
     """Return where everything is written, which may be several places."""
-    if not isinstance(log_dir, list | tuple):
+    if not isinstance(log_dir, list):
         return _place(log_dir)
     if not log_dir:
         raise ValueError(f"A list of log_dir must hold a place. Received: log_dir={log_dir!r}")

@@ -3,7 +3,7 @@
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -44,7 +44,6 @@ class Overhead:
 
     Attributes:
         changes: What was changed, in words.
-        pace: What is done less often than requested. Processes that train together must have one.
 
     Example:
         >>> overhead = Overhead(0.1, Schedule(1), verdict_every=None)
@@ -71,7 +70,7 @@ class Overhead:
         self._most, self._schedule = most, schedule
         self._verdict_every, self._check_every = verdict_every or 1, check_every or 1
         self._seconds: dict[Any, float] = {_EVALUATION: 0.0, _VERDICT: 0.0}
-        self.pace: Pace = {}
+        self._pace: Pace = {}
         self._epochs: list[float] = []
         self._has_begun, self._counted = False, 0
         self._is_reported = False
@@ -111,8 +110,17 @@ class Overhead:
         return messages.TIME_TAKEN.format(self._ours, 100 * share, when)
 
     @property
+    def pace(self) -> list[tuple[str | int, int]]:
+        """What is done less often than requested; processes that train together must have one."""
+        return [(p.value if isinstance(p, _Part) else p, n) for p, n in self._pace.items()]
+
+    @pace.setter
+    def pace(self, pace: Iterable[Sequence[Any]]) -> None:
+        self._pace = {_Part(part) if isinstance(part, int) else part: n for part, n in pace}
+
+    @property
     def _period(self) -> int:
-        return self._schedule.every * self.pace.get(_EVALUATION, 1)
+        return self._schedule.every * self._pace.get(_EVALUATION, 1)
 
     def is_evaluation_due(self, count: int, last: int = 1) -> bool:
         """Whether the probes are evaluated after so many epochs or batches; to be asked of each.
@@ -139,11 +147,11 @@ class Overhead:
 
     @property
     def _check_period(self) -> int:
-        return self._check_every * self.pace.get(_CHECK, 1)
+        return self._check_every * self._pace.get(_CHECK, 1)
 
     def is_verdict_due(self, epochs: int) -> bool:
         """Whether a verdict is due after so many epochs."""
-        return epochs % (self._verdict_every * self.pace.get(_VERDICT, 1)) == 0
+        return epochs % (self._verdict_every * self._pace.get(_VERDICT, 1)) == 0
 
     def add_evaluation(
         self, seconds: float, methods: Mapping[str, float], check: float | None = None
@@ -183,12 +191,12 @@ class Overhead:
         usual = statistics.median(self._epochs)
         allowed = usual * self._most / (1 - self._most)
         evaluations = counted / self._schedule.every
-        before, now = self.pace, self._cost(self.pace, evaluations)
+        before, now = self._pace, self._cost(self._pace, evaluations)
         if now > allowed:
-            self.pace = self._within(allowed, evaluations)
+            self._pace = self._within(allowed, evaluations)
         elif self._cost(roomy := self._within(_ROOM * allowed, evaluations), evaluations) > now:
-            self.pace = roomy
-        if self.pace == before:
+            self._pace = roomy
+        if self._pace == before:
             return None
         share, changes = now / (usual + now), ", ".join(self._described()) or messages.AT_FULL_PACE
         change = messages.PACE_CHANGED.format(100 * share, self._most, changes)
@@ -220,16 +228,16 @@ class Overhead:
         }
 
     def _method_pace(self) -> list[tuple[str, int]]:
-        return [(part, n) for part, n in self.pace.items() if isinstance(part, str)]
+        return [(part, n) for part, n in self._pace.items() if isinstance(part, str)]
 
     def _described(self) -> list[str]:
         """Describe what is done less often than requested."""
         evaluations = Schedule(self._period, self._schedule.counts_batches)
-        verdicts = Schedule(self.pace.get(_VERDICT, 1) * self._verdict_every)
+        verdicts = Schedule(self._pace.get(_VERDICT, 1) * self._verdict_every)
         return [
-            *[f"it evaluates every {evaluations}"] * (self.pace.get(_EVALUATION, 1) > 1),
+            *[f"it evaluates every {evaluations}"] * (self._pace.get(_EVALUATION, 1) > 1),
             *(f"{name} in one of {n} evaluations" for name, n in self._method_pace() if n > 1),
             *[f"a check of maps in one of {self._check_period} evaluations"]
-            * (self.pace.get(_CHECK, 1) > 1),
-            *[f"a verdict every {verdicts}"] * (self.pace.get(_VERDICT, 1) > 1),
+            * (self._pace.get(_CHECK, 1) > 1),
+            *[f"a verdict every {verdicts}"] * (self._pace.get(_VERDICT, 1) > 1),
         ]

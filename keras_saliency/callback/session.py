@@ -222,10 +222,10 @@ class TrainingSession:
             self._overhead.add_verdict(seconds())
         except Exception as error:
             verdict, fault = Verdict(f"can't say: {error}"), error
-        agreed = of_chief(self._model, verdict.without_images())
+        agreed = of_chief(self._model, verdict.plain())
         if fault is not None:  # Only now, or the other processes would wait.
             self._fault("verdict", messages.VERDICT_FAILED.format(epoch + 1, fault), fault)
-        return verdict if is_chief(self._model) else agreed
+        return verdict if is_chief(self._model) else Verdict.from_plain(agreed)
 
     def _raise_alarm(self, verdict: Verdict) -> None:
         """Tell the user, and in one process of several whom the user wants to be told."""

@@ -13,6 +13,9 @@ from keras_saliency.shortcuts.example_pool import MADE_MASKS
 from keras_saliency.shortcuts.nuisances import Nuisance
 from keras_saliency.shortcuts.statistics import Alarm, Gap, Interval
 
+# What a verdict consists of beside images, examples and components, by form.
+_PLAIN = ("text", "reliance", "alarm", "cause", "since", "masks_from", "threshold", "receivers")
+_PAIRS, _BY_LABEL = ("gaps", "intervals"), ("per_class", "grounds")
 _NEARLY_ALL = 0.85  # of the largest gap: a cause that explains so much is named alone
 _SHORT = 72  # letters of the text in a verdict's `repr`
 
@@ -138,18 +141,44 @@ class Verdict:
     examples: dict[str, list[Example]] = field(default_factory=dict)
     receivers: dict[str, int] = field(default_factory=dict)
 
-    def without_images(self) -> "Verdict":
-        """Return the verdict without counterfactual images, examples and images of components.
+    def plain(self) -> dict[str, Any]:
+        """Convert all but images, examples and components to what JSON holds.
 
         Returns:
-            The same verdict otherwise.
+            The arguments of a `Verdict`, as `from_plain` takes them.
 
         Example:
-            >>> Verdict("no evidence of cast", 0.02).without_images().reliance
-            0.02
+            >>> verdict = Verdict("no evidence of cast", 0.02, {"cast": (0.02, 0.01)})
+            >>> Verdict.from_plain(verdict.plain()).gaps
+            {'cast': (0.02, 0.01)}
         """
-        components = tuple(replace(found, components=()) for found in self.components)
-        return replace(self, sheets={}, examples={}, components=components)
+        return {name: getattr(self, name) for name in (*_PLAIN, *_PAIRS, *_BY_LABEL)}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> "Verdict":
+        """Make a verdict of what `plain` returned, whether JSON has been between or not.
+
+        Args:
+            data: The arguments.
+
+        Returns:
+            The verdict, without images, examples and components.
+
+        Example:
+            >>> Verdict.from_plain({"text": "x", "per_class": {"1": 0.2}}).per_class
+            {1: 0.2}
+        """
+        pairs = {
+            name: {key: tuple(pair) for key, pair in data[name].items()}
+            for name in _PAIRS
+            if name in data
+        }
+        by_label = {
+            name: {int(label): number for label, number in data[name].items()}
+            for name in _BY_LABEL
+            if name in data
+        }
+        return cls(**{**data, **pairs, **by_label})
 
     def to_dict(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
         """Convert all but the images to what JSON holds: text, numbers, lists and dictionaries.

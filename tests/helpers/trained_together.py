@@ -275,7 +275,8 @@ def agreed(train, way):
 def main():
     found = {}
     for way, train in TRAININGS[KIND].items():
-        shortcuts = Shortcuts((images, labels), nuisances=("background", "cast"))
+        # Of few images all receivers are asked each time, whatever was in doubt before.
+        shortcuts = Shortcuts((images[:80], labels[:80]), nuisances=("background", "cast"))
         seen = {}
         watch = ks.SaliencyCallback(
             probes,

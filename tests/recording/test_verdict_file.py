@@ -29,7 +29,7 @@ def test_it_holds_what_the_page_lists(tmp_path):
     rows = re.findall(r"^\| (`.*?) \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert re.findall(r"`(\w+)`", " ".join(rows)) == [
         *("schema", "keras_saliency", "when", "step", "text", "alarm", "cause", "since"),
-        *("reliance", "threshold", "gaps", "intervals", "per_class", "masks_from"),
+        *("reliance", "threshold", "gaps", "intervals", "receivers", "per_class", "masks_from"),
         *("components", "grounds"),
         "examples",
     ]

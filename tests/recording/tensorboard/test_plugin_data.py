@@ -337,6 +337,7 @@ def test_a_verdict_names_the_tags_of_its_counterfactual_images(tmp_path):
             }
         },
         "examples": {},
+        "receivers": {},
         "sheets": ["background"],
         "sheet_tags": ["Verdict/counterfactuals-background"],
     }
