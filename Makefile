@@ -104,7 +104,8 @@ package: $(VENV)/installed-dev
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 
-ci-full: lint test-min test-integration test-reference test-trackers test-storage bench soak docs package
+ci-full: lint test-min test-integration test-reference test-trackers test-storage test-notebooks \
+		bench bench-shortcuts soak docs package
 	for backend in tensorflow jax torch; do $(MAKE) test-all BACKEND=$$backend || exit 1; done
 	$(BIN)/python benchmarks/verdict_accuracy/background_heat.py
 
